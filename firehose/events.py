@@ -1,0 +1,119 @@
+"""What the network said, as one sum type. Frozen, typed, and no I/O.
+
+    Event = Commit | Sync | Identity | Account | Info
+
+`Commit` exists only for a commit that was verified (`firehose.commit.verify`): whoever
+holds one may trust its records. `Sync` was verified, too. `Identity`, `Account` and
+`Info` are hearsay: they say where to look, never what is true.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from lexicons.syntax import Cid, Did, Nsid, Rev, Rkey
+
+
+class Action(StrEnum):
+    CREATE = "create"
+    UPDATE = "update"
+    DELETE = "delete"
+
+
+@dataclass(frozen=True, slots=True)
+class RecordOp:
+    """One record operation of a verified commit, in the order of the commit.
+
+    `cid` and `block` (the record's own DAG-CBOR bytes, hash-checked) are None for a delete.
+    """
+
+    action: Action
+    collection: Nsid
+    rkey: Rkey
+    cid: Cid | None
+    block: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """A verified `#commit`: hashes, signature and MST inversion hold.
+
+    `data` is the CID of the repo's MST root after the commit, `prev_data` the one before
+    (None only where the frame left it out, as a repo's first commit does).
+    `ops` holds every operation, those of other apps included.
+    """
+
+    seq: int
+    did: Did
+    rev: Rev
+    since: Rev | None
+    cid: Cid
+    data: Cid
+    prev_data: Cid | None
+    time: str
+    ops: tuple[RecordOp, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sync:
+    """A verified `#sync`: the repo's state is now `data` at `rev`, however it came there."""
+
+    seq: int
+    did: Did
+    rev: Rev
+    data: Cid
+    time: str
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """`#identity`: the DID document or handle may have changed. `handle` is untrusted."""
+
+    seq: int
+    did: Did
+    time: str
+    handle: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """`#account`: what the emitting host says about an account (not ordered by a rev)."""
+
+    seq: int
+    did: Did
+    time: str
+    active: bool
+    status: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Info:
+    """`#info`: a notice of the stream itself, `OutdatedCursor` for one. Carries no seq."""
+
+    name: str
+    message: str | None
+
+
+Event = Commit | Sync | Identity | Account | Info
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A message frame, decoded but not believed: its type, and its body as DAG-CBOR values.
+
+    CIDs and byte strings are both `bytes` in `body`, as libipld gives them; `blocks` of a
+    commit stays one untouched byte string.
+    """
+
+    type: str  # "#commit", "#sync", … or a type that we don't know
+    body: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorFrame:
+    """The server's last word before it closes: `FutureCursor`, `ConsumerTooSlow`, …"""
+
+    error: str
+    message: str | None

@@ -1,0 +1,1 @@
+"""The network's words: syntax, data model, schemas. Never does I/O on the network or the database."""
