@@ -1,0 +1,77 @@
+"""Search text: what is indexed and what is asked for go through the same `fold`, so that they meet.
+
+>>> fold("Sigur Rós – Ágætis byrjun")
+'sigur ros agaetis byrjun'
+>>> ts_query("Sigur Ró")
+"'sigur':* & 'ro':*"
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+MAX_WORDS = 16
+MAX_WORD_LENGTH = 64
+
+# Letters that Unicode does not decompose, but that people type without their ornament.
+_LETTERS = str.maketrans(
+    {
+        "ı": "i",
+        "ø": "o",
+        "æ": "ae",
+        "œ": "oe",
+        "ł": "l",
+        "đ": "d",
+        "ð": "d",
+        "þ": "th",
+        "ħ": "h",
+        "ŧ": "t",
+        "ŋ": "n",
+        "ĸ": "k",
+        "ə": "e",
+        "'": "",
+        "’": "",
+        "ʼ": "",
+    }
+)
+# Scripts written without spaces: each sign becomes a word, so that any part of a title is found.
+_IDEOGRAPH = re.compile(r"([\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff])")
+# Combining classes of marks that change a sound or a sign rather than ornament a letter:
+# nukta, kana voicing, virama.
+_KEPT_MARKS = frozenset({0, 7, 8, 9})
+
+
+def fold(text: str) -> str:
+    """The text as words of plain lower-case letters and digits, one space between: no accents, no signs.
+
+    Fold twice, get the same. NUL, lone surrogates and anything else that Postgres or a tsquery could
+    stumble over is gone.
+    """
+    decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
+    bare = "".join(c for c in decomposed if unicodedata.combining(c) in _KEPT_MARKS)
+    joined = unicodedata.normalize("NFKC", bare.translate(_LETTERS))
+    # Vowel signs of Indic scripts are marks, not letters, yet part of the word.
+    letters = "".join(c if c.isalnum() or unicodedata.category(c)[0] == "M" else " " for c in joined)
+    return " ".join(_IDEOGRAPH.sub(r" \1 ", letters).split())
+
+
+def words(text: str) -> list[str]:
+    """The words that a query asks for: folded, without repeats, at most `MAX_WORDS`, each cut to size."""
+    # A query of megabytes must not cost megabytes of folding.
+    head = text[: MAX_WORDS * MAX_WORD_LENGTH]
+    unique = dict.fromkeys(word[:MAX_WORD_LENGTH] for word in fold(head).split())
+    return list(unique)[:MAX_WORDS]
+
+
+def ts_query(text: str) -> str:
+    """A query for `to_tsquery('simple', …)` in which every word must occur, at least as a beginning.
+
+    Empty when nothing is left to look for; such a query matches nothing.
+    """
+    return " & ".join(f"'{word}':*" for word in words(text))
+
+
+def ts_query_any(text: str) -> str:
+    """Like `ts_query`, but one word is enough."""
+    return " | ".join(f"'{word}':*" for word in words(text))
