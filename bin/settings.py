@@ -1,0 +1,248 @@
+"""Every setting, in one typed place: a flag, else a `PLYR_*` variable, else the default.
+
+Nothing else reads the environment. `docs/settings.md` is generated from here by
+`python -m bin.settings`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+PREFIX = "PLYR_"
+
+# Read by tests and developer commands, not by a running appview.
+DEVELOPER_VARIABLES = {
+    "PLYR_TEST_DATABASE_URL": "Tests clone their databases in this Postgres (the role must be able to create "
+    "databases) instead of starting one of their own.",
+    "PLYR_SHARED": "Folder of the interop vectors and the relay corpus. Default: `../shared`.",
+    "PLYR_CACHE": "Where the test network is installed. Default: the user's cache folder.",
+}
+
+
+class SettingsError(Exception):
+    """A setting is unknown or has a value that it cannot have; the text is one line for a person."""
+
+
+class Settings(BaseSettings):
+    """What a person may set. Frozen: it is read once, at the start, and passed in."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True)
+
+    database_url: str | None = Field(
+        None,
+        description="Postgres to use, as `postgresql://user:password@host/name`. Without it plyr runs a "
+        "Postgres of its own under the data folder.",
+    )
+    data_dir: Path = Field(Path("data"), description="Folder for everything that plyr keeps on disk.")
+    namespace: Literal["fm.plyr", "fm.plyr.stg", "fm.plyr.dev"] = Field(
+        "fm.plyr", description="Which records are ours: the start of every NSID that we index and answer."
+    )
+    sources: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("wss://relay1.us-east.bsky.network",),
+        description="Where the firehose comes from: one or more WebSocket addresses of relays or PDSs, "
+        "separated by commas. `ws://` is for this machine only.",
+    )
+    rewind_events: int = Field(
+        1000,
+        ge=0,
+        le=1_000_000,
+        description="How many events before the stored cursor a connection starts again. Replays change "
+        "nothing; they only cost time.",
+    )
+    plc_url: str = Field(
+        "https://plc.directory", description="Directory that answers for `did:plc` accounts."
+    )
+    handle_resolver: str | None = Field(
+        None,
+        description="Base address of a service that answers `com.atproto.identity.resolveHandle`, for "
+        "networks whose handles are not in the public DNS. Without it: DNS and HTTPS, as the protocol says.",
+    )
+    avatar_cdn: str = Field(
+        "https://cdn.bsky.app/img/avatar/plain/{did}/{cid}@jpeg",
+        description="Address of an avatar image, with `{did}` and `{cid}` in it.",
+    )
+    host: str = Field(
+        "127.0.0.1", description="Address that the web server listens on. `0.0.0.0` is everywhere."
+    )
+    port: int = Field(
+        8000, ge=0, le=65535, description="Port that the web server listens on; 0 takes a free one."
+    )
+    public_url: str | None = Field(
+        None,
+        description="Address under which others reach this appview, as `https://host`. It gives the "
+        "service its DID (`did:web:host`).",
+    )
+    dev_loopback: bool = Field(
+        False,
+        description="Allow outgoing requests to this machine and over plain HTTP. For test networks only: "
+        "it opens what guards against addresses that others choose.",
+    )
+    log_format: Literal["text", "json"] = Field("text", description="How log lines are written to stderr.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least urgent line to log."
+    )
+
+    @field_validator("sources", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("sources")
+    @classmethod
+    def _check_sources(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value:
+            raise ValueError("needs at least one address, as wss://relay1.us-east.bsky.network")
+        if len(set(value)) != len(value):
+            raise ValueError("names an address twice")
+        return tuple(_origin(url, ("ws", "wss"), "wss://relay1.us-east.bsky.network") for url in value)
+
+    @field_validator("database_url")
+    @classmethod
+    def _check_database(cls, value: str | None) -> str | None:
+        if value is not None and urlsplit(value).scheme not in ("postgres", "postgresql"):
+            raise ValueError("must look like postgresql://user:password@host/name")
+        return value
+
+    @field_validator("plc_url", "handle_resolver")
+    @classmethod
+    def _check_service(cls, value: str | None) -> str | None:
+        return None if value is None else _origin(value, ("http", "https"), "https://plc.directory")
+
+    @field_validator("public_url")
+    @classmethod
+    def _check_public(cls, value: str | None) -> str | None:
+        return None if value is None else _origin(value, ("http", "https"), "https://plyr.example", ("http",))
+
+    @field_validator("avatar_cdn")
+    @classmethod
+    def _check_avatar(cls, value: str) -> str:
+        if urlsplit(value).scheme not in ("http", "https") or "{did}" not in value or "{cid}" not in value:
+            raise ValueError("must be a web address with {did} and {cid} in it")
+        return value
+
+    @field_validator("data_dir")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @model_validator(mode="after")
+    def _loopback_is_asked_for(self) -> Settings:
+        for name in ("plc_url", "handle_resolver"):
+            if (getattr(self, name) or "").startswith("http:") and not self.dev_loopback:
+                raise ValueError(f"{name}: plain http:// is for test networks, with --dev-loopback")
+        return self
+
+    @property
+    def service_did(self) -> str:
+        """`did:web` of the public address; of the listening address where no public one is given."""
+        netloc = urlsplit(self.public_url).netloc if self.public_url else f"localhost:{self.port}"
+        return "did:web:" + netloc.replace(":", "%3A")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address can only mean this machine."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _origin(url: str, schemes: tuple[str, ...], example: str, plain_anywhere: tuple[str, ...] = ()) -> str:
+    """The URL without a trailing slash, if it is scheme, host and port alone. ValueError says what is wrong.
+
+    The unencrypted scheme, first of `schemes`, is for loopback hosts unless named in `plain_anywhere`.
+    """
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        raise ValueError(f"{url!r} is no address: {error}") from None
+    if parts.scheme not in schemes or not host:
+        raise ValueError(f"{url!r} must look like {example}")
+    if parts.username or parts.password or parts.query or parts.fragment or parts.path.strip("/"):
+        raise ValueError(f"{url!r} must be scheme, host and port alone, as {example}")
+    if parts.scheme == schemes[0] and schemes[0] not in plain_anywhere and not is_loopback(host):
+        raise ValueError(f"{url!r}: {schemes[0]}:// is for this machine alone, use {schemes[1]}://")
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def variable(field: str) -> str:
+    return PREFIX + field.upper()
+
+
+def flag(field: str) -> str:
+    return "--" + field.replace("_", "-")
+
+
+def load(flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+    """Settings from flags (None: not given) over the environment. Raises SettingsError, one clear line."""
+    environ = os.environ if environ is None else environ
+    known = {variable(name) for name in Settings.model_fields} | set(DEVELOPER_VARIABLES)
+    for name in environ:
+        if name.startswith(PREFIX) and name not in known:
+            near = difflib.get_close_matches(name, known, 1, 0.6)
+            raise SettingsError(f"unknown setting {name}" + (f", did you mean {near[0]}?" if near else ""))
+    values: dict[str, Any] = {
+        name: environ[variable(name)] for name in Settings.model_fields if environ.get(variable(name))
+    }
+    given = {name: value for name, value in (flags or {}).items() if value is not None}
+    try:
+        return Settings(**(values | given))
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0]) if first["loc"] else ""
+        shown = (flag(name) if name in given else variable(name)) if name else ""
+        reason = first["msg"].removeprefix("Value error, ")
+        raise SettingsError(f"{shown}: {reason}" if shown else reason) from None
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """The settings as `PLYR_*` variables, for a child process."""
+    out: dict[str, str] = {}
+    for name in Settings.model_fields:
+        value = getattr(settings, name)
+        if value is not None:
+            out[variable(name)] = ",".join(value) if isinstance(value, tuple) else str(value)
+    return out
+
+
+def reference() -> str:
+    """The page `docs/settings.md`."""
+    lines = [
+        "# Settings",
+        "",
+        "Each is a flag of `plyr up`, `ingest`, `web`, `migrate` and `rebuild`, or a variable; the flag wins.",
+        "An unknown `PLYR_*` variable or a value that cannot be ends the program with one line and exit code 2.",
+        "",
+        "| Flag | Variable | Default | |",
+        "| --- | --- | --- | --- |",
+    ]
+    for name, field in Settings.model_fields.items():
+        default = field.default
+        shown = ",".join(default) if isinstance(default, tuple) else str(default).lower()
+        shown = "–" if default is None else f"`{default if isinstance(default, (str, Path)) else shown}`"
+        choices = getattr(field.annotation, "__args__", ()) if "Literal" in str(field.annotation) else ()
+        text = field.description or ""
+        if choices and "Literal" in str(field.annotation):
+            text += " One of " + ", ".join(f"`{choice}`" for choice in choices) + "."
+        lines.append(f"| `{flag(name)}` | `{variable(name)}` | {shown} | {text} |")
+    lines += ["", "For tests and development:", "", "| Variable | |", "| --- | --- |"]
+    lines += [f"| `{name}` | {text} |" for name, text in DEVELOPER_VARIABLES.items()]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    (Path(__file__).parent.parent / "docs" / "settings.md").write_text(reference())

@@ -1,0 +1,150 @@
+-- The whole schema at its newest migration, to be read. Nothing applies this file: `storage/migrations`
+-- makes the database, and a test proves that both come to the same.
+--
+-- The tables of the spine. `record` is the truth; everything from `track_stat` down is a
+-- projection of it that `plyr rebuild` can compute again. Hot tables carry no foreign keys:
+-- the indexer writes parents first, and a check per row would cost as much as an index.
+
+-- One row per account that we track (it has, or had, a record of ours).
+create table repo (
+    id             int generated always as identity primary key,
+    did            text not null unique,
+    handle         text,            -- verified both ways; null shows as handle.invalid
+    pds            text,            -- origin of the current PDS
+    signing_key    text,            -- did:key of #atproto
+    identity_at    timestamptz,     -- when the three above were resolved
+    identity_due   timestamptz default now(),       -- when to resolve them (again); null: all is well
+    identity_tries int not null default 0,
+    active         boolean not null default true,   -- upstream's word: #account
+    status         text,            -- upstream's reason: deactivated, takendown, …
+    account_source text,            -- who said so, and at which seq: an older word from the
+    account_seq    bigint,          -- same source changes nothing
+    state          text not null default 'pending'
+                   check (state in ('pending', 'resyncing', 'active', 'desynchronized', 'error')),
+    rev            text,            -- of the newest verified commit
+    data           text,            -- its MST root
+    gaps           jsonb not null default '[]',     -- what we know that we missed, see indexer/chain.py
+    first_seen_at  timestamptz not null default now(),
+    last_seen_at   timestamptz not null default now()
+);
+create unique index repo_handle on repo (handle);
+create index repo_identity_due on repo (identity_due) where identity_due is not null;
+
+-- Every record of ours that we have seen, as signed bytes; a delete leaves a tombstone.
+create table record (
+    repo_id     int not null,
+    collection  text not null,
+    rkey        text not null,
+    rev         text not null,      -- of the commit that wrote this version
+    cid         text,               -- null: deleted
+    block       bytea,              -- DAG-CBOR, sha-256 of it is in cid; null: deleted
+    verified    boolean not null,
+    invalid     text,               -- why the lexicon refuses it; null: valid
+    primary key (repo_id, collection, rkey)
+);
+
+-- Interned track URIs, and what is counted about each. A row exists from the first mention
+-- on, so a like that arrives before its track is already counted when the track comes.
+create table track_stat (
+    id        bigint generated always as identity primary key,
+    uri       text not null unique,
+    likes     int not null default 0,     -- distinct visible accounts
+    comments  int not null default 0,     -- visible comments
+    plays     bigint not null default 0
+);
+create index track_stat_top on track_stat (likes desc, id desc) where likes > 0;
+
+create table track (
+    id           bigint primary key,      -- track_stat.id
+    repo_id      int not null,
+    rkey         text not null,
+    cid          text not null,
+    sort_at      timestamptz not null,    -- min(createdAt, indexed_at)
+    indexed_at   timestamptz not null,    -- time of the rev that wrote this version
+    title        text not null,
+    card         text not null,           -- rendered JSON members of #trackView that never change
+    search       tsvector not null
+);
+create unique index track_repo on track (repo_id, rkey);
+create index track_repo_sort on track (repo_id, sort_at desc, id desc);
+create index track_sort on track (sort_at desc, id desc);
+create index track_search on track using gin (search);
+
+create table "like" (
+    repo_id   int not null,
+    track_id  bigint not null,            -- track_stat.id, whether the track is there or not
+    rkey      text not null,
+    sort_at   timestamptz not null,
+    primary key (repo_id, track_id, rkey)
+);
+create index like_track on "like" (track_id, sort_at desc, repo_id);
+create index like_repo on "like" (repo_id, sort_at desc, rkey desc);
+
+create table comment (
+    repo_id       int not null,
+    rkey          text not null,
+    track_id      bigint not null,
+    timestamp_ms  bigint not null,
+    sort_at       timestamptz not null,
+    card          text not null,
+    primary key (repo_id, rkey)
+);
+create index comment_track on comment (track_id, timestamp_ms, repo_id, rkey);
+
+create table list (
+    id          bigint generated always as identity primary key,
+    repo_id     int not null,
+    rkey        text not null,
+    list_type   text,
+    name        text,
+    items       int not null,             -- length of the record's items
+    sort_at     timestamptz not null,
+    card        text not null,
+    unique (repo_id, rkey)
+);
+create index list_repo_sort on list (repo_id, sort_at desc, id desc);
+
+create table list_item (
+    list_id   bigint not null references list on delete cascade,
+    position  int not null,
+    track_id  bigint not null,            -- track_stat.id
+    primary key (list_id, position)
+);
+
+-- How an account looks to others. One row for each repo that we track.
+create table profile (
+    repo_id       int primary key,
+    hidden        boolean not null default false,   -- upstream's status, and our own decisions
+    display_name  text,
+    avatar        text,
+    bio           text,
+    created_at    timestamptz,            -- of its own profile record
+    card          text not null,          -- rendered #profileViewBasic
+    search        tsvector not null
+);
+create index profile_search on profile using gin (search);
+
+-- Highest seq up to which everything from this source is committed. Keyed by URL: a seq
+-- means nothing on another host.
+create table source_cursor (
+    url         text primary key,
+    seq         bigint not null,
+    updated_at  timestamptz not null default now()
+);
+
+-- Nothing is swallowed: what we could not apply waits here, with its reason.
+create table rejected_event (
+    id               bigint generated always as identity primary key,
+    source           text not null,
+    digest           bytea not null,      -- sha-256 of raw: a replay adds no second row
+    seq              bigint,
+    did              text,
+    reason           text not null,
+    detail           text not null,
+    raw              bytea not null,
+    attempts         int not null default 1,
+    next_attempt_at  timestamptz,         -- null: not worth trying again by itself
+    rejected_at      timestamptz not null default now(),
+    unique (source, digest)
+);
+create index rejected_event_due on rejected_event (next_attempt_at) where next_attempt_at is not null;

@@ -1,0 +1,102 @@
+"""What every test may ask for: a Postgres, a fresh database, the shared data.
+
+A missing tool or folder skips the tests that need it on a developer's machine, and fails
+them where `CI` is set: a green run there means that everything ran.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NoReturn
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from storage.embedded import THROWAWAY, EmbeddedPostgres
+from storage.migrate import migrate
+
+ROOT = Path(__file__).parent.parent
+
+
+def require(what: str, reason: str) -> NoReturn:
+    """End this test because `what` is missing: skipped, or failed where `CI` is set."""
+    text = f"needs {what}: {reason}"
+    if os.environ.get("CI"):
+        pytest.fail(text, pytrace=False)
+    pytest.skip(text)
+
+
+def with_database(dsn: str, name: str) -> str:
+    """The same server's DSN with another database."""
+    return urlsplit(dsn)._replace(path=f"/{name}").geturl()
+
+
+@pytest.fixture(scope="session")
+def postgres_dsn() -> Iterator[str]:
+    """A Postgres for this test session: the one of PLYR_TEST_DATABASE_URL, or one of our own."""
+    given = os.environ.get("PLYR_TEST_DATABASE_URL")
+    if given:
+        yield given
+        return
+    folder = Path(tempfile.mkdtemp(prefix="plyr-test-", dir="/tmp"))
+    folder.chmod(0o755)
+    try:
+        with EmbeddedPostgres(folder, server_settings=THROWAWAY) as postgres:
+            yield postgres.dsn
+    finally:
+        shutil.rmtree((folder / "postgres").resolve(), ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def migrated_template(postgres_dsn: str) -> Iterator[str]:
+    """Name of a migrated database to clone, made once per session."""
+    name = f"plyr_template_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(postgres_dsn, autocommit=True) as admin:
+        admin.execute(sql.SQL("create database {} template template0").format(sql.Identifier(name)))
+    # In a thread of its own: this one's event loop belongs to the tests.
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(asyncio.run, migrate(with_database(postgres_dsn, name))).result()
+    yield name
+    with psycopg.connect(postgres_dsn, autocommit=True) as admin:
+        admin.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def empty_database(postgres_dsn: str) -> Iterator[str]:
+    """DSN of a database of this test's own, without any table."""
+    yield from _database(postgres_dsn, "template0")
+
+
+@pytest.fixture
+def database(postgres_dsn: str, migrated_template: str) -> Iterator[str]:
+    """DSN of a migrated, empty database of this test's own."""
+    yield from _database(postgres_dsn, migrated_template)
+
+
+def _database(dsn: str, template: str) -> Iterator[str]:
+    name = f"plyr_{uuid.uuid4().hex[:16]}"
+    names = {"name": sql.Identifier(name), "template": sql.Identifier(template)}
+    with psycopg.connect(dsn, autocommit=True) as admin:
+        admin.execute(sql.SQL("create database {name} template {template}").format(**names))
+    yield with_database(dsn, name)
+    with psycopg.connect(dsn, autocommit=True) as admin:
+        admin.execute(sql.SQL("drop database {name} with (force)").format(**names))
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The interop vectors and the relay corpus."""
+    folder = Path(os.environ.get("PLYR_SHARED") or ROOT.parent / "shared").resolve()
+    if not (folder / "data").is_dir():
+        require("the shared data", f"no {folder}/data, set PLYR_SHARED")
+    return folder
