@@ -1,0 +1,90 @@
+"""Questions to name servers: addresses for the guarded client, TXT records for handles.
+
+Without threads, unlike `getaddrinfo`: a slow name server delays its own question and no other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+
+import dns.asyncresolver
+import dns.exception
+import dns.name
+import dns.resolver
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+
+class DnsFailed(OSError):
+    """No name server answered, or none that was asked knew: nothing is known about the name."""
+
+
+class Dns(AbstractResolver):
+    """DNS without threads: a slow name server delays its own question and no other.
+
+    The configuration of the machine is read again every minute; `resolver` replaces it.
+    """
+
+    def __init__(
+        self, resolver: dns.asyncresolver.Resolver | None = None, *, lifetime_s: float = 5.0
+    ) -> None:
+        self._given = resolver
+        self._lifetime_s = lifetime_s
+        self._configured: tuple[float, dns.asyncresolver.Resolver] | None = None
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        """All addresses of a host, IPv4 first. Raises OSError if there are none."""
+        kinds = [(socket.AF_INET, "A"), (socket.AF_INET6, "AAAA")]
+        asked = [kind for kind in kinds if family in (socket.AF_UNSPEC, kind[0])]
+        answers = await asyncio.gather(*(self._ask(host, kind) for _, kind in asked), return_exceptions=True)
+        found: list[ResolveResult] = []
+        for (af, _), answer in zip(asked, answers, strict=True):
+            if isinstance(answer, DnsFailed):
+                continue
+            if isinstance(answer, BaseException):
+                raise answer
+            found.extend(
+                ResolveResult(
+                    hostname=host, host=address, port=port, family=af, proto=0, flags=socket.AI_NUMERICHOST
+                )
+                for address in answer
+            )
+        if not found:
+            raise OSError(f"no address for {host}")
+        return found
+
+    async def txt(self, name: str) -> list[str]:
+        """The TXT records of a name, each joined to one string; none if there is no such name.
+
+        Raises `DnsFailed` when it cannot be known.
+        """
+        return await self._ask(name, "TXT")
+
+    async def close(self) -> None:
+        """Nothing to close: each question has its own socket."""
+
+    async def _ask(self, name: str, kind: str) -> list[str]:
+        try:
+            absolute = dns.name.from_text(name)
+        except (dns.name.LabelTooLong, dns.name.NameTooLong, dns.name.EmptyLabel):
+            return []
+        try:
+            answer = await self._resolver().resolve(absolute, kind, lifetime=self._lifetime_s)
+        except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
+            return []
+        except (dns.exception.DNSException, OSError) as exc:
+            raise DnsFailed(f"DNS {kind} {name}: {exc}") from exc
+        if kind == "TXT":
+            return [b"".join(row.strings).decode("utf-8", "replace") for row in answer]
+        return [str(row.address) for row in answer]
+
+    def _resolver(self) -> dns.asyncresolver.Resolver:
+        if self._given is not None:
+            return self._given
+        now = time.monotonic()
+        if self._configured is None or now - self._configured[0] > 60:
+            self._configured = (now, dns.asyncresolver.Resolver())
+        return self._configured[1]

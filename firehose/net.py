@@ -1,0 +1,223 @@
+"""The one HTTP client that goes to addresses which strangers wrote down.
+
+A URL is taken apart strictly (`firehose.address`), its host is resolved by us, every
+address is looked at, and the socket goes to an address that was looked at: a name that
+answers differently the second time finds no second time. Redirects are followed by hand,
+through the same door. Nothing waits longer than `timeout_s` or holds more than `max_bytes`
+(rules D8, D9; T34, T35).
+
+    FetchFailed
+    ├── Blocked        the URL, or an address behind it, is none that we go to
+    ├── TooLarge       the body is larger than the caller allowed
+    ├── TimedOut       the whole exchange took longer than the caller allowed
+    ├── Unreachable    no connection, no valid answer, no such name
+    ├── BadStatus      get_json: the answer's status is not 200
+    └── BadBody        get_json: the body is not JSON
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+from urllib.parse import urljoin
+
+import aiohttp
+import orjson
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+from firehose.address import Blocked, FetchFailed, check_address, check_url, is_loopback_host
+from firehose.dns import Dns
+
+MAX_REDIRECTS = 3
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+
+
+class TooLarge(FetchFailed):
+    """The body is larger than the caller allowed."""
+
+
+class TimedOut(FetchFailed):
+    """The exchange, redirects and body included, took longer than the caller allowed."""
+
+
+class Unreachable(FetchFailed):
+    """No such name, no connection, or no valid HTTP answer."""
+
+
+class BadStatus(FetchFailed):
+    """The answer's status is not 200."""
+
+    def __init__(self, url: str, status: int, retry_after_s: float | None) -> None:
+        super().__init__(f"{url}: HTTP status {status}")
+        self.status = status
+        self.retry_after_s = retry_after_s
+
+
+class BadBody(FetchFailed):
+    """The body is not what was asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """Any answer that is not a redirect, whatever its status. `headers` ignore case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    url: str
+
+
+class _CheckedResolver(AbstractResolver):
+    """Answers only if every address of the host is one that we may go to."""
+
+    def __init__(self, inner: AbstractResolver, *, allow_loopback: bool) -> None:
+        self._inner = inner
+        self._allow_loopback = allow_loopback
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        if is_loopback_host(host):
+            # Never a question for a name server, which might answer with something else.
+            pairs = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
+            return [
+                ResolveResult(hostname=host, host=ip, port=port, family=af, proto=0, flags=0)
+                for af, ip in pairs
+            ]
+        found = await self._inner.resolve(host, port, family)
+        for result in found:
+            check_address(result["host"], host, allow_loopback=self._allow_loopback)
+        return found
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+
+class GuardedClient:
+    """One HTTP session for foreign URLs; use it as an async context manager.
+
+    `resolver` and `ssl_context` replace the system's name resolution and trust store.
+    The catch: one blocked address among a host's addresses blocks the host.
+    """
+
+    def __init__(
+        self,
+        allow_loopback: bool = False,
+        *,
+        resolver: AbstractResolver | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        user_agent: str = "plyr",
+        max_connections: int = 100,
+        max_connections_per_host: int = 8,
+    ) -> None:
+        self.allow_loopback = allow_loopback
+        self._resolver = resolver
+        self._ssl_context = ssl_context
+        self._user_agent = user_agent
+        self._max_connections = max_connections
+        self._max_connections_per_host = max_connections_per_host
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        connector = aiohttp.TCPConnector(
+            resolver=_CheckedResolver(self._resolver or Dns(), allow_loopback=self.allow_loopback),
+            ssl=self._ssl_context or True,
+            limit=self._max_connections,
+            limit_per_host=self._max_connections_per_host,
+            ttl_dns_cache=60,
+            socket_factory=self._open_socket,
+        )
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None),
+            auto_decompress=False,
+            trust_env=False,
+            headers={"User-Agent": self._user_agent, "Accept-Encoding": "identity"},
+        )
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def get_bytes(
+        self, url: str, *, max_bytes: int, timeout_s: float, accept: str | None = None
+    ) -> Response:
+        """GET, following at most three redirects, each checked like the first URL.
+
+        `timeout_s` spans everything from the name's resolution to the body's last byte;
+        `max_bytes` counts the body after decompression.
+        """
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await self._get(url, max_bytes, accept)
+        except TimeoutError as exc:
+            raise TimedOut(f"{url[:200]}: not done after {timeout_s:g} s") from exc
+        except (aiohttp.ClientError, OSError) as exc:
+            raise Unreachable(f"{url[:200]}: {exc or type(exc).__name__}") from exc
+
+    async def get_json(
+        self, url: str, *, max_bytes: int, timeout_s: float, accept: str = "application/json"
+    ) -> Any:
+        """The JSON body of a 200 answer, whatever content type it claims; else `BadStatus` or `BadBody`."""
+        response = await self.get_bytes(url, max_bytes=max_bytes, timeout_s=timeout_s, accept=accept)
+        if response.status != 200:
+            raise BadStatus(url, response.status, retry_after_s(response.headers))
+        try:
+            return orjson.loads(response.body)
+        except orjson.JSONDecodeError as exc:
+            raise BadBody(f"{url}: not JSON: {exc}") from exc
+
+    async def _get(self, url: str, max_bytes: int, accept: str | None) -> Response:
+        if self._session is None:
+            raise RuntimeError("GuardedClient is not open")
+        headers = {"Accept": accept} if accept else {}
+        for _ in range(MAX_REDIRECTS + 1):
+            target = check_url(url, allow_loopback=self.allow_loopback)
+            async with self._session.get(target, headers=headers, allow_redirects=False) as response:
+                location = response.headers.get("Location")
+                if response.status not in _REDIRECTS or location is None:
+                    body = await _read_body(response, max_bytes)
+                    return Response(response.status, response.headers, body, str(target))
+            url = urljoin(str(target), location).partition("#")[0]
+        raise Blocked(f"more than {MAX_REDIRECTS} redirects, the last to {url[:200]!r}")
+
+    def _open_socket(self, addr_info: tuple[Any, ...]) -> socket.socket:
+        """A socket for an address about to be connected to: looked at here once more."""
+        family, kind, proto, _, sockaddr = addr_info
+        check_address(str(sockaddr[0]), "the host", allow_loopback=self.allow_loopback)
+        return socket.socket(family, kind, proto)
+
+
+async def _read_body(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
+    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding not in ("identity", "gzip", "deflate"):
+        raise Unreachable(f"{response.url}: unasked-for content encoding {encoding[:40]!r}")
+    if (response.content_length or 0) > max_bytes:
+        raise TooLarge(f"{response.url}: {response.content_length} bytes, more than {max_bytes}")
+    inflate = None if encoding == "identity" else zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        if inflate is not None:
+            try:
+                # One byte more than the cap shows that there is more than the cap.
+                chunk = inflate.decompress(chunk, max_bytes + 1 - len(body))
+            except zlib.error as exc:
+                raise Unreachable(f"{response.url}: broken {encoding} body") from exc
+        body += chunk
+        if len(body) > max_bytes:
+            raise TooLarge(f"{response.url}: more than {max_bytes} bytes")
+    return bytes(body)
+
+
+def retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """The seconds of a Retry-After header, or None if it is absent, a date or nonsense."""
+    value = headers.get("Retry-After", "").strip()
+    return float(value) if value.isascii() and value.isdigit() and len(value) < 10 else None
