@@ -1,0 +1,128 @@
+"""A CAR v1 file in memory becomes its blocks, each one proven by its hash.
+
+libipld's reader does not check hashes and stops quietly at a bad length; ours refuses both. What it
+cannot see is a file cut between two blocks: whoever then needs a block finds it missing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any, cast
+
+import libipld
+
+DAG_CBOR = b"\x01\x71\x12\x20"
+RAW = b"\x01\x55\x12\x20"
+
+# {"roots": [CID], "version": 1}, as every known writer encodes it
+_HEADER_START = b"\x3a\xa2eroots\x81\xd8\x2a\x58\x25\x00"
+_HEADER_END = b"gversion\x01"
+_HEADER_SIZE = len(_HEADER_START) + 36 + len(_HEADER_END)
+
+
+class BadCar(ValueError):
+    """The bytes are no whole CAR v1 file, or a block is not what its CID says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Car:
+    """Roots and blocks by CID (36 bytes: CIDv1, dag-cbor or raw, sha-256).
+
+    Blocks stand in any order, may repeat, and may be more than anybody needs.
+    """
+
+    roots: tuple[bytes, ...]
+    blocks: dict[bytes, bytes]
+
+
+def block_cid(block: bytes) -> bytes:
+    """The 36 bytes of the dag-cbor CID of `block`."""
+    return DAG_CBOR + sha256(block).digest()
+
+
+def read_car(data: bytes) -> Car:
+    """Splits `data` and checks every block against its CID; raises `BadCar` (CAR v1 spec; rule B3)."""
+    if data.startswith(_HEADER_START) and data[_HEADER_SIZE - 9 : _HEADER_SIZE] == _HEADER_END:
+        offset = _HEADER_SIZE
+        root = data[_HEADER_SIZE - 45 : _HEADER_SIZE - 9]
+        roots = (root,) if root[:4] == DAG_CBOR else _roots(data[1:offset])
+    else:
+        size, start = _varint(data, 0)
+        offset = start + size
+        if offset > len(data):
+            raise BadCar("cut inside the header")
+        roots = _roots(data[start:offset])
+    blocks: dict[bytes, bytes] = {}
+    end = len(data)
+    while offset < end:
+        # one or two bytes of length are nearly all there are
+        size = data[offset]
+        offset += 1
+        if size >= 128:
+            size, offset = _varint(data, offset - 1)
+        start = offset + 36
+        offset += size
+        if offset > end:
+            raise BadCar("cut inside a block")
+        cid = data[start - 36 : start]
+        block = data[start:offset]
+        if size < 36 or sha256(block).digest() != cid[4:] or cid[:4] not in (DAG_CBOR, RAW):
+            raise BadCar(_complaint(size, cid))
+        blocks[cid] = block
+    return Car(roots, blocks)
+
+
+def write_car(root: bytes, blocks: dict[bytes, bytes]) -> bytes:
+    """A CAR v1 file with one root and the blocks in the order of the dict."""
+    parts = [_HEADER_START, root, _HEADER_END]
+    for cid, block in blocks.items():
+        parts += (_to_varint(36 + len(block)), cid, block)
+    return b"".join(parts)
+
+
+def _roots(header: bytes) -> tuple[bytes, ...]:
+    try:
+        value = cast("Any", libipld.decode_dag_cbor(header))
+    except (ValueError, RecursionError) as error:
+        raise BadCar(f"header is not DAG-CBOR: {error}") from None
+    if type(value) is not dict or cast("dict[str, Any]", value).get("version") != 1:
+        raise BadCar("not a CAR of version 1")
+    roots = cast("dict[str, Any]", value).get("roots")
+    if type(roots) is not list or not roots:
+        raise BadCar("header without roots")
+    listed = cast("list[Any]", roots)
+    if not all(type(root) is bytes and len(root) == 36 and root[:4] == DAG_CBOR for root in listed):
+        raise BadCar("a root is no dag-cbor sha-256 CID")
+    return tuple(listed)
+
+
+def _complaint(size: int, cid: bytes) -> str:
+    if size < 36:
+        return "a section is too short for a CID and a block"
+    if cid[:4] not in (DAG_CBOR, RAW):
+        return "a block's CID is not CIDv1, dag-cbor or raw, sha-256"
+    return "a block does not hash to its CID"
+
+
+def _varint(data: bytes, offset: int) -> tuple[int, int]:
+    """An unsigned, minimal LEB128 number of at most 9 bytes, and the offset behind it."""
+    value = shift = 0
+    for position in range(offset, min(offset + 9, len(data))):
+        byte = data[position]
+        value |= (byte & 127) << shift
+        if byte < 128:
+            if byte == 0 and shift:
+                raise BadCar("a length is not minimal")
+            return value, position + 1
+        shift += 7
+    raise BadCar("a length is cut or too long")
+
+
+def _to_varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 127:
+        out.append(value & 127 | 128)
+        value >>= 7
+    out.append(value)
+    return bytes(out)

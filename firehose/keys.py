@@ -1,0 +1,117 @@
+"""Public keys of accounts (did:key, K-256 and P-256) and the one kind of signature we accept.
+
+OpenSSL takes high-S signatures and any verifier given DER takes DER, so both are refused here
+before a curve is touched (cryptography spec, "Signatures"; rule B5).
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import coincurve
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+
+_BASE58 = {char: value for value, char in enumerate("123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz")}
+_K256_PREFIX = b"\xe7\x01"
+_P256_PREFIX = b"\x80\x24"
+_K256_HALF_ORDER = (0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141 // 2).to_bytes(32, "big")
+_P256_HALF_ORDER = (0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551 // 2).to_bytes(32, "big")
+_ECDSA_SHA256 = ec.ECDSA(hashes.SHA256())
+
+
+class BadKey(ValueError):
+    """The text is no did:key with a compressed K-256 or P-256 point on its curve."""
+
+
+class _Curve(Protocol):
+    half_order: bytes
+
+    def check(self, message: bytes, r: bytes, s: bytes) -> bool: ...
+
+
+class PublicKey:
+    """A parsed key. Parsing costs as much as a tenth of a check: keep it by DID."""
+
+    __slots__ = ("_curve", "did_key")
+
+    def __init__(self, did_key: str, curve: _Curve) -> None:
+        self.did_key = did_key
+        self._curve = curve
+
+    @classmethod
+    def parse(cls, did_key: str) -> PublicKey:
+        """The key of `did:key:z…`, or of the bare multibase text `z…` of a DID document."""
+        prefix, point = _multikey(did_key.removeprefix("did:key:"))
+        try:
+            if prefix == _K256_PREFIX:
+                return cls(did_key, _K256(point))
+            if prefix == _P256_PREFIX:
+                return cls(did_key, _P256(point))
+        except ValueError as error:
+            raise BadKey(f"not a point on its curve: {error}") from None
+        raise BadKey("neither a K-256 nor a P-256 key")
+
+    def verify(self, message: bytes, signature: bytes) -> bool:
+        """True if `signature` (64 bytes r‖s, low-S) is this key's over sha-256 of `message`."""
+        if len(signature) != 64:
+            return False
+        s = signature[32:]
+        # equal lengths: comparing the bytes compares the numbers
+        return s <= self._curve.half_order and self._curve.check(message, signature[:32], s)
+
+
+class _K256:
+    half_order = _K256_HALF_ORDER
+    __slots__ = ("_verify",)
+
+    def __init__(self, point: bytes) -> None:
+        self._verify = coincurve.PublicKey(point).verify
+
+    def check(self, message: bytes, r: bytes, s: bytes) -> bool:
+        return self._verify(_der(r, s), message)
+
+
+class _P256:
+    half_order = _P256_HALF_ORDER
+    __slots__ = ("_verify",)
+
+    def __init__(self, point: bytes) -> None:
+        self._verify = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point).verify
+
+    def check(self, message: bytes, r: bytes, s: bytes) -> bool:
+        der = encode_dss_signature(int.from_bytes(r, "big"), int.from_bytes(s, "big"))
+        try:
+            self._verify(der, message, _ECDSA_SHA256)
+        except InvalidSignature:
+            return False
+        return True
+
+
+def _der(r: bytes, s: bytes) -> bytes:
+    """The two numbers as coincurve's public API wants them: minimal, signed, 0x30-wrapped."""
+    r = r.lstrip(b"\0")
+    s = s.lstrip(b"\0")
+    if not r or r[0] > 127:
+        r = b"\0" + r
+    if not s or s[0] > 127:
+        s = b"\0" + s
+    return b"".join((bytes((48, 4 + len(r) + len(s), 2, len(r))), r, bytes((2, len(s))), s))
+
+
+def _multikey(text: str) -> tuple[bytes, bytes]:
+    """Codec prefix and 33-byte point of base58btc multibase text."""
+    if not text.startswith("z") or len(text) > 64:
+        raise BadKey("not base58btc multibase")
+    number = 0
+    for char in text[1:]:
+        value = _BASE58.get(char)
+        if value is None:
+            raise BadKey("not base58btc multibase")
+        number = number * 58 + value
+    data = number.to_bytes((number.bit_length() + 7) // 8, "big")
+    if len(data) != 35 or data[2] not in (2, 3):
+        raise BadKey("not a compressed point")
+    return data[:2], data[2:]
