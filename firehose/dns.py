@@ -20,6 +20,10 @@ class DnsFailed(OSError):
     """No name server answered, or none that was asked knew: nothing is known about the name."""
 
 
+class NoSuchName(OSError):
+    """The name certainly has no address."""
+
+
 class Dns(AbstractResolver):
     """DNS without threads: a slow name server delays its own question and no other.
 
@@ -36,13 +40,15 @@ class Dns(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        """All addresses of a host, IPv4 first. Raises OSError if there are none."""
+        """All addresses of a host, IPv4 first. Raises `NoSuchName` or `DnsFailed`."""
         kinds = [(socket.AF_INET, "A"), (socket.AF_INET6, "AAAA")]
         asked = [kind for kind in kinds if family in (socket.AF_UNSPEC, kind[0])]
         answers = await asyncio.gather(*(self._ask(host, kind) for _, kind in asked), return_exceptions=True)
         found: list[ResolveResult] = []
+        failure: DnsFailed | None = None
         for (af, _), answer in zip(asked, answers, strict=True):
             if isinstance(answer, DnsFailed):
+                failure = answer
                 continue
             if isinstance(answer, BaseException):
                 raise answer
@@ -53,7 +59,7 @@ class Dns(AbstractResolver):
                 for address in answer
             )
         if not found:
-            raise OSError(f"no address for {host}")
+            raise failure or NoSuchName(f"no address for {host}")
         return found
 
     async def txt(self, name: str) -> list[str]:

@@ -10,7 +10,8 @@ through the same door. Nothing waits longer than `timeout_s` or holds more than 
     ├── Blocked        the URL, or an address behind it, is none that we go to
     ├── TooLarge       the body is larger than the caller allowed
     ├── TimedOut       the whole exchange took longer than the caller allowed
-    ├── Unreachable    no connection, no valid answer, no such name
+    ├── Unreachable    no connection, or no valid answer
+    │   └── NoSuchHost the host's name certainly has no address
     ├── BadStatus      get_json: the answer's status is not 200
     └── BadBody        get_json: the body is not JSON
 """
@@ -31,7 +32,7 @@ import orjson
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from firehose.address import Blocked, FetchFailed, check_address, check_url, is_loopback_host
-from firehose.dns import Dns
+from firehose.dns import Dns, NoSuchName
 
 MAX_REDIRECTS = 3
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -46,7 +47,11 @@ class TimedOut(FetchFailed):
 
 
 class Unreachable(FetchFailed):
-    """No such name, no connection, or no valid HTTP answer."""
+    """No connection, or no valid HTTP answer."""
+
+
+class NoSuchHost(Unreachable):
+    """The host's name certainly has no address."""
 
 
 class BadStatus(FetchFailed):
@@ -160,6 +165,9 @@ class GuardedClient:
                 return await self._get(url, max_bytes, accept)
         except TimeoutError as exc:
             raise TimedOut(f"{url[:200]}: not done after {timeout_s:g} s") from exc
+        except aiohttp.ClientConnectorDNSError as exc:
+            kind = NoSuchHost if isinstance(exc.os_error, NoSuchName) else Unreachable
+            raise kind(f"{url[:200]}: {exc.os_error}") from exc
         except (aiohttp.ClientError, OSError) as exc:
             raise Unreachable(f"{url[:200]}: {exc or type(exc).__name__}") from exc
 
