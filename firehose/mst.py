@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 
 from firehose.car import DAG_CBOR, block_cid
@@ -51,8 +51,8 @@ class Missing(Exception):
         self.cid = cid
 
 
-class NotInTree(KeyError):
-    """The key to take out or to change is not in the tree, or the key to put in is."""
+class NotInvertible(ValueError):
+    """An operation does not fit the tree: its key is not there, is there already, or has another value."""
 
 
 def key_height(key: bytes) -> int:
@@ -203,7 +203,7 @@ def _seal(node: Node) -> bytes:
 
 
 class Tree:
-    """A tree that can be changed. Raises `BadTree`, `Missing` and `NotInTree`.
+    """A tree that can be changed. Raises `BadTree`, `Missing` and `NotInvertible`.
 
     After an exception the tree is half changed: throw it away.
     """
@@ -240,12 +240,12 @@ class Tree:
                 node.raw = None
                 return before
             node = self._sub(node, at)
-        raise NotInTree(key)
+        raise NotInvertible(key.decode("ascii", "replace"))
 
     def remove(self, key: bytes) -> bytes:
         """Takes a key out; returns its value."""
         if self._root is None:
-            raise NotInTree(key)
+            raise NotInvertible(key.decode("ascii", "replace"))
         value, root = self._remove(self._root, key)
         # a top node without keys gives way to its only subtree
         while root is not None and not root.keys:
@@ -324,7 +324,7 @@ class Tree:
         else:
             sub = self._sub(node, at)
             if sub is None:
-                raise NotInTree(key)
+                raise NotInvertible(key.decode("ascii", "replace"))
             value, after = self._remove(sub, key)
             if after is not sub:
                 node.subs[at] = after
@@ -345,7 +345,7 @@ class Tree:
         node.cid = None
         at = bisect_left(node.keys, key)
         if at < len(node.keys) and node.keys[at] == key:
-            raise NotInTree(key)
+            raise NotInvertible(key.decode("ascii", "replace"))
         sub = self._sub(node, at)
         if node.layer == layer:
             node.subs[at : at + 1] = self._split(sub, key, layer - 1)
@@ -363,7 +363,7 @@ class Tree:
             return None, None
         at = bisect_left(node.keys, key)
         if at < len(node.keys) and node.keys[at] == key:
-            raise NotInTree(key)
+            raise NotInvertible(key.decode("ascii", "replace"))
         low, high = self._split(self._sub(node, at), key, layer - 1)
         left = Node(layer, node.keys[:at], node.vals[:at], [*node.subs[:at], low])
         right = Node(layer, node.keys[at:], node.vals[at:], [high, *node.subs[at + 1 :]])
@@ -381,3 +381,27 @@ def walk(blocks: Mapping[bytes, bytes], root: bytes) -> Iterator[tuple[bytes, by
     Raises `Missing` at the first node that is not there, after what came before it.
     """
     yield from Tree(blocks, root).items()
+
+
+def invert(
+    blocks: Mapping[bytes, bytes], root: bytes, ops: Sequence[tuple[bytes, bytes | None, bytes | None]]
+) -> bytes:
+    """The root before `ops` (key, new value, old value; None for absent), undone last to first (rule B9).
+
+    The blocks need only hold what the operations touch. Raises `NotInvertible` where the tree under
+    `root` does not hold what the operations say they left there, `Missing` and `BadTree`.
+    """
+    if not ops:
+        return root
+    tree = Tree(blocks, root)
+    for key, after, before in reversed(ops):
+        if before is None:
+            found = tree.remove(key)
+        elif after is None:
+            found = None
+            tree.insert(key, before)
+        else:
+            found = tree.replace(key, before)
+        if found != after:
+            raise NotInvertible(f"{key.decode('ascii', 'replace')} has another value in the tree")
+    return tree.seal()

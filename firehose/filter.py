@@ -1,0 +1,68 @@
+"""Which frames concern us, decided before any CAR is touched.
+
+A commit of an account that we track always does, with or without our records in it, because its
+sync state must advance with every commit (rule B14). A stranger's does if a record path names one
+of our collections exactly: `fm.plyr.trackfoo` and `fm.plyr.dev.track` are not `fm.plyr.track`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from firehose.events import ErrorFrame, Frame
+from firehose.frames import decode_frame, seq_of
+from lexicons.syntax import Did, Nsid
+
+
+class Interest:
+    """Our collections, and the accounts that we track (a live set: the caller adds to it).
+
+    A malformed commit is wanted by the same rule, as far as it can be read: it is then refused with
+    a reason, which goes on record where it concerns us.
+    """
+
+    __slots__ = ("_prefixes", "collections", "tracked")
+
+    def __init__(self, collections: frozenset[Nsid], tracked: set[Did]) -> None:
+        self.collections = collections
+        self.tracked = tracked
+        self._prefixes = tuple(f"{nsid}/" for nsid in collections)
+
+    def wants(self, frame: Frame) -> bool:
+        """True for commits with our records or of tracked accounts, for the other events of tracked
+        accounts, and for every `#info`. Unknown types are never wanted."""
+        body = frame.body
+        kind = frame.type
+        if kind == "#commit":
+            if body.get("repo") in self.tracked:
+                return True
+            try:
+                for op in body["ops"]:
+                    if op["path"].startswith(self._prefixes):
+                        return True
+            except (KeyError, TypeError, AttributeError):
+                return _may_be_ours(body, self._prefixes)
+            return False
+        if kind in ("#identity", "#account", "#sync"):
+            return body.get("did") in self.tracked
+        return kind == "#info"
+
+    def sift(self, raw: bytes) -> tuple[int | None, Frame | ErrorFrame | None]:
+        """The seq of the frame in `raw`, and the frame itself if it concerns us; raises `BadFrame`."""
+        frame = decode_frame(raw)
+        if isinstance(frame, ErrorFrame) or self.wants(frame):
+            return seq_of(frame), frame
+        return seq_of(frame), None
+
+
+def _may_be_ours(body: dict[str, Any], prefixes: tuple[str, ...]) -> bool:
+    """True if any readable path of a malformed `ops` is ours."""
+    ops = body.get("ops")
+    if type(ops) is not list:
+        return False
+    for op in cast("list[Any]", ops):
+        if type(op) is dict:
+            path = cast("dict[str, Any]", op).get("path")
+            if type(path) is str and path.startswith(prefixes):
+                return True
+    return False
