@@ -66,6 +66,11 @@ def cid_bytes(cid: Cid | str) -> bytes:
     return raw
 
 
+def is_blessed(cid: Cid) -> bool:
+    """True for the text of a CID as the network uses it; the caller knows that it is the text of some CID."""
+    return len(cid) == 59 and cid.startswith(("bafyrei", "bafkrei"))
+
+
 def decode(block: bytes, *, any_cid: bool = False) -> Any:
     """The value of one DAG-CBOR block; raises InvalidData unless it is the only encoding of that value.
 
@@ -389,7 +394,7 @@ def _check_blob(entries: dict[str, Any]) -> None:
         type(entries.get("ref")) is not Link
         or type(entries.get("mimeType")) is not str
         or type(size) is not int
-        or (size < 0 and size != -1)
+        or size < 0
     ):
         raise InvalidData("a blob without ref, mimeType and size")
 
