@@ -24,7 +24,19 @@ from firehose.car import DAG_CBOR, BadCar, read_car
 from firehose.events import Account, Action, Commit, Identity, Info, RecordOp, Sync
 from firehose.keys import PublicKey
 from lexicons.datamodel import cid_str
-from lexicons.syntax import Cid, Did, Nsid, Rev, Rkey, is_datetime, is_did, is_nsid, is_rkey, is_tid, tid_time_us
+from lexicons.syntax import (
+    Cid,
+    Did,
+    Nsid,
+    Rev,
+    Rkey,
+    is_datetime,
+    is_did,
+    is_nsid,
+    is_rkey,
+    is_tid,
+    tid_time_us,
+)
 
 MAX_OPS = 200
 MAX_BLOCKS = 2_000_000
@@ -138,7 +150,10 @@ def identity_of(body: dict[str, Any]) -> Identity:
     """An `#identity`: a hint to look again. The handle is untrusted and may be absent (rule C2)."""
     handle = body.get("handle")
     return Identity(
-        seq=_seq(body), did=_did(body, "did"), time=_time(body), handle=handle if type(handle) is str else None
+        seq=_seq(body),
+        did=_did(body, "did"),
+        time=_time(body),
+        handle=handle if type(handle) is str else None,
     )
 
 

@@ -210,27 +210,27 @@ class Tree:
 
     def __init__(self, blocks: Mapping[bytes, bytes], root: bytes) -> None:
         self._blocks = blocks
-        self._root: Node | None = None if root == EMPTY else self._load(root, None)
-        if self._root is not None and not self._root.keys:
+        self.root: Node | None = None if root == EMPTY else self._load(root, None)
+        if self.root is not None and not self.root.keys:
             raise BadTree("an empty node on top")
 
     def seal(self) -> bytes:
         """The CID of the root."""
-        return EMPTY if self._root is None else _seal(self._root)
+        return EMPTY if self.root is None else _seal(self.root)
 
     def get(self, key: bytes) -> bytes | None:
         """The value under `key`, None where the tree proves that there is none."""
-        node = self._root
+        node = self.root
         while node is not None:
             at = bisect_left(node.keys, key)
             if at < len(node.keys) and node.keys[at] == key:
                 return node.vals[at]
-            node = self._sub(node, at)
+            node = self.sub(node, at)
         return None
 
     def replace(self, key: bytes, value: bytes) -> bytes:
         """Puts `value` under a key that is there; returns the value before."""
-        node = self._root
+        node = self.root
         while node is not None:
             node.cid = None
             at = bisect_left(node.keys, key)
@@ -239,26 +239,26 @@ class Tree:
                 node.vals[at] = value
                 node.raw = None
                 return before
-            node = self._sub(node, at)
+            node = self.sub(node, at)
         raise NotInvertible(key.decode("ascii", "replace"))
 
     def remove(self, key: bytes) -> bytes:
         """Takes a key out; returns its value."""
-        if self._root is None:
+        if self.root is None:
             raise NotInvertible(key.decode("ascii", "replace"))
-        value, root = self._remove(self._root, key)
+        value, root = self._remove(self.root, key)
         # a top node without keys gives way to its only subtree
         while root is not None and not root.keys:
-            root = self._sub(root, 0)
-        self._root = root
+            root = self.sub(root, 0)
+        self.root = root
         return value
 
     def insert(self, key: bytes, value: bytes) -> None:
         """Puts in a key that is not there."""
         layer = key_height(key)
-        root = self._root
+        root = self.root
         if root is None:
-            self._root = Node(layer, [key], [value], [None, None])
+            self.root = Node(layer, [key], [value], [None, None])
         elif layer <= root.layer:
             self._insert(root, key, value, layer)
         else:
@@ -266,25 +266,15 @@ class Tree:
             for between in range(root.layer + 1, layer):
                 left = None if left is None else Node(between, [], [], [left])
                 right = None if right is None else Node(between, [], [], [right])
-            self._root = Node(layer, [key], [value], [left, right])
-
-    def path(self, key: bytes) -> Iterator[Node]:
-        """The nodes from the root to where `key` is or would be."""
-        node = self._root
-        while node is not None:
-            yield node
-            at = bisect_left(node.keys, key)
-            if at < len(node.keys) and node.keys[at] == key:
-                return
-            node = self._sub(node, at)
+            self.root = Node(layer, [key], [value], [left, right])
 
     def items(self, node: Node | None = None) -> Iterator[tuple[bytes, bytes]]:
         """Every key and value below `node` (the root by default), in order."""
-        node = node or self._root
+        node = node or self.root
         if node is None:
             return
         for at in range(len(node.subs)):
-            below = self._sub(node, at)
+            below = self.sub(node, at)
             if below is not None:
                 yield from self.items(below)
             if at < len(node.keys):
@@ -296,7 +286,7 @@ class Tree:
             raise Missing(cid)
         return _decode(raw, cid, layer)
 
-    def _sub(self, node: Node, at: int) -> Node | None:
+    def sub(self, node: Node, at: int) -> Node | None:
         """Subtree `at` of a node, decoded and kept; its keys lie between the node's own."""
         sub = node.subs[at]
         if type(sub) is not bytes:
@@ -317,12 +307,12 @@ class Tree:
         at = bisect_left(node.keys, key)
         if at < len(node.keys) and node.keys[at] == key:
             value = node.vals[at]
-            node.subs[at : at + 2] = [self._merge(self._sub(node, at), self._sub(node, at + 1), node.layer - 1)]
+            node.subs[at : at + 2] = [self._merge(self.sub(node, at), self.sub(node, at + 1), node.layer - 1)]
             del node.keys[at]
             del node.vals[at]
             node.raw = None
         else:
-            sub = self._sub(node, at)
+            sub = self.sub(node, at)
             if sub is None:
                 raise NotInvertible(key.decode("ascii", "replace"))
             value, after = self._remove(sub, key)
@@ -335,7 +325,7 @@ class Tree:
         if left is None or right is None:
             return left or right
         last = len(left.keys)
-        middle = self._merge(self._sub(left, last), self._sub(right, 0), layer - 1)
+        middle = self._merge(self.sub(left, last), self.sub(right, 0), layer - 1)
         merged = Node(layer, left.keys + right.keys, left.vals + right.vals, [])
         merged.subs = [*left.subs[:-1], middle, *right.subs[1:]]
         merged.low, merged.high = left.low, right.high
@@ -346,7 +336,7 @@ class Tree:
         at = bisect_left(node.keys, key)
         if at < len(node.keys) and node.keys[at] == key:
             raise NotInvertible(key.decode("ascii", "replace"))
-        sub = self._sub(node, at)
+        sub = self.sub(node, at)
         if node.layer == layer:
             node.subs[at : at + 1] = self._split(sub, key, layer - 1)
             node.keys.insert(at, key)
@@ -364,7 +354,7 @@ class Tree:
         at = bisect_left(node.keys, key)
         if at < len(node.keys) and node.keys[at] == key:
             raise NotInvertible(key.decode("ascii", "replace"))
-        low, high = self._split(self._sub(node, at), key, layer - 1)
+        low, high = self._split(self.sub(node, at), key, layer - 1)
         left = Node(layer, node.keys[:at], node.vals[:at], [*node.subs[:at], low])
         right = Node(layer, node.keys[at:], node.vals[at:], [high, *node.subs[at + 1 :]])
         left.low, left.high = node.low, key

@@ -10,7 +10,8 @@ Hostile variants are made from a good body: `edit_blocks`, `resign`, or a change
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -22,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from firehose.car import block_cid, read_car, write_car
-from firehose.mst import EMPTY, EMPTY_NODE, Tree
+from firehose.mst import EMPTY, EMPTY_NODE, Node, Subtree, Tree
 from lexicons.syntax import tid_from_us
 
 Curve = Literal["k256", "p256"]
@@ -147,10 +148,13 @@ class FakeRepo:
         """The whole repo as `getRepo` gives it: commit first, then nodes and records."""
         assert self.commit is not None, "nothing was written yet"
         wanted = {self.commit: self.blocks[self.commit], self.data: self.blocks[self.data]}
-        for node in self._tree.nodes():
-            cid = node.cid
-            assert cid is not None
-            wanted[cid] = self.blocks[cid]
+        stack = [self._tree.root]
+        while stack:
+            node = stack.pop()
+            if node is not None:
+                assert node.cid is not None
+                wanted[node.cid] = self.blocks[node.cid]
+                stack += [self._tree.sub(node, at) for at in range(len(node.subs))]
         wanted |= {cid: self.blocks[cid] for _, cid in self._tree.items()}
         return write_car(self.commit, wanted)
 
@@ -200,9 +204,7 @@ class FakeRepo:
         if self.data == EMPTY:
             new[EMPTY] = EMPTY_NODE
         elif self.data != before:
-            for node in self._tree.nodes(unless=self.blocks.__contains__):
-                assert node.cid is not None and node.raw is not None
-                new[node.cid] = node.raw
+            self._collect(self._tree.root, new)
         self.blocks |= new
         return new
 
@@ -210,11 +212,49 @@ class FakeRepo:
         """The nodes on the way to each key, and to its neighbours on both sides (sync spec)."""
         proof: dict[bytes, bytes] = {}
         for key in keys:
-            for way in (key, *self._tree.neighbours(key)):
-                for node in self._tree.path(way):
+            for way in (key, *self._neighbours(key)):
+                for node in self._path(way):
                     assert node.cid is not None
                     proof[node.cid] = self.blocks[node.cid]
         return proof
+
+    def _collect(self, node: Subtree, new: dict[bytes, bytes]) -> None:
+        """Puts into `new` what no earlier write left behind; below a known node all is known."""
+        if isinstance(node, Node) and node.cid not in self.blocks:
+            assert node.cid is not None and node.raw is not None
+            new[node.cid] = node.raw
+            for sub in node.subs:
+                self._collect(sub, new)
+
+    def _path(self, key: bytes) -> Iterator[Node]:
+        """The nodes from the root to where `key` is or would be."""
+        node = self._tree.root
+        while node is not None:
+            yield node
+            at = bisect_left(node.keys, key)
+            node = None if key in node.keys[at : at + 1] else self._tree.sub(node, at)
+
+    def _neighbours(self, key: bytes) -> list[bytes]:
+        """The keys before and after `key`, whether or not it is there itself."""
+        before = after = None
+        node = self._tree.root
+        while node is not None:
+            at = bisect_left(node.keys, key)
+            here = key in node.keys[at : at + 1]
+            before = node.keys[at - 1] if at else before
+            after = node.keys[at + here] if at + here < len(node.keys) else after
+            if here:
+                below = self._tree.sub(node, at)
+                while below is not None:
+                    before = below.keys[-1] if below.keys else before
+                    below = self._tree.sub(below, len(below.keys))
+                below = self._tree.sub(node, at + 1)
+                while below is not None:
+                    after = below.keys[0] if below.keys else after
+                    below = self._tree.sub(below, 0)
+                break
+            node = self._tree.sub(node, at)
+        return [found for found in (before, after) if found is not None]
 
     def _sign(self, blocks: dict[bytes, bytes], rev: str) -> bytes:
         unsigned = {"did": self.did, "version": 3, "data": self.data, "rev": rev, "prev": None}
@@ -275,4 +315,6 @@ def _base58(data: bytes) -> str:
 
 
 def _time_text(us: int) -> str:
-    return datetime.fromtimestamp(us / 1_000_000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return (
+        datetime.fromtimestamp(us / 1_000_000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    )
