@@ -1,1 +1,1 @@
-"""The command line: reads the environment, builds the objects, passes them in. Never decides anything else."""
+"""The command line: reads the environment, builds the objects, passes them in; decides nothing else."""

@@ -33,7 +33,9 @@ def works() -> bool:
     python = VENV / "bin" / "python"
     if not python.exists():
         return False
-    return subprocess.run([python, "-m", "pip", "--version"], capture_output=True, check=False).returncode == 0
+    return (
+        subprocess.run([python, "-m", "pip", "--version"], capture_output=True, check=False).returncode == 0
+    )
 
 
 def say(text: str) -> None:
@@ -69,7 +71,7 @@ def install(name: str) -> int:
             return 1
     pip = [VENV / "bin" / "python", "-m", "pip", "install", "--quiet", "--no-input"]
     result = subprocess.run(
-        [*pip, "--disable-pip-version-check", "--require-hashes", "--only-binary", ":all:", "-r", lock],
+        [*pip, "--disable-pip-version-check", "--require-hashes", "-r", lock],
         env={**os.environ, "PYTHONNOUSERSITE": "1", "PIP_USER": "0"},
         check=False,
     )

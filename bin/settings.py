@@ -18,6 +18,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PREFIX = "PLYR_"
+ROOT = Path(__file__).parent.parent
 
 # Read by tests and developer commands, not by a running appview.
 DEVELOPER_VARIABLES = {
@@ -42,7 +43,7 @@ class Settings(BaseSettings):
         description="Postgres to use, as `postgresql://user:password@host/name`. Without it plyr runs a "
         "Postgres of its own under the data folder.",
     )
-    data_dir: Path = Field(Path("data"), description="Folder for everything that plyr keeps on disk.")
+    data_dir: Path = Field(ROOT / "data", description="Folder for everything that plyr keeps on disk.")
     namespace: Literal["fm.plyr", "fm.plyr.stg", "fm.plyr.dev"] = Field(
         "fm.plyr", description="Which records are ours: the start of every NSID that we index and answer."
     )
@@ -224,8 +225,9 @@ def reference() -> str:
     lines = [
         "# Settings",
         "",
-        "Each is a flag of `plyr up`, `ingest`, `web`, `migrate` and `rebuild`, or a variable; the flag wins.",
-        "An unknown `PLYR_*` variable or a value that cannot be ends the program with one line and exit code 2.",
+        "Each is a flag of `plyr up`, `ingest`, `web`, `migrate` and `rebuild`, or a variable; the flag",
+        "wins. An unknown `PLYR_*` variable, or a value that cannot be, ends the program with one line",
+        "and exit code 2.",
         "",
         "| Flag | Variable | Default | |",
         "| --- | --- | --- | --- |",

@@ -18,7 +18,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, TypedDict
 
-import orjson
+import msgspec
 
 
 class SourceStatus(TypedDict, total=False):
@@ -51,7 +51,7 @@ class StatusWriter:
     def write(self, status: Mapping[str, Any]) -> None:
         if self._fd is None:
             return
-        data = self._rest or orjson.dumps(status) + b"\n"
+        data = self._rest or msgspec.json.encode(status) + b"\n"
         with contextlib.suppress(BlockingIOError, BrokenPipeError):
             self._rest = data[os.write(self._fd, data) :]
 
@@ -59,10 +59,10 @@ class StatusWriter:
 def read_status(line: bytes) -> PartStatus | None:
     """One line of a child as its status; None if it is none."""
     try:
-        value = orjson.loads(line)
-    except orjson.JSONDecodeError:
+        status = msgspec.json.decode(line, type=PartStatus)
+    except msgspec.DecodeError:  # ValidationError is one
         return None
-    return value if isinstance(value, dict) and isinstance(value.get("part"), str) else None
+    return status if "part" in status else None
 
 
 def end_with_parent(lifeline: int, grace_s: float = 3) -> None:
