@@ -19,8 +19,9 @@ from typing import Any, cast
 
 import orjson
 
-from lexicons.checks import Check, Compiler, DanglingRef
+from lexicons.checks import Compiler, DanglingRef
 from lexicons.params import ReadParams, compile_params
+from lexicons.scalars import Check
 from lexicons.schema import InvalidLexicon, check_document
 from lexicons.syntax import Nsid, is_nsid
 
@@ -120,7 +121,7 @@ class Catalog:
 
     @classmethod
     def of(cls, documents: Iterable[Mapping[str, Any]], namespace: str, *, complete: bool = True) -> Catalog:
-        """Compile checked documents; unless `complete`, refs to schemas that are not there just never match."""
+        """Compile checked documents; unless `complete`, refs to absent schemas are let be, and match nothing."""
         if not is_nsid(f"{namespace}.track"):
             raise BadLexicon(f"{namespace!r} cannot start an NSID")
         definitions: dict[str, Mapping[str, Any]] = {}
@@ -226,5 +227,5 @@ def _method(nsid: Nsid, definition: Mapping[str, Any]) -> MethodDef:
 
 
 def _collections(namespace: str) -> Collections:
-    own = [Nsid(f"{namespace}.{name}") for name in RECORDS]
-    return Collections(*own, Nsid("app.bsky.actor.profile"), frozenset(own))
+    track, like, comment, items, profile = own = [Nsid(f"{namespace}.{name}") for name in RECORDS]
+    return Collections(track, like, comment, items, profile, Nsid("app.bsky.actor.profile"), frozenset(own))

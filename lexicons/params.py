@@ -10,8 +10,9 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from lexicons.checks import Check, Compiler, Invalid, Schema
+from lexicons.checks import Compiler
 from lexicons.datamodel import MAX_INT, MIN_INT
+from lexicons.scalars import Check, Invalid, Schema
 
 RawParams = Mapping[str, list[str]]
 ReadParams = Callable[[RawParams], dict[str, Any]]

@@ -39,7 +39,7 @@ class StrongRef(msgspec.Struct, frozen=True):
 
 
 class BlobRef(msgspec.Struct, frozen=True):
-    """Bytes that the account's PDS holds. `size` is None for blobs of the old form; the media type is a claim."""
+    """Bytes that the account's PDS holds; `size` is None for the old form, and the media type is a claim."""
 
     cid: Cid
     mime_type: str
@@ -136,7 +136,7 @@ def parse_record(catalog: Catalog, collection: Nsid, rkey: Rkey | str, block: by
         raise InvalidRecord(f"larger than {MAX_RECORD_BYTES} bytes")
     try:
         validate_rkey(catalog, collection, rkey)
-        value = decode(block, any_cid=True)
+        value = decode(block)
         validate_record(catalog, collection, value)
     except (InvalidData, Invalid) as error:
         raise InvalidRecord(str(error)) from error

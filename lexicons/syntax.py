@@ -82,7 +82,7 @@ def is_did(s: str) -> bool:
 
 
 def is_atproto_did(s: str) -> bool:
-    """True for did:plc, and for did:web with a bare hostname (a port only on localhost): /specs/did#blessed-did-methods."""
+    """True for did:plc, and for did:web with a bare hostname; only localhost has a port (/specs/did)."""
     return _did_plc(s) is not None or (len(s) <= MAX_HANDLE + 8 and _did_web(s) is not None)
 
 
@@ -116,7 +116,7 @@ def is_at_uri(s: str) -> bool:
 
 
 def is_cid(s: str) -> bool:
-    """True if it could be a CID of version 1 in any base; only `datamodel.cid_bytes` knows whether it is one."""
+    """True if it could be a CID of version 1 in any base; `datamodel.cid_bytes` knows whether it is ours."""
     return _cid(s) is not None and not s.startswith("Qmb")
 
 
@@ -138,7 +138,7 @@ def is_datetime(s: str) -> bool:
 
 
 def is_language(s: str) -> bool:
-    """True if well-formed by BCP 47 with a lower-case primary subtag; repeated subtags are `parse_language`'s."""
+    """True if well-formed by BCP 47, primary subtag in lower case; `parse_language` finds repeated subtags."""
     return len(s) <= MAX_LANGUAGE and _language(s) is not None
 
 
@@ -178,7 +178,7 @@ def parse_at_uri(s: str) -> AtUriParts:
 
 
 def parse_datetime(s: str) -> datetime:
-    """The instant in UTC, cut to microseconds; raises InvalidSyntax for what Python cannot hold, year 0000 included."""
+    """The instant in UTC, cut to microseconds; raises InvalidSyntax for what Python cannot hold (year 0000)."""
     if len(s) > MAX_DATETIME or _datetime(s) is None:
         raise InvalidSyntax("not a datetime with seconds and a timezone")
     try:
@@ -188,7 +188,7 @@ def parse_datetime(s: str) -> datetime:
 
 
 def parse_language(s: str) -> tuple[str, ...]:
-    """The subtags in lower case; raises InvalidSyntax where a variant or a singleton is repeated (RFC 5646 §2.2.9)."""
+    """The subtags in lower case; raises InvalidSyntax if a variant or singleton repeats (RFC 5646 §2.2.9)."""
     match = _language(s) if len(s) <= MAX_LANGUAGE else None
     if match is None:
         raise InvalidSyntax("not a language tag")

@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 from lexicons.catalog import Catalog
-from lexicons.checks import Check, Invalid
 from lexicons.datamodel import InvalidData, from_json
 from lexicons.params import RawParams
+from lexicons.scalars import Check, Invalid
 from lexicons.syntax import Nsid, is_nsid, is_rkey, is_tid
 
 __all__ = [
