@@ -83,7 +83,7 @@ def write_car(root: bytes, blocks: dict[bytes, bytes]) -> bytes:
 
 def _roots(header: bytes) -> tuple[bytes, ...]:
     try:
-        value = cast("Any", libipld.decode_dag_cbor(header))
+        value = libipld.decode_dag_cbor(header)
     except (ValueError, RecursionError) as error:
         raise BadCar(f"header is not DAG-CBOR: {error}") from None
     if type(value) is not dict or cast("dict[str, Any]", value).get("version") != 1:

@@ -25,7 +25,6 @@ from firehose.events import Account, Action, Commit, Identity, Info, RecordOp, S
 from firehose.keys import PublicKey
 from lexicons.datamodel import cid_str
 from lexicons.syntax import (
-    Cid,
     Did,
     Nsid,
     Rev,
@@ -182,7 +181,7 @@ def read_commit(by_cid: dict[bytes, bytes], root: bytes) -> tuple[dict[str, Any]
     if block is None:
         raise CommitRejected(Reason.MISSING_BLOCK, "no block for the commit")
     try:
-        signed = cast("Any", libipld.decode_dag_cbor(block))
+        signed = libipld.decode_dag_cbor(block)
     except (ValueError, RecursionError) as error:
         raise CommitRejected(Reason.BAD_COMMIT, f"not DAG-CBOR: {error}") from None
     if type(signed) is not dict:

@@ -38,7 +38,7 @@ def decode_frame(raw: bytes) -> Frame | ErrorFrame:
     caller to pass over, since a newer server may send them.
     """
     try:
-        parts = cast("list[Any]", libipld.decode_dag_cbor_multi(raw))
+        parts = libipld.decode_dag_cbor_multi(raw)
     except (ValueError, RecursionError) as error:
         raise BadFrame(f"not DAG-CBOR: {error}", _seq_hint(raw)) from None
     if len(parts) != 2:

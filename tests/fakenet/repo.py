@@ -115,7 +115,7 @@ class FakeRepo:
     def get(self, collection: str, rkey: str) -> dict[str, Any] | None:
         """The record as it stands, None if there is none."""
         cid = self._tree.get(f"{collection}/{rkey}".encode())
-        return None if cid is None else libipld.decode_dag_cbor(self.blocks[cid])  # type: ignore[return-value]
+        return None if cid is None else libipld.decode_dag_cbor(self.blocks[cid])
 
     def listing(self) -> list[tuple[str, bytes]]:
         """Path and CID of every record, in the tree's order."""
@@ -221,7 +221,8 @@ class FakeRepo:
     def _collect(self, node: Subtree, new: dict[bytes, bytes]) -> None:
         """Puts into `new` what no earlier write left behind; below a known node all is known."""
         if isinstance(node, Node) and node.cid not in self.blocks:
-            assert node.cid is not None and node.raw is not None
+            assert node.cid is not None
+            assert node.raw is not None
             new[node.cid] = node.raw
             for sub in node.subs:
                 self._collect(sub, new)
@@ -292,7 +293,7 @@ def resign(body: Mapping[str, Any], key: SigningKey, **changes: Any) -> dict[str
     """The same commit with fields of the signed object changed, signed anew with `key`."""
     car = read_car(body["blocks"])
     blocks = dict(car.blocks)
-    signed: dict[str, Any] = libipld.decode_dag_cbor(blocks.pop(car.roots[0]))  # type: ignore[assignment]
+    signed: dict[str, Any] = libipld.decode_dag_cbor(blocks.pop(car.roots[0]))
     unsigned = {name: value for name, value in {**signed, **changes}.items() if name != "sig"}
     block = libipld.encode_dag_cbor({**unsigned, "sig": key.sign(libipld.encode_dag_cbor(unsigned))})
     cid = block_cid(block)
