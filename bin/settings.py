@@ -11,7 +11,7 @@ import ipaddress
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin
 from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -220,6 +220,21 @@ def environment(settings: Settings) -> dict[str, str]:
     return out
 
 
+def shown_default(field: str) -> str:
+    """A field's choices and default as a person reads them, with a space at the end if there are any."""
+    info = Settings.model_fields[field]
+    choices = get_args(info.annotation) if get_origin(info.annotation) is Literal else ()
+    text = f"One of {', '.join(map(str, choices))}. " if choices else ""
+    if info.default is None or info.default is False:
+        return text
+    default = info.default
+    if isinstance(default, tuple):
+        default = ",".join(default)
+    elif isinstance(default, Path):
+        default = f"{default.relative_to(ROOT)} beside the program"
+    return f"{text}Default: {default}. "
+
+
 def reference() -> str:
     """The page `docs/settings.md`."""
     lines = [
@@ -229,22 +244,16 @@ def reference() -> str:
         "wins. An unknown `PLYR_*` variable, or a value that cannot be, ends the program with one line",
         "and exit code 2.",
         "",
-        "| Flag | Variable | Default | |",
-        "| --- | --- | --- | --- |",
+        "| Flag | Variable | |",
+        "| --- | --- | --- |",
     ]
     for name, field in Settings.model_fields.items():
-        default = field.default
-        shown = ",".join(default) if isinstance(default, tuple) else str(default).lower()
-        shown = "–" if default is None else f"`{default if isinstance(default, (str, Path)) else shown}`"
-        choices = getattr(field.annotation, "__args__", ()) if "Literal" in str(field.annotation) else ()
-        text = field.description or ""
-        if choices and "Literal" in str(field.annotation):
-            text += " One of " + ", ".join(f"`{choice}`" for choice in choices) + "."
-        lines.append(f"| `{flag(name)}` | `{variable(name)}` | {shown} | {text} |")
+        text = f"{field.description} {shown_default(name)}".rstrip()
+        lines.append(f"| `{flag(name)}` | `{variable(name)}` | {text} |")
     lines += ["", "For tests and development:", "", "| Variable | |", "| --- | --- |"]
     lines += [f"| `{name}` | {text} |" for name, text in DEVELOPER_VARIABLES.items()]
     return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":
-    (Path(__file__).parent.parent / "docs" / "settings.md").write_text(reference())
+    (ROOT / "docs" / "settings.md").write_text(reference())

@@ -1,0 +1,195 @@
+"""`plyr COMMAND`: finds the command's module, gives it its settings, and turns errors into one line.
+
+Exit codes: 0 done, 1 it did not work out, 2 the command line or a setting is wrong, 130 interrupted.
+A command's module has `add_arguments(parser)` and `run(args, settings) -> int`, and is
+imported only when it is asked for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import difflib
+import importlib
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
+
+from bin import VERSION
+
+if TYPE_CHECKING:
+    from bin.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """`settings`: takes the flags of bin.settings. `database`: wants one, migrated, before it runs."""
+
+    module: str
+    summary: str
+    settings: bool = False
+    database: Literal["no", "open", "migrated"] = "no"
+
+
+COMMANDS = {
+    "up": Command("bin.up", "run everything: read the network, index it, answer requests", settings=True),
+    "ingest": Command("bin.ingest", "only read and index the network", settings=True, database="migrated"),
+    "web": Command("bin.web", "only answer requests", settings=True, database="migrated"),
+    "migrate": Command(
+        "bin.migrate", "bring the database to this version's tables", settings=True, database="open"
+    ),
+    "verify": Command("bin.verify", "check a recorded firehose offline: hashes, signatures, trees"),
+    "capture": Command("bin.capture", "record a firehose into a file"),
+    "rebuild": Command(
+        "bin.rebuild", "compute all projections and counters anew from the records", True, "migrated"
+    ),
+    "demo": Command("bin.demo", "run on a small real network of this machine, with artists and tracks in it"),
+    "test": Command("bin.tests", "run the tests; arguments go to pytest"),
+    "bench": Command("bin.bench", "measure the hot paths against common ways of doing them"),
+}
+
+EPILOG = "plyr COMMAND --help says what a command takes; docs/settings.md lists every setting."
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, without the usage in front of it."""
+
+    def error(self, message: str) -> NoReturn:
+        print(f"plyr: {message} ({self.prog} --help)", file=sys.stderr)
+        raise SystemExit(2)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    parser = _overview()
+    if not arguments:
+        parser.print_help()
+        return 0
+    name = arguments[0]
+    if name not in COMMANDS:
+        if name.startswith("-"):
+            parser.parse_args(arguments)  # --help, --version, or an error
+        near = difflib.get_close_matches(name, COMMANDS, 1)
+        parser.error(f"unknown command {name}" + (f", did you mean {near[0]}?" if near else ""))
+    try:
+        return _run(name, arguments[1:])
+    except KeyboardInterrupt:
+        return 130
+
+
+def _overview() -> argparse.ArgumentParser:
+    parser = Parser(
+        prog="plyr",
+        description="An AT Protocol appview for audio.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"plyr {VERSION}")
+    group = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser)
+    for name, command in COMMANDS.items():
+        group.add_parser(name, help=command.summary, add_help=False)
+    return parser
+
+
+def _run(name: str, arguments: list[str]) -> int:
+    from bin import settings as settings_module  # here: `plyr` alone and --version are quick
+
+    command = COMMANDS[name]
+    summary = command.summary[0].upper() + command.summary[1:] + "."
+    parser = Parser(prog=f"plyr {name}", description=summary, allow_abbrev=False)
+    try:
+        module = importlib.import_module(command.module)
+    except ModuleNotFoundError as error:
+        if error.name != command.module:
+            raise
+        print(f"plyr: the command {name} is not part of this version", file=sys.stderr)
+        return 1
+    module.add_arguments(parser)
+    if command.settings:
+        _add_settings(parser)
+    if name in ("ingest", "web"):
+        parser.add_argument("--status-fd", type=int, help=argparse.SUPPRESS)
+    if name == "test":
+        args, rest = parser.parse_known_args(arguments)
+        args.rest = rest
+    else:
+        args = parser.parse_args(arguments)
+    flags = {
+        field: getattr(args, f"setting_{field}", None) for field in settings_module.Settings.model_fields
+    }
+    try:
+        settings = settings_module.load(flags)
+    except settings_module.SettingsError as error:
+        print(f"plyr: {error}", file=sys.stderr)
+        return 2
+    supervised = getattr(args, "status_fd", None) is not None
+    try:
+        with _prepared("open" if supervised else command.database, settings) as ready:
+            if supervised:
+                from bin.status import end_with_parent
+
+                end_with_parent(sys.stdin.fileno())
+            return module.run(args, ready)
+    except Exception as error:
+        line = _explained(error)
+        if line is None:
+            raise
+        print(f"plyr: {line}", file=sys.stderr)
+        return 1
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    """A flag for each field of the settings; values stay text, the settings check them."""
+    from bin.settings import Settings, flag, shown_default, variable
+
+    group = parser.add_argument_group("settings", "each also as a variable, named at its end")
+    for name, field in Settings.model_fields.items():
+        text = f"{field.description} {shown_default(name)}[{variable(name)}]".replace("`", "").replace(
+            "%", "%%"
+        )
+        options: dict[str, Any] = {"dest": f"setting_{name}", "help": text}
+        if field.annotation is bool:
+            options["action"] = argparse.BooleanOptionalAction
+        else:
+            options["metavar"] = name.rpartition("_")[2].upper()
+        group.add_argument(flag(name), **options)
+
+
+@contextlib.contextmanager
+def _prepared(database: Literal["no", "open", "migrated"], settings: Settings) -> Iterator[Settings]:
+    """The settings with a database in them, as far as the command wants one; logging is set up."""
+    from bin import logs
+
+    logs.configure(settings.log_format, settings.log_level)
+    if database == "no":
+        yield settings
+        return
+    import asyncio
+
+    from bin.database import opened
+    from storage.migrate import migrate
+
+    with opened(settings) as ready:
+        if database == "migrated" and ready.database_url:
+            asyncio.run(migrate(ready.database_url))
+        yield ready
+
+
+def _explained(error: Exception) -> str | None:
+    """One line for a person, for what can go wrong in any command; None for a defect of ours."""
+    import psycopg
+
+    from storage.binaries import EmbeddedFailed
+    from storage.migrate import MigrationFailed
+
+    if isinstance(error, EmbeddedFailed | MigrationFailed):
+        return str(error)
+    if isinstance(error, psycopg.OperationalError):
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        return f"cannot use the database: {lines[0].removesuffix(' Is the server running locally')}"
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

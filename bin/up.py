@@ -1,0 +1,213 @@
+"""`plyr up`: a Postgres if none is given, then `ingest` and `web`, kept alive and shown until Ctrl-C.
+
+All of it ends within 5 s: the children have 3 s to finish, the database then 1.5 s; what
+takes longer is killed, and both recover at the next start.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import errno
+import shutil
+import signal
+import socket
+import sys
+import time
+
+import psycopg
+
+from bin import VERSION
+from bin.settings import Settings, environment
+from bin.supervisor import Part, Supervisor, Unusable
+from bin.view import View, duration, live, plain, states
+from storage.binaries import EmbeddedFailed
+from storage.embedded import EmbeddedPostgres
+from storage.migrate import migrate
+
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+PLAIN_EVERY_S = 10
+CHILD_GRACE_S = 3
+DATABASE_GRACE_S = 1.5
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    del parser  # takes settings alone
+
+
+def run(args: argparse.Namespace, settings: Settings) -> int:
+    del args
+    print(f"plyr {VERSION}", flush=True)
+    taken = port_problem(settings.host, settings.port)
+    if taken:
+        print(f"plyr: {taken}", file=sys.stderr)
+        return 1
+    for number in STOPPING:  # until the loop is up; afterwards _Up handles them
+        signal.signal(number, signal.default_int_handler)
+    if settings.database_url:
+        return _serve(settings, None)
+    postgres = EmbeddedPostgres(settings.data_dir)
+    started = time.monotonic()
+    try:
+        dsn = postgres.start()
+        assert postgres.binaries
+        print(
+            f"Postgres {postgres.binaries.major} ({postgres.binaries.origin}) in {postgres.folder}, "
+            f"started in {time.monotonic() - started:.1f} s",
+            flush=True,
+        )
+        return _serve(settings.model_copy(update={"database_url": dsn}), postgres)
+    finally:
+        postgres.stop(timeout_s=DATABASE_GRACE_S)
+
+
+def port_problem(host: str, port: int) -> str | None:
+    """Why nobody could listen there, as one line; None if one could."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        return f"--host {host}: {error.strerror}"
+    for family, kind, protocol, _, address in found:
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(address)
+            except OSError as error:
+                reason = (
+                    "something else listens there" if error.errno == errno.EADDRINUSE else str(error.strerror)
+                )
+                return f"cannot listen on {host}:{port}, {reason}; --port takes another"
+    return None
+
+
+def _serve(settings: Settings, postgres: EmbeddedPostgres | None) -> int:
+    assert settings.database_url
+    for name in asyncio.run(migrate(settings.database_url)):
+        print(f"database: applied {name}", flush=True)
+    return asyncio.run(_Up(settings, postgres).run())
+
+
+class _Up:
+    def __init__(self, settings: Settings, postgres: EmbeddedPostgres | None) -> None:
+        self._settings = settings
+        self._postgres = postgres
+        self._started = time.monotonic()
+        self._screen = _Screen(sys.stdout.isatty())
+        self._parts = [Part("ingest"), Part("web")]
+        self._children = [Supervisor(part, environment(settings), self._screen.say) for part in self._parts]
+        self._signals = 0
+        self._stop = asyncio.Event()
+        self._database = "running"
+
+    async def run(self) -> int:
+        loop = asyncio.get_running_loop()
+        for number in STOPPING:
+            loop.add_signal_handler(number, self._on_signal)
+        children = [asyncio.create_task(child.run(), name=child.part.name) for child in self._children]
+        around = [asyncio.create_task(self._show())]
+        if self._postgres:
+            around.append(asyncio.create_task(self._keep_postgres(self._postgres)))
+        stop = asyncio.create_task(self._stop.wait())
+        try:
+            await asyncio.wait([stop, *children, *around], return_when=asyncio.FIRST_COMPLETED)
+            return await self._end(children)
+        finally:
+            for task in (stop, *around):
+                task.cancel()
+            for ended in await asyncio.gather(*around, return_exceptions=True):
+                if isinstance(ended, Exception):
+                    raise ended
+
+    def _on_signal(self) -> None:
+        self._signals += 1
+        self._stop.set()
+        if self._signals > 1:
+            for child in self._children:
+                child.kill()
+
+    async def _end(self, children: list[asyncio.Task[None]]) -> int:
+        """Stop every child, then tell how it went: 0 when asked to, 2 for wrong settings."""
+        began = time.monotonic()
+        self._screen.say("stopping …")
+        for child in self._children:
+            child.stop()
+        _, left = await asyncio.wait(children, timeout=CHILD_GRACE_S)
+        for child in self._children:
+            child.kill()
+        if left:
+            self._screen.say(
+                f"killed {' and '.join(sorted(task.get_name() for task in left))}, too slow to stop"
+            )
+        outcome = await asyncio.gather(*children, return_exceptions=True)
+        self._screen.close()
+        for error in outcome:
+            if isinstance(error, Unusable):
+                return 2
+            if isinstance(error, BaseException):
+                raise error
+        print(f"stopped in {time.monotonic() - began:.1f} s", flush=True)
+        return 0
+
+    async def _keep_postgres(self, postgres: EmbeddedPostgres) -> None:
+        """Start the embedded server again whenever it died."""
+        while True:
+            if postgres.pid is None:
+                self._database = "died, starting it again"
+                self._screen.say("Postgres died, starting it again")
+                try:
+                    # The server dies with the thread that started it; this pool's last as long as the loop.
+                    await asyncio.to_thread(postgres.restart, timeout_s=30)
+                    self._database = "running"
+                    self._screen.say("Postgres is back")
+                except (EmbeddedFailed, psycopg.OperationalError) as error:
+                    self._screen.say(str(error))
+                    await asyncio.sleep(5)
+            await asyncio.sleep(0.5)
+
+    async def _show(self) -> None:
+        shown: list[str] = []
+        announced = False
+        next_plain = time.monotonic()
+        while True:
+            now = time.monotonic()
+            ingest, web = self._parts
+            view = View(VERSION, now - self._started, ingest, web, self._database)
+            address = web.status.get("address")
+            if address and not announced:
+                announced = True
+                self._screen.say(f"listening on {address}, after {duration(now - self._started)}")
+            if self._screen.live:
+                self._screen.draw(live(view, shutil.get_terminal_size().columns, now))
+            elif now >= next_plain or list(states(view)) != shown:
+                shown = list(states(view))
+                next_plain = now + PLAIN_EVERY_S
+                self._screen.say(plain(view, now))
+            await asyncio.sleep(0.5)
+
+
+class _Screen:
+    """Standard output: lines that stay, and on a terminal a block below them that is drawn over."""
+
+    def __init__(self, live: bool) -> None:
+        self.live = live
+        self._block: list[str] = []
+
+    def say(self, line: str) -> None:
+        self._write(self._erase() + line + "\n" + "".join(f"{row}\n" for row in self._block))
+
+    def draw(self, block: list[str]) -> None:
+        self._write(self._erase() + "".join(f"{row}\n" for row in block))
+        self._block = block
+
+    def close(self) -> None:
+        self._write(self._erase())
+        self._block = []
+
+    def _erase(self) -> str:
+        return f"\x1b[{len(self._block)}A\x1b[J" if self._block else ""
+
+    def _write(self, text: str) -> None:
+        with contextlib.suppress(BrokenPipeError):
+            sys.stdout.write(text)
+            sys.stdout.flush()

@@ -1,0 +1,115 @@
+"""How `plyr up` shows itself: what is known, as lines of text. Pure: it is given the time and the width."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from bin.status import SourceStatus
+from bin.supervisor import Part, PartState
+
+
+@dataclass(frozen=True)
+class View:
+    """Everything that is shown. `database` says how the database is doing, as a phrase."""
+
+    version: str
+    uptime_s: float
+    ingest: Part
+    web: Part
+    database: str
+
+
+def live(view: View, width: int, now: float) -> list[str]:
+    """The block that is drawn over and over on a terminal, one line per thing to watch."""
+    rows = [(f"plyr {view.version}", f"{_address(view)}up {duration(view.uptime_s)}, Ctrl-C stops")]
+    sources = view.ingest.status.get("sources", [])
+    if view.ingest.state is PartState.RUNNING and sources:
+        rows += [(_host(source), _source(source)) for source in sources]
+    else:
+        rows.append(("ingest", _state(view.ingest, now)))
+    rejected = view.ingest.status.get("rejected", 0)
+    if rejected:
+        rows.append(("rejected", f"{rejected:,} events wait in rejected_event with their reasons"))
+    rows.append(("web", _web(view.web, now)))
+    rows.append(("database", view.database))
+    name_width = max(len(name) for name, _ in rows)
+    return [f"{name:<{name_width}}  {text}"[: max(width - 1, 20)] for name, text in rows]
+
+
+def plain(view: View, now: float) -> str:
+    """The same on one line, for a log."""
+    sources = view.ingest.status.get("sources", [])
+    if view.ingest.state is PartState.RUNNING and sources:
+        parts = [f"{_host(source)} {_source(source)}" for source in sources]
+    else:
+        parts = [f"ingest {_state(view.ingest, now)}"]
+    rejected = view.ingest.status.get("rejected", 0)
+    if rejected:
+        parts.append(f"{rejected:,} rejected")
+    parts += [f"web {_web(view.web, now)}", f"database {view.database}"]
+    return " | ".join(parts)
+
+
+def states(view: View) -> Sequence[str]:
+    """What a change of makes a new line worth printing at once."""
+    sources = view.ingest.status.get("sources", [])
+    return [
+        view.ingest.state,
+        view.web.state,
+        *(f"{source.get('url')} {source.get('state')}" for source in sources),
+    ]
+
+
+def duration(seconds: float) -> str:
+    """Two units at most: 45 s, 3 min 12 s, 2 h 5 min, 4 d 3 h."""
+    whole = int(seconds)
+    minutes, hours, days = whole // 60, whole // 3600, whole // 86400
+    if minutes < 1:
+        return f"{whole} s"
+    if hours < 1:
+        return f"{minutes} min {whole % 60} s"
+    if days < 1:
+        return f"{hours} h {minutes % 60} min"
+    return f"{days} d {hours % 24} h"
+
+
+def _address(view: View) -> str:
+    address = view.web.status.get("address")
+    return f"{address}  " if address else ""
+
+
+def _host(source: SourceStatus) -> str:
+    return urlsplit(source.get("url", "")).netloc or "source"
+
+
+def _source(source: SourceStatus) -> str:
+    said = [source.get("state", "unknown")]
+    seq, lag_s, error = source.get("seq"), source.get("lag_s"), source.get("error")
+    if seq is not None:
+        said.append(f"seq {seq:,}")
+    if lag_s is not None:
+        said.append(f"{lag_s:.1f} s behind" if lag_s < 60 else f"{duration(lag_s)} behind")
+    if "events_per_s" in source:
+        said.append(f"{source['events_per_s']:,.0f} events/s")
+    if error:
+        said.append(error)
+    return ", ".join(said)
+
+
+def _web(part: Part, now: float) -> str:
+    if part.state is not PartState.RUNNING:
+        return _state(part, now)
+    said = ["serving"]
+    if "requests" in part.status:
+        said.append(f"{part.status['requests']:,} requests")
+    if "requests_per_s" in part.status:
+        said.append(f"{part.status['requests_per_s']:,.1f}/s")
+    return ", ".join(said)
+
+
+def _state(part: Part, now: float) -> str:
+    if part.state is PartState.WAITING:
+        return f"ended, starts again in {max(part.retry_at - now, 0):.0f} s"
+    return str(part.state)
