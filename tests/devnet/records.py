@@ -82,7 +82,7 @@ class RecordMaker:
             return "2199-12-31T23:59:59.999Z"
         if spelling == 1:
             self.features["ancient createdAt"] += 1
-            return "0001-01-01T00:00:00.000Z"
+            return self.random.choice(("0001-01-01T00:00:00.000Z", "0000-01-01T00:00:00.000Z"))
         if spelling < 5:
             return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S+02:00")
         return moment.strftime("%Y-%m-%dT%H:%M:%S.%f") + "Z"

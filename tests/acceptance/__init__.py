@@ -1,0 +1,1 @@
+"""The whole system from outside: real processes, a real network, a real Postgres."""
