@@ -83,6 +83,12 @@ def database(postgres_dsn: str, migrated_template: str) -> Iterator[str]:
     yield from _database(postgres_dsn, migrated_template)
 
 
+@pytest.fixture
+def another_database(postgres_dsn: str, migrated_template: str) -> Iterator[str]:
+    """A second one, for tests that compare."""
+    yield from _database(postgres_dsn, migrated_template)
+
+
 def _database(dsn: str, template: str) -> Iterator[str]:
     name = f"plyr_{uuid.uuid4().hex[:16]}"
     names = {"name": sql.Identifier(name), "template": sql.Identifier(template)}

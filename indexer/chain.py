@@ -1,0 +1,115 @@
+"""What we know of a repo's history, and what we know that we missed.
+
+Commits of a repo form a chain: each names the rev (`since`) and MST root (`prevData`) of the one
+before it. Records are ordered by rev, so a commit may be applied whenever it comes; the chain only
+tells whether everything came. It is kept as a head and a short list of gaps, the way TCP keeps
+selective acknowledgements:
+
+    seen r1, r2, r5          head r5, gap (r2 … r4]         desynchronized
+    then r4 arrives          head r5, gap (r2 … r3]         desynchronized
+    then r3 arrives          head r5, no gap                active
+
+So frames may be duplicated and reordered in any way and the repo ends in the same state; what a
+resync has to repair is known exactly. Pure: no I/O, no clock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+from firehose.events import Commit, Sync
+from lexicons.syntax import Cid, Rev
+
+MOST_GAPS = 32  # beyond that the two oldest become one: less exact, never less true
+
+
+class State(StrEnum):
+    """Where a repo stands. Only PENDING, ACTIVE and DESYNCHRONIZED follow from the chain."""
+
+    PENDING = "pending"  # we never saw its beginning
+    RESYNCING = "resyncing"
+    ACTIVE = "active"  # everything came
+    DESYNCHRONIZED = "desynchronized"  # something in the middle is missing
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Missing: what leads from (`after`, `after_data`) to (`until`, `until_data`).
+
+    `after` None: the beginning of the repo. `until` None: the later side named no predecessor,
+    so only a resync can close it.
+    """
+
+    after: Rev | None
+    after_data: Cid | None
+    until: Rev | None
+    until_data: Cid | None
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """Head (None: nothing seen yet) and gaps, oldest first."""
+
+    rev: Rev | None = None
+    data: Cid | None = None
+    gaps: tuple[Gap, ...] = ()
+
+    @property
+    def state(self) -> State:
+        if self.rev is None or (self.gaps and self.gaps[0].after is None):
+            return State.PENDING
+        return State.DESYNCHRONIZED if self.gaps else State.ACTIVE
+
+    def gaps_json(self) -> list[dict[str, Any]]:
+        return [asdict(gap) for gap in self.gaps]
+
+    @classmethod
+    def of(cls, rev: Rev | None, data: Cid | None, gaps: list[dict[str, Any]]) -> Chain:
+        return cls(rev, data, tuple(Gap(**gap) for gap in gaps))
+
+
+def extend(chain: Chain, commit: Commit) -> Chain:
+    """The chain after this commit, wherever in the history it belongs. A replay changes nothing."""
+    if chain.rev is None or commit.rev > chain.rev:
+        linked = (commit.since, commit.prev_data) == (chain.rev, chain.data)
+        gaps = chain.gaps
+        if not linked:
+            gaps = (*gaps, Gap(chain.rev, chain.data, commit.since, commit.prev_data))
+        return Chain(commit.rev, commit.data, _bounded(gaps))
+    return replace(chain, gaps=tuple(part for gap in chain.gaps for part in _fill(gap, commit)))
+
+
+def observe(chain: Chain, sync: Sync) -> Chain:
+    """The chain after a verified `#sync` (rule C1): other data than ours is a gap up to it."""
+    if chain.rev is not None and sync.rev <= chain.rev:
+        return chain
+    if chain.data == sync.data:
+        return replace(chain, rev=sync.rev)
+    return Chain(
+        sync.rev, sync.data, _bounded((*chain.gaps, Gap(chain.rev, chain.data, sync.rev, sync.data)))
+    )
+
+
+def _fill(gap: Gap, commit: Commit) -> tuple[Gap, ...]:
+    """What is left of a gap once this commit is known."""
+    if gap.until is None or commit.rev > gap.until or (gap.after is not None and commit.rev <= gap.after):
+        return (gap,)
+    if commit.rev == gap.until and commit.data != gap.until_data:
+        return (gap,)  # not the commit that the later one built upon
+    before = Gap(gap.after, gap.after_data, commit.since, commit.prev_data)
+    behind = Gap(commit.rev, commit.data, gap.until, gap.until_data)
+    return tuple(part for part in (before, behind) if not _closed(part))
+
+
+def _closed(gap: Gap) -> bool:
+    return (gap.after, gap.after_data) == (gap.until, gap.until_data)
+
+
+def _bounded(gaps: tuple[Gap, ...]) -> tuple[Gap, ...]:
+    if len(gaps) <= MOST_GAPS:
+        return gaps
+    first, second = gaps[:2]
+    return (Gap(first.after, first.after_data, second.until, second.until_data), *gaps[2:])

@@ -1,0 +1,280 @@
+"""What a batch changes. Pure: states in, rows out; `apply` reads before and writes after.
+
+Contract: for every record the version with the highest rev wins, whatever the order and number of
+deliveries; a delete is a version, too (a tombstone with its rev). So
+
+    create r1, delete r3, create r2 (late)   ends deleted, at r3
+    create r1, delete r2, create r3          ends created, at r3
+
+Counters follow changed rows only: a like counts when the first like of that account for that track
+appears and until the last one goes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from indexer import cards
+from indexer.chain import Chain, extend, observe
+from indexer.prepare import Candidate, Prepared
+from firehose.events import Commit
+from lexicons.catalog import Collections
+from lexicons.datamodel import decode
+from lexicons.records import Comment, Like, List, Track
+from lexicons.syntax import AtUri, Did, Rev, Rkey
+from storage.records import RecordKey, RecordRow, Stored
+from storage.repos import Repo, SyncState
+from storage.search import fold
+from storage.social import CommentRow, LikeKey, LikeRow, ListRow, Pair, RowKey
+from storage.tracks import StatDelta, TrackRow
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A record that really changes. `was` is the track that its old version pointed at, if the old
+    version was a like or comment of a track."""
+
+    repo: Repo
+    candidate: Candidate
+    was: AtUri | None
+
+    @property
+    def uri(self) -> AtUri:
+        c = self.candidate
+        return AtUri(f"at://{c.did}/{c.collection}/{c.rkey}")
+
+
+@dataclass(slots=True)
+class Effects:
+    """Rows to write, by table."""
+
+    tracks: list[TrackRow] = field(default_factory=list[TrackRow])
+    removed_tracks: list[int] = field(default_factory=list[int])
+    likes: list[LikeRow] = field(default_factory=list[LikeRow])
+    removed_likes: list[LikeKey] = field(default_factory=list[LikeKey])
+    comments: list[CommentRow] = field(default_factory=list[CommentRow])
+    removed_comments: list[RowKey] = field(default_factory=list[RowKey])
+    lists: list[ListRow] = field(default_factory=list[ListRow])
+    removed_lists: list[RowKey] = field(default_factory=list[RowKey])
+    profiles: set[int] = field(default_factory=set[int])
+    counts: list[StatDelta] = field(default_factory=list[StatDelta])
+
+
+def keys_of(batch: Prepared, repos: Mapping[Did, Repo]) -> list[RecordKey]:
+    """The records to read before deciding."""
+    return [
+        RecordKey(repos[c.did].id, c.collection, c.rkey) for c in batch.candidates if c.did in repos
+    ]
+
+
+def sync_states(batch: Prepared, repos: Mapping[Did, Repo]) -> list[SyncState]:
+    """Where each repo stands after the batch, for those where that moved."""
+    states: list[SyncState] = []
+    for did, history in batch.history.items():
+        repo = repos.get(did)
+        if repo is None:
+            continue
+        before = chain = Chain.of(repo.rev, repo.data, repo.gaps)
+        for event in history:
+            chain = extend(chain, event) if isinstance(event, Commit) else observe(chain, event)
+        if chain != before and chain.rev is not None and chain.data is not None:
+            states.append(SyncState(repo.id, chain.rev, chain.data, chain.gaps_json(), chain.state))
+    return states
+
+
+def changes(
+    batch: Prepared,
+    repos: Mapping[Did, Repo],
+    stored: Mapping[RecordKey, Stored],
+    collections: Collections,
+) -> list[Change]:
+    """The candidates that beat what is stored. Records of accounts that we don't track fall away."""
+    pointing = {collections.like, collections.comment}
+    result: list[Change] = []
+    for c in batch.candidates:
+        repo = repos.get(c.did)
+        if repo is None:
+            continue
+        old = stored.get(RecordKey(repo.id, c.collection, c.rkey))
+        if old is not None and old.rev >= c.rev:
+            continue
+        was = None
+        if old is not None and old.block is not None and old.invalid is None and c.collection in pointing:
+            was = track_uri(decode(old.block)["subject"]["uri"], collections)
+        result.append(Change(repo, c, was))
+    return result
+
+
+def record_rows(changed: list[Change]) -> list[RecordRow]:
+    return [
+        RecordRow(x.repo.id, c.collection, c.rkey, c.rev, c.cid, c.block, c.invalid)
+        for x in changed
+        for c in [x.candidate]
+    ]
+
+
+def track_uri(uri: str, collections: Collections) -> AtUri | None:
+    """The URI itself if it names a track of ours by DID, else None."""
+    authority, _, path = uri.removeprefix("at://").partition("/")
+    collection, _, rkey = path.partition("/")
+    return AtUri(uri) if collection == collections.track and rkey and authority.startswith("did:") else None
+
+
+def mentioned(changed: list[Change], collections: Collections) -> set[AtUri]:
+    """Every track URI that these changes need an id for."""
+    uris = {x.was for x in changed if x.was is not None}
+    for x in changed:
+        match x.candidate.record:
+            case Like(subject=subject) | Comment(subject=subject):
+                if (uri := track_uri(subject.uri, collections)) is not None:
+                    uris.add(uri)
+            case List(items=items):
+                uris.update(u for i in items if (u := track_uri(i.subject.uri, collections)) is not None)
+            case _:
+                if x.candidate.collection == collections.track:
+                    uris.add(x.uri)
+    return uris
+
+
+def pairs_of(changed: list[Change], ids: Mapping[AtUri, int], collections: Collections) -> set[Pair]:
+    """The (account, track) pairs whose likes must be known to count them right."""
+    pairs: set[Pair] = set()
+    for x in changed:
+        if x.candidate.collection != collections.like:
+            continue
+        record = x.candidate.record
+        now = track_uri(record.subject.uri, collections) if isinstance(record, Like) else None
+        pairs.update(Pair(x.repo.id, ids[uri]) for uri in (x.was, now) if uri is not None)
+    return pairs
+
+
+def effects(
+    changed: list[Change],
+    ids: Mapping[AtUri, int],
+    likes: Mapping[Pair, set[Rkey]],
+    collections: Collections,
+) -> Effects:
+    """The projections' rows. `likes` holds what `pairs_of` asked for, as it is before the batch."""
+    out = Effects()
+    counter = _Counter({pair: set(rkeys) for pair, rkeys in likes.items()})
+    for x in changed:
+        c, repo, visible = x.candidate, x.repo, not x.repo.hidden
+        if x.was is not None:
+            if c.collection == collections.like:
+                key = LikeKey(repo.id, ids[x.was], c.rkey)
+                out.removed_likes.append(key)
+                counter.unlike(key, visible)
+            else:
+                counter.comment(ids[x.was], -1, visible)
+        match c.record:
+            case Track():
+                out.tracks.append(track_row(c.record, x, ids[x.uri]))
+            case Like():
+                if (uri := track_uri(c.record.subject.uri, collections)) is not None:
+                    like = LikeRow(repo.id, ids[uri], c.rkey, cards.sort_time(c.record.created_at, c.rev))
+                    out.likes.append(like)
+                    counter.like(like, visible)
+            case Comment():
+                if (uri := track_uri(c.record.subject.uri, collections)) is not None:
+                    out.comments.append(comment_row(c.record, x, ids[uri]))
+                    counter.comment(ids[uri], +1, visible)
+                elif x.was is not None:
+                    out.removed_comments.append(RowKey(repo.id, c.rkey))
+            case List():
+                out.lists.append(list_row(c.record, x, ids, collections))
+            case _ if c.collection in (collections.profile, collections.bsky_profile):
+                out.profiles.add(repo.id)
+            case _ if c.collection == collections.track:
+                out.removed_tracks.append(ids[x.uri])
+            case _ if c.collection == collections.comment:
+                out.removed_comments.append(RowKey(repo.id, c.rkey))
+            case _ if c.collection == collections.list:
+                out.removed_lists.append(RowKey(repo.id, c.rkey))
+            case _:
+                pass  # a like that went: its row is among removed_likes
+    out.counts = counter.deltas()
+    return out
+
+
+def track_row(track: Track, x: Change, id: int) -> TrackRow:
+    c = x.candidate
+    assert c.cid is not None
+    words = " ".join(filter(None, (track.title, track.artist, track.album)))
+    return TrackRow(
+        id=id,
+        repo_id=x.repo.id,
+        rkey=c.rkey,
+        cid=c.cid,
+        sort_at=cards.sort_time(track.created_at, c.rev),
+        indexed_at=cards.rev_time(c.rev),
+        title=storable(track.title),
+        card=cards.track_card(track, uri=x.uri, did=c.did, cid=c.cid, rev=c.rev, pds=x.repo.pds),
+        search=storable(fold(words)),
+    )
+
+
+def comment_row(comment: Comment, x: Change, track_id: int) -> CommentRow:
+    c = x.candidate
+    assert c.cid is not None
+    return CommentRow(
+        repo_id=x.repo.id,
+        rkey=c.rkey,
+        track_id=track_id,
+        timestamp_ms=comment.timestamp_ms,
+        sort_at=cards.sort_time(comment.created_at, c.rev),
+        card=cards.comment_card(comment, uri=x.uri, cid=c.cid, rev=c.rev),
+    )
+
+
+def list_row(list_: List, x: Change, ids: Mapping[AtUri, int], collections: Collections) -> ListRow:
+    c = x.candidate
+    assert c.cid is not None
+    found = ((n, track_uri(item.subject.uri, collections)) for n, item in enumerate(list_.items))
+    return ListRow(
+        repo_id=x.repo.id,
+        rkey=c.rkey,
+        list_type=None if list_.list_type is None else storable(list_.list_type),
+        name=None if list_.name is None else storable(list_.name),
+        items=len(list_.items),
+        sort_at=cards.sort_time(list_.created_at, c.rev),
+        card=cards.list_card(list_, uri=x.uri, cid=c.cid, rev=c.rev),
+        track_ids={n: ids[uri] for n, uri in found if uri is not None},
+    )
+
+
+def storable(text: str) -> str:
+    """Postgres text has no NUL, though a record may (trap T20); the card keeps it, escaped."""
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+class _Counter:
+    """Net changes of the counters while a batch is worked through."""
+
+    def __init__(self, likes: dict[Pair, set[Rkey]]) -> None:
+        self._likes = likes
+        self._net: dict[int, list[int]] = {}
+
+    def _add(self, track_id: int, likes: int, comments: int, visible: bool) -> None:
+        if visible:
+            net = self._net.setdefault(track_id, [0, 0])
+            net[0] += likes
+            net[1] += comments
+
+    def like(self, row: LikeRow, visible: bool) -> None:
+        rkeys = self._likes.setdefault(Pair(row.repo_id, row.track_id), set())
+        if not rkeys:
+            self._add(row.track_id, +1, 0, visible)
+        rkeys.add(row.rkey)
+
+    def unlike(self, key: LikeKey, visible: bool) -> None:
+        rkeys = self._likes.setdefault(Pair(key.repo_id, key.track_id), set())
+        if rkeys == {key.rkey}:
+            self._add(key.track_id, -1, 0, visible)
+        rkeys.discard(key.rkey)
+
+    def comment(self, track_id: int, change: int, visible: bool) -> None:
+        self._add(track_id, 0, change, visible)
+
+    def deltas(self) -> list[StatDelta]:
+        return [StatDelta(id, *net) for id, net in sorted(self._net.items()) if any(net)]

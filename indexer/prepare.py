@@ -1,0 +1,87 @@
+"""From verified events to what a transaction needs to know: one candidate per record, parsed.
+
+Pure, and without the database, so that one batch is prepared while the one before is written.
+Within a batch the newest rev of a record wins; whether it also beats what is stored is `decide`'s
+business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from firehose.events import Account, Action, Commit, Event, Identity, Sync
+from lexicons.catalog import Catalog
+from lexicons.records import InvalidRecord, Record, parse_record
+from lexicons.syntax import Cid, Did, Nsid, Rev, Rkey
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """The newest version of a record in a batch. `cid` None: deleted. `invalid`: the lexicon's reason."""
+
+    did: Did
+    collection: Nsid
+    rkey: Rkey
+    rev: Rev
+    cid: Cid | None
+    block: bytes | None
+    record: Record | None
+    invalid: str | None
+
+
+@dataclass(slots=True)
+class Prepared:
+    """A batch, sorted by what it touches. `discovered`: accounts with a record of ours in it."""
+
+    candidates: list[Candidate] = field(default_factory=list[Candidate])
+    history: dict[Did, list[Commit | Sync]] = field(default_factory=dict[Did, list[Commit | Sync]])
+    accounts: list[Account] = field(default_factory=list[Account])
+    identities: set[Did] = field(default_factory=set[Did])
+    discovered: set[Did] = field(default_factory=set[Did])
+
+    @property
+    def dids(self) -> set[Did]:
+        return {*self.history, *(a.did for a in self.accounts), *self.identities}
+
+
+def prepare(events: Iterable[Event], catalog: Catalog) -> Prepared:
+    """Collapse and parse a batch. An invalid record becomes a candidate with its reason (rule F1)."""
+    batch = Prepared()
+    collections = catalog.collections
+    newest: dict[tuple[Did, Nsid, Rkey], Candidate] = {}
+    for event in events:
+        match event:
+            case Commit():
+                batch.history.setdefault(event.did, []).append(event)
+                for op in event.ops:
+                    if op.collection in collections.own:
+                        batch.discovered.add(event.did)
+                    elif op.collection != collections.bsky_profile:
+                        continue
+                    key = (event.did, op.collection, op.rkey)
+                    known = newest.get(key)
+                    if known is None or known.rev <= event.rev:
+                        cid = None if op.action is Action.DELETE else op.cid
+                        newest[key] = Candidate(*key, event.rev, cid, op.block, None, None)
+            case Sync():
+                batch.history.setdefault(event.did, []).append(event)
+            case Account():
+                batch.accounts.append(event)
+            case Identity():
+                batch.identities.add(event.did)
+            case _:  # Info concerns the stream, not the tables
+                pass
+    batch.candidates = [_parsed(candidate, catalog) for candidate in newest.values()]
+    return batch
+
+
+def _parsed(candidate: Candidate, catalog: Catalog) -> Candidate:
+    c = candidate
+    if c.block is None:
+        return c
+    try:
+        record, invalid = parse_record(catalog, c.collection, c.rkey, c.block), None
+    except InvalidRecord as error:
+        record, invalid = None, str(error)
+    return Candidate(c.did, c.collection, c.rkey, c.rev, c.cid, c.block, record, invalid)

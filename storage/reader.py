@@ -1,0 +1,304 @@
+"""A read driver on libpq's pipeline mode: few connections, many questions on the way in each.
+
+Contract: `fetch` answers with the rows of a statement that was prepared when the connection opened, or
+raises one of
+
+    ReadFailed
+    ├── Unavailable   no connection, or it broke twice under this question
+    ├── TimedOut      Postgres gave up (statement_timeout), or did not answer at all
+    └── BadValue      a parameter that the statement's types refuse
+
+A connection answers in the order in which it was asked, so a queue of futures is all the book-keeping:
+a caller that is cancelled leaves its place in the queue, and its answer is thrown away. A broken
+connection fails what waits on it, is opened again with back-off, and `fetch` asks once more elsewhere;
+that is safe because nothing here can write.
+
+Example: two callers on one connection. Asked A, B; A's caller is cancelled; answered A (dropped), B.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import NamedTuple, Protocol
+
+import psycopg
+from psycopg.pq import DiagnosticField, ExecStatus
+from psycopg.pq.abc import PGconn, PGresult
+
+log = logging.getLogger(__name__)
+
+Cell = bytes | None
+MAX_BACKOFF_S = 5.0
+
+# Planning would cost more than running; JIT more than both. Text output of times must not depend on
+# what the server's or the role's settings say.
+_SESSION = """
+set default_transaction_read_only = on;
+set plan_cache_mode = force_generic_plan;
+set jit = off;
+set timezone = 'UTC';
+set datestyle = 'ISO';
+set client_encoding = 'UTF8';
+"""
+
+
+class ReadFailed(Exception):
+    """A question to the database has no answer."""
+
+
+class Unavailable(ReadFailed):
+    """The database cannot be reached."""
+
+
+class TimedOut(ReadFailed):
+    """The database took too long."""
+
+
+class BadValue(ReadFailed):
+    """The database refuses a value."""
+
+
+class Rows:
+    """The answer's cells as Postgres writes them in text form. They are read out when asked for."""
+
+    __slots__ = ("_result", "count")
+
+    def __init__(self, result: PGresult) -> None:
+        self._result = result
+        self.count = result.ntuples
+
+    def cell(self, row: int, column: int) -> Cell:
+        return self._result.get_value(row, column)
+
+    def cells(self, row: int, columns: int) -> tuple[Cell, ...]:
+        """The first columns of a row."""
+        get = self._result.get_value
+        return tuple([get(row, column) for column in range(columns)])
+
+
+class Reads(Protocol):
+    """What the read modules ask; `Reader` is the one of production."""
+
+    extensions: frozenset[str]
+
+    async def fetch(self, name: str, *params: Cell) -> Rows: ...
+
+
+class _Waiting(NamedTuple):
+    answer: asyncio.Future[Rows]
+    asked_at: float
+
+
+class _Connection:
+    """One connection that keeps itself open."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._loop = asyncio.get_running_loop()
+        self._pg: PGconn | None = None
+        self._queue: deque[_Waiting] = deque()
+        self._result: PGresult | None = None
+        self._lost: asyncio.Future[str] = self._loop.create_future()
+        self.error = "not connected yet"
+
+    @property
+    def open(self) -> bool:
+        return self._pg is not None
+
+    @property
+    def load(self) -> int:
+        return len(self._queue)
+
+    async def keep_open(self) -> None:
+        backoff_s = 0.05
+        while True:
+            opened_at = self._loop.time()
+            try:
+                await self._serve()
+            except (psycopg.Error, OSError, TimeoutError) as error:
+                self.error = str(error).strip() or type(error).__name__
+            finally:
+                self._close(self.error)
+            if self._loop.time() - opened_at > 60:
+                backoff_s = 0.05
+            log.warning("read connection lost: %s", self.error)
+            await asyncio.sleep(backoff_s)
+            backoff_s = min(backoff_s * 2, MAX_BACKOFF_S)
+
+    async def _serve(self) -> None:
+        reader = self._reader
+        async with await psycopg.AsyncConnection.connect(
+            reader.dsn, autocommit=True, connect_timeout=5, application_name="plyr-read"
+        ) as conn:
+            async with asyncio.timeout(10):
+                await reader.prepare(conn)
+            self._lost = self._loop.create_future()
+            self._pg = pg = conn.pgconn
+            pg.nonblocking = 1
+            pg.enter_pipeline_mode()
+            descriptor = pg.socket
+            self._loop.add_reader(descriptor, self._readable)
+            reader.opened.set()
+            try:
+                while not (await asyncio.wait([self._lost], timeout=1))[0]:
+                    if self._queue and self._loop.time() - self._queue[0].asked_at > 2 * reader.timeout_s + 1:
+                        self._lost.set_result("no answer")
+                self.error = self._lost.result()
+            finally:
+                self._loop.remove_reader(descriptor)
+                self._loop.remove_writer(descriptor)
+
+    def _close(self, reason: str) -> None:
+        self._pg, self._result = None, None
+        while self._queue:
+            answer = self._queue.popleft().answer
+            if not answer.done():
+                answer.set_exception(Unavailable(reason))
+
+    def ask(self, name: bytes, params: Sequence[Cell]) -> asyncio.Future[Rows]:
+        pg = self._pg
+        if pg is None:
+            raise Unavailable(self.error)
+        answer: asyncio.Future[Rows] = self._loop.create_future()
+        try:
+            pg.send_query_prepared(name, params)
+            pg.pipeline_sync()
+            self._queue.append(_Waiting(answer, self._loop.time()))
+            if pg.flush():
+                self._loop.add_writer(pg.socket, self._writable)
+        except psycopg.OperationalError as error:
+            self._break(str(error))
+            raise Unavailable(str(error)) from None
+        return answer
+
+    def _break(self, reason: str) -> None:
+        self._pg = None
+        if not self._lost.done():
+            self._lost.set_result(reason.strip())
+
+    def _writable(self) -> None:
+        pg = self._pg
+        try:
+            if pg is not None and not pg.flush():
+                self._loop.remove_writer(pg.socket)
+        except psycopg.OperationalError as error:
+            self._break(str(error))
+
+    def _readable(self) -> None:
+        pg = self._pg
+        if pg is None:
+            return
+        try:
+            pg.consume_input()
+            while self._queue and not pg.is_busy():
+                result = pg.get_result()
+                if result is None:
+                    continue  # the end of one statement's results; its sync is still to come
+                if result.status == ExecStatus.PIPELINE_SYNC:
+                    self._answer(self._queue.popleft().answer)
+                else:
+                    self._result = result
+        except psycopg.OperationalError as error:
+            self._break(str(error))
+
+    def _answer(self, answer: asyncio.Future[Rows]) -> None:
+        result, self._result = self._result, None
+        if answer.done():  # its caller was cancelled
+            return
+        if result is not None and result.status == ExecStatus.TUPLES_OK:
+            answer.set_result(Rows(result))
+            return
+        state = (result.error_field(DiagnosticField.SQLSTATE) or b"").decode() if result is not None else ""
+        text = result.get_error_message() if result is not None else "no result"
+        if state == "57014":
+            answer.set_exception(TimedOut(text))
+        elif state[:2] == "22":
+            answer.set_exception(BadValue(text))
+        elif state[:2] in ("57", "0A", "26"):
+            # The server goes down, or a migration changed what a prepared statement returns: start afresh.
+            answer.set_exception(Unavailable(text))
+            self._break(text)
+        else:
+            answer.set_exception(ReadFailed(text))
+
+
+class Reader:
+    """Use as `async with Reader(dsn, statements) as reads`. It opens at once, and what is asked before
+    a connection is there waits for up to `connect_wait_s`."""
+
+    def __init__(
+        self,
+        dsn: str,
+        statements: Mapping[str, str],
+        *,
+        optional: Mapping[str, Mapping[str, str]] | None = None,
+        connections: int = 4,
+        timeout_s: float = 5.0,
+        connect_wait_s: float = 2.0,
+    ) -> None:
+        self.dsn = dsn
+        self.timeout_s = timeout_s
+        self.opened = asyncio.Event()
+        self.extensions: frozenset[str] = frozenset()
+        self._statements = statements
+        self._optional = optional or {}
+        self._names = {name: name.encode() for name in statements}
+        for more in self._optional.values():
+            self._names |= {name: name.encode() for name in more}
+        self._count = connections
+        self._connect_wait_s = connect_wait_s
+        self._connections: list[_Connection] = []
+        self._tasks = asyncio.TaskGroup()
+        self._running: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Reader:
+        await self._tasks.__aenter__()
+        self._connections = [_Connection(self) for _ in range(self._count)]
+        self._running = [self._tasks.create_task(each.keep_open()) for each in self._connections]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for task in self._running:
+            task.cancel()
+        await self._tasks.__aexit__(kind, error, trace)
+
+    async def prepare(self, conn: psycopg.AsyncConnection[tuple[object, ...]]) -> None:
+        """Set up a new connection: session settings, then every statement, by one exchange each."""
+        timeout = f"set statement_timeout = {int(self.timeout_s * 1000)};"
+        await conn.execute((_SESSION + timeout).encode())
+        found = await conn.execute("select extname from pg_extension")
+        names = {str(row[0]) for row in await found.fetchall()}
+        self.extensions = frozenset(names & self._optional.keys())
+        wanted = dict(self._statements)
+        for extension in self.extensions:
+            wanted |= self._optional[extension]
+        await conn.execute(";\n".join(f"prepare {name} as {sql}" for name, sql in wanted.items()).encode())
+
+    async def fetch(self, name: str, *params: Cell) -> Rows:
+        """The rows that a prepared statement gives for these parameters, in text form."""
+        try:
+            return await (await self._pick()).ask(self._names[name], params)
+        except Unavailable:
+            return await (await self._pick()).ask(self._names[name], params)
+
+    async def _pick(self) -> _Connection:
+        """The open connection with the shortest queue. Raises Unavailable."""
+        best: _Connection | None = None
+        for each in self._connections:
+            if each.open and (best is None or each.load < best.load):
+                best = each
+        if best is not None:
+            return best
+        self.opened.clear()
+        try:
+            async with asyncio.timeout(self._connect_wait_s):
+                await self.opened.wait()
+        except TimeoutError:
+            raise Unavailable(self._connections[0].error) from None
+        return await self._pick()

@@ -1,0 +1,104 @@
+"""Table `record`: the truth. Every record of ours as signed bytes, deletes as tombstones with a rev."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from psycopg.rows import class_row
+
+from lexicons.syntax import Cid, Did, Handle, Nsid, Rev, Rkey
+from storage.postgres import Connection, as_json
+from storage.queries import load
+
+_SQL = load("records")
+
+
+class RecordKey(NamedTuple):
+    repo_id: int
+    collection: Nsid
+    rkey: Rkey
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What we hold under a key. `block` is None for a tombstone."""
+
+    repo_id: int
+    collection: Nsid
+    rkey: Rkey
+    rev: Rev
+    block: bytes | None
+    invalid: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RecordRow:
+    """A version to store. `cid` and `block` None: deleted. `invalid`: why the lexicon refuses it."""
+
+    repo_id: int
+    collection: Nsid
+    rkey: Rkey
+    rev: Rev
+    cid: Cid | None
+    block: bytes | None
+    invalid: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class LiveRecord:
+    repo_id: int
+    collection: Nsid
+    rkey: Rkey
+    rev: Rev
+    cid: Cid
+    block: bytes
+    did: Did
+    pds: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileSource:
+    """An account and one of its profile records; `collection` is None if it has none."""
+
+    id: int
+    did: Did
+    handle: Handle | None
+    collection: Nsid | None
+    block: bytes | None
+
+
+async def get_many(conn: Connection, keys: Iterable[RecordKey]) -> dict[RecordKey, Stored]:
+    rows = [key._asdict() for key in keys]
+    async with conn.cursor(row_factory=class_row(Stored)) as cursor:
+        await cursor.execute(_SQL["get_many"], {"keys": as_json(rows)})
+        return {RecordKey(s.repo_id, s.collection, s.rkey): s for s in await cursor.fetchall()}
+
+
+async def put(conn: Connection, rows: Sequence[RecordRow]) -> None:
+    await conn.execute(_SQL["put"], {"rows": as_json(rows)})
+
+
+async def live(conn: Connection, collections: Iterable[Nsid]) -> AsyncIterator[LiveRecord]:
+    """Every valid record of these collections, by repo; streams, so any number fits in memory."""
+    async with conn.cursor("live_records", row_factory=class_row(LiveRecord)) as cursor:
+        cursor.itersize = 2000
+        await cursor.execute(_SQL["live"], {"collections": sorted(collections)})
+        async for row in cursor:
+            yield row
+
+
+async def live_of_repo(conn: Connection, repo_id: int, collection: Nsid) -> list[LiveRecord]:
+    async with conn.cursor(row_factory=class_row(LiveRecord)) as cursor:
+        await cursor.execute(_SQL["live_of_repo"], {"repo_id": repo_id, "collection": collection})
+        return await cursor.fetchall()
+
+
+async def profiles(
+    conn: Connection, repo_ids: Iterable[int], collections: Iterable[Nsid]
+) -> list[ProfileSource]:
+    async with conn.cursor(row_factory=class_row(ProfileSource)) as cursor:
+        params = {"repo_ids": sorted(repo_ids), "collections": sorted(collections)}
+        await cursor.execute(_SQL["profiles"], params)
+        return await cursor.fetchall()

@@ -1,0 +1,8 @@
+-- name: get
+-- Where a source was left.
+select seq from source_cursor where url = %(url)s
+
+-- name: save
+-- In the transaction of the effects, and never backwards: frames may come out of order.
+insert into source_cursor (url, seq) values (%(url)s, %(seq)s)
+on conflict (url) do update set seq = greatest(source_cursor.seq, excluded.seq), updated_at = now()

@@ -1,0 +1,149 @@
+-- Statements for storage/reader.py: numbered parameters, prepared once per connection.
+-- $1 is the viewer's DID or null, $2 and $3 the place after which to go on (the first page starts before
+-- everything), $4 how many rows. A skeleton's constant limit is the largest page: it tells the planner,
+-- which does not see $4, how little is wanted. Sort keys descend.
+
+-- name: hydrate
+-- A skeleton's tracks ready to show, with what the viewer did to them; {skeleton} is one of those below.
+select t.id, t.card, p.card, s.plays, s.likes, s.comments,
+       (select min(l.rkey) from "like" l
+         where l.repo_id = (select r.id from repo r where r.did = $1::text) and l.track_id = t.id),
+       k.a, k.b
+  from ({skeleton}) k
+  join track t on t.id = k.id
+  join profile p on p.repo_id = t.repo_id
+  join track_stat s on s.id = k.id
+ order by k.a desc, k.b desc
+
+-- name: latest
+-- Everybody's tracks by time.
+select id, a, b from (
+    select t.id, t.sort_at a, t.id b
+      from track t
+      join profile p on p.repo_id = t.repo_id and not p.hidden
+     where (t.sort_at, t.id) < ($2::timestamptz, $3::bigint)
+     order by t.sort_at desc, t.id desc
+     limit 101) page
+ limit $4::int
+
+-- name: top
+-- Everybody's liked tracks by likes; the index on track_stat gives the order.
+select id, a, b from (
+    select s.id, s.likes a, s.id b
+      from track_stat s
+      join track t on t.id = s.id
+      join profile p on p.repo_id = t.repo_id and not p.hidden
+     where s.likes > 0 and (s.likes, s.id) < ($2::int, $3::bigint)
+     order by s.likes desc, s.id desc
+     limit 101) page
+ limit $4::int
+
+-- name: by_actor
+-- One account's tracks by time; $5 is its repo. The account itself was found visible before.
+select id, a, b from (
+    select t.id, t.sort_at a, t.id b
+      from track t
+      join profile p on p.repo_id = t.repo_id and not p.hidden
+     where t.repo_id = $5::int and (t.sort_at, t.id) < ($2::timestamptz, $3::bigint)
+     order by t.sort_at desc, t.id desc
+     limit 101) page
+ limit $4::int
+
+-- name: liked_by
+-- The tracks that an account ($5) likes, by time of the like. Of several likes of one track the first counts.
+select id, a, b from (
+    select t.id, l.sort_at a, l.rkey b
+      from "like" l
+      join track t on t.id = l.track_id
+      join profile p on p.repo_id = t.repo_id and not p.hidden
+     where l.repo_id = $5::int and (l.sort_at, l.rkey) < ($2::timestamptz, $3::text)
+       and not exists (select from "like" m
+                        where m.repo_id = l.repo_id and m.track_id = l.track_id
+                          and (m.sort_at, m.rkey) < (l.sort_at, l.rkey))
+     order by l.sort_at desc, l.rkey desc
+     limit 101) page
+ limit $4::int
+
+-- name: by_uris
+-- The tracks at the URIs in $2, in their order.
+select t.id, -u.place a, 0 b
+  from unnest($2::text[]) with ordinality u(uri, place)
+  join track_stat s on s.uri = u.uri
+  join track t on t.id = s.id
+  join profile p on p.repo_id = t.repo_id and not p.hidden
+
+-- name: in_list
+-- The tracks of list $5 by their place in it, after place $2.
+select id, a, b from (
+    select i.track_id id, -i.position a, 0 b
+      from list_item i
+      join track t on t.id = i.track_id
+      join profile p on p.repo_id = t.repo_id and not p.hidden
+     where i.list_id = $5::bigint and i.position > $2::int and $3::int is null
+     order by i.position
+     limit 101) page
+ limit $4::int
+
+-- name: search
+-- Tracks whose words, or whose author's, answer the query $5; $6 asks for any one of its words, and finds
+-- the authors who may contribute some. Rank is by the share of the text that the query covers.
+select id, a, b from (
+    select t.id, ts_rank(t.search || p.search, to_tsquery('simple', $5::text), 2) a, t.id b
+      from track t
+      join profile p on p.repo_id = t.repo_id and not p.hidden
+     where (t.search @@ to_tsquery('simple', $5::text)
+            or t.repo_id = any (array(select o.repo_id from profile o
+                                       where o.search @@ to_tsquery('simple', $6::text) and not o.hidden)))
+       and (t.search || p.search) @@ to_tsquery('simple', $5::text)) hit
+ where (a, b) < ($2::real, $3::bigint)
+ order by a desc, b desc
+ limit $4::int
+
+-- name: search_like
+-- For queries that find nothing otherwise: titles and authors spelled like $5. Needs pg_trgm.
+select id, a, b from (
+    select t.id, greatest(word_similarity($5::text, lower(t.title)),
+                          word_similarity($5::text, lower(coalesce(p.display_name, '')))) a, t.id b
+      from track t
+      join profile p on p.repo_id = t.repo_id and not p.hidden) hit
+ where a >= 0.5 and (a, b) < ($2::real, $3::bigint)
+ order by a desc, b desc
+ limit $4::int
+
+-- name: likes_of
+-- Who likes track $1, latest first, each account by its first like.
+select p.card, r.did, l.rkey, l.sort_at, l.repo_id from (
+    select l.rkey, l.sort_at, l.repo_id
+      from "like" l
+      join profile p on p.repo_id = l.repo_id and not p.hidden
+     where l.track_id = $1::bigint and (l.sort_at, l.repo_id) < ($2::timestamptz, $3::int)
+       and not exists (select from "like" m
+                        where m.repo_id = l.repo_id and m.track_id = l.track_id
+                          and (m.sort_at, m.rkey) < (l.sort_at, l.rkey))
+     order by l.sort_at desc, l.repo_id desc
+     limit 101) l
+  join profile p on p.repo_id = l.repo_id
+  join repo r on r.id = l.repo_id
+ order by l.sort_at desc, l.repo_id desc
+ limit $4::int
+
+-- name: comments_of
+-- The comments on track $1 by the moment that they are about.
+select c.card, p.card, c.timestamp_ms, c.repo_id, c.rkey from (
+    select c.card, c.timestamp_ms, c.repo_id, c.rkey
+      from comment c
+      join profile p on p.repo_id = c.repo_id and not p.hidden
+     where c.track_id = $1::bigint and (c.timestamp_ms, c.repo_id, c.rkey) > ($2::bigint, $3::int, $4::text)
+     order by c.timestamp_ms, c.repo_id, c.rkey
+     limit 101) c
+  join profile p on p.repo_id = c.repo_id
+ order by c.timestamp_ms, c.repo_id, c.rkey
+ limit $5::int
+
+-- name: track_id
+-- The number of a track that can be shown.
+select t.id
+  from track_stat s
+  join track t on t.id = s.id
+  join profile p on p.repo_id = t.repo_id and not p.hidden
+ where s.uri = $1::text

@@ -1,0 +1,38 @@
+-- name: get_many
+-- What we hold under these keys, tombstones included.
+select r.repo_id, r.collection, r.rkey, r.rev, r.block, r.invalid
+from json_to_recordset(%(keys)s) as k (repo_id int, collection text, rkey text)
+join record r using (repo_id, collection, rkey)
+
+-- name: put
+-- A newer version replaces the whole row, a tombstone too. The guard on rev makes any order and
+-- any number of deliveries end the same.
+insert into record (repo_id, collection, rkey, rev, cid, block, verified, invalid)
+select n.repo_id, n.collection, n.rkey, n.rev, n.cid, n.block, true, n.invalid
+from json_to_recordset(%(rows)s) as n
+    (repo_id int, collection text, rkey text, rev text, cid text, block bytea, invalid text)
+on conflict (repo_id, collection, rkey) do update
+set rev = excluded.rev, cid = excluded.cid, block = excluded.block,
+    verified = excluded.verified, invalid = excluded.invalid
+where record.rev < excluded.rev
+
+-- name: live
+-- Everything that is there and valid, for a rebuild; by repo, so that a repo is read once.
+select r.repo_id, r.collection, r.rkey, r.rev, r.cid, r.block, p.did, p.pds
+from record r join repo p on p.id = r.repo_id
+where r.cid is not null and r.invalid is null and r.collection = any(%(collections)s)
+order by r.repo_id, r.collection, r.rkey
+
+-- name: live_of_repo
+-- One account's records of one collection, for new cards when its PDS changes.
+select r.repo_id, r.collection, r.rkey, r.rev, r.cid, r.block, p.did, p.pds
+from record r join repo p on p.id = r.repo_id
+where r.repo_id = %(repo_id)s and r.collection = %(collection)s and r.cid is not null and r.invalid is null
+
+-- name: profiles
+-- The one or two profile records that say how an account looks.
+select p.id, p.did, p.handle, r.collection, r.block
+from repo p
+left join record r on r.repo_id = p.id and r.collection = any(%(collections)s) and r.rkey = 'self'
+     and r.cid is not null and r.invalid is null
+where p.id = any(%(repo_ids)s)

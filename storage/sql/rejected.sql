@@ -1,0 +1,31 @@
+-- name: add
+-- The digest makes a replayed rejection the same row, counted once more.
+insert into rejected_event (source, digest, seq, did, reason, detail, raw, next_attempt_at)
+select n.source, n.digest, n.seq, n.did, n.reason, n.detail, n.raw,
+       now() + make_interval(secs => n.retry_s)
+from json_to_recordset(%(rows)s) as n
+    (source text, digest bytea, seq bigint, did text, reason text, detail text, raw bytea, retry_s float8)
+on conflict (source, digest) do update
+set reason = excluded.reason, detail = excluded.detail, attempts = rejected_event.attempts + 1,
+    next_attempt_at = excluded.next_attempt_at
+
+-- name: due
+-- Frames worth another try, oldest first.
+select id, source, attempts, raw from rejected_event
+where next_attempt_at <= now() order by next_attempt_at limit %(limit)s
+
+-- name: drop
+-- Applied at last.
+delete from rejected_event where id = any(%(ids)s)
+
+-- name: postpone
+-- Still no luck: double the patience, up to an hour; after that many tries, leave it to a person.
+update rejected_event
+set attempts = attempts + 1, reason = %(reason)s, detail = %(detail)s,
+    next_attempt_at = case when %(again)s and attempts < %(most)s
+        then now() + least(interval '1 hour', interval '5 seconds' * power(2, attempts)) end
+where id = %(id)s
+
+-- name: counts
+-- For status lines and alarms.
+select reason, count(*) from rejected_event group by reason order by reason

@@ -1,0 +1,22 @@
+-- Statements for storage/reader.py: numbered parameters, prepared once per connection.
+
+-- name: alive
+-- Whether the database answers, and has our tables.
+select count(*) from (select from track limit 1) one
+
+-- name: totals
+-- What there is that can be shown: tracks, artists, accounts, likes, comments, lists, plays.
+select count(*), count(distinct t.repo_id),
+       (select count(*) from profile where not hidden),
+       coalesce(sum(s.likes), 0), coalesce(sum(s.comments), 0),
+       (select count(*) from list l join profile o on o.repo_id = l.repo_id and not o.hidden),
+       coalesce(sum(s.plays), 0)
+  from track t
+  join profile p on p.repo_id = t.repo_id and not p.hidden
+  join track_stat s on s.id = t.id
+
+-- name: sources
+-- What is being read, how far, and how many seconds ago that was.
+select url, seq, updated_at, greatest(0, extract(epoch from now() - updated_at)::bigint)
+  from source_cursor
+ order by url

@@ -1,0 +1,46 @@
+-- name: find
+-- Ids of the URIs that were mentioned before: nearly all of them, nearly always.
+select uri, id from track_stat where uri = any(%(uris)s)
+
+-- name: intern
+-- The rest. Another writer may be adding the same URI: then its row comes back untouched.
+insert into track_stat (uri) select unnest(%(uris)s::text[])
+on conflict (uri) do update set uri = excluded.uri
+returning uri, id
+
+-- name: put
+-- A track is its newest valid version; an update replaces every column.
+insert into track (id, repo_id, rkey, cid, sort_at, indexed_at, title, card, search)
+select n.id, n.repo_id, n.rkey, n.cid, n.sort_at, n.indexed_at, n.title, n.card, to_tsvector('simple', n.search)
+from json_to_recordset(%(rows)s) as n
+    (id bigint, repo_id int, rkey text, cid text, sort_at timestamptz, indexed_at timestamptz,
+     title text, card text, search text)
+on conflict (id) do update
+set repo_id = excluded.repo_id, rkey = excluded.rkey, cid = excluded.cid, sort_at = excluded.sort_at,
+    indexed_at = excluded.indexed_at, title = excluded.title, card = excluded.card, search = excluded.search
+
+-- name: remove
+-- Out of sight; its row in track_stat stays, since others' likes still point there.
+delete from track where id = any(%(ids)s)
+
+-- name: count
+-- Counters follow changed rows only.
+update track_stat s
+set likes = s.likes + n.likes, comments = s.comments + n.comments
+from json_to_recordset(%(rows)s) as n (id bigint, likes int, comments int)
+where s.id = n.id
+
+-- name: count_account
+-- An account was hidden or shown: everything that it liked and commented counts one less or more.
+update track_stat s
+set likes = s.likes + n.likes * %(sign)s, comments = s.comments + n.comments * %(sign)s
+from (
+    select track_id, sum(likes)::int as likes, sum(comments)::int as comments
+    from (
+        select distinct track_id, 1 as likes, 0 as comments from "like" where repo_id = %(repo_id)s
+        union all
+        select track_id, 0, 1 from comment where repo_id = %(repo_id)s
+    ) one_account
+    group by track_id
+) n
+where s.id = n.track_id

@@ -1,0 +1,54 @@
+"""Reads about the whole: whether the database answers, how much there is, how fresh it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from storage.queries import load
+from storage.reader import Reads
+
+_SQL = load("stats")
+
+STATEMENTS = {f"stats_{name}": _SQL[name] for name in ("alive", "totals", "sources")}
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """How much there is that can be shown."""
+
+    tracks: int
+    artists: int
+    accounts: int
+    likes: int
+    comments: int
+    lists: int
+    plays: int
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRow:
+    """How far an event stream is stored. `updated_at` is Postgres' text of a UTC time."""
+
+    url: str
+    seq: int
+    updated_at: bytes
+    age_s: int
+
+
+async def alive(reads: Reads) -> None:
+    """Returns if the database answers. Raises ReadFailed."""
+    await reads.fetch("stats_alive")
+
+
+async def totals(reads: Reads) -> Totals:
+    rows = await reads.fetch("stats_totals")
+    return Totals(*[int(rows.cell(0, column) or 0) for column in range(7)])
+
+
+async def sources(reads: Reads) -> list[SourceRow]:
+    rows = await reads.fetch("stats_sources")
+    get = rows.cell
+    return [
+        SourceRow((get(i, 0) or b"").decode(), int(get(i, 1) or 0), get(i, 2) or b"", int(get(i, 3) or 0))
+        for i in range(rows.count)
+    ]

@@ -1,0 +1,122 @@
+from dataclasses import dataclass
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from firehose.events import Commit, Sync
+from indexer.chain import MOST_GAPS, Chain, State, extend, observe
+from lexicons.syntax import Cid, Did, Rev
+
+
+def rev(n: int) -> Rev:
+    return Rev(f"3k{n:011d}")
+
+
+def commit(n: int) -> Commit:
+    """The n-th commit of a repo; the first has no predecessor."""
+    return Commit(
+        seq=n,
+        did=Did("did:plc:a"),
+        rev=rev(n),
+        since=rev(n - 1) if n > 1 else None,
+        cid=Cid(f"commit{n}"),
+        data=Cid(f"data{n}"),
+        prev_data=Cid(f"data{n - 1}") if n > 1 else None,
+        time="",
+        ops=(),
+    )
+
+
+def sync(n: int, data: str) -> Sync:
+    return Sync(seq=n, did=Did("did:plc:a"), rev=rev(n), data=Cid(data), time="")
+
+
+def after(*numbers: int) -> Chain:
+    chain = Chain()
+    for n in numbers:
+        chain = extend(chain, commit(n))
+    return chain
+
+
+def test_an_unbroken_chain_from_the_first_commit_is_active() -> None:
+    assert after(1, 2, 3) == Chain(rev(3), Cid("data3"), ())
+    assert after(1, 2, 3).state is State.ACTIVE
+
+
+def test_a_repo_first_seen_in_the_middle_is_pending() -> None:
+    assert after(5, 6).state is State.PENDING
+    assert Chain().state is State.PENDING
+
+
+def test_a_missing_commit_desynchronizes_and_its_late_arrival_heals() -> None:
+    assert after(1, 2, 4).state is State.DESYNCHRONIZED
+    assert after(1, 2, 4, 3) == after(1, 2, 3, 4)
+
+
+def test_replayed_commit_changes_nothing() -> None:
+    assert after(1, 2, 3, 2, 1, 3) == after(1, 2, 3)
+
+
+def test_prev_data_that_differs_is_a_gap_though_the_rev_fits() -> None:
+    forged = commit(3)
+    other = Commit(
+        forged.seq, forged.did, forged.rev, forged.since, forged.cid, forged.data, Cid("other"), "", ()
+    )
+    assert extend(after(1, 2), other).state is State.DESYNCHRONIZED
+
+
+def test_a_repo_that_starts_over_needs_a_resync() -> None:
+    again = commit(9)
+    fresh = Commit(again.seq, again.did, again.rev, None, again.cid, again.data, None, "", ())
+    chain = extend(after(1, 2), fresh)
+    assert chain.state is State.DESYNCHRONIZED
+    assert extend(extend(chain, commit(3)), commit(8)).state is State.DESYNCHRONIZED
+
+
+def test_sync_with_our_data_only_advances_the_rev() -> None:
+    assert observe(after(1, 2), sync(3, "data2")) == Chain(rev(3), Cid("data2"), ())
+
+
+def test_sync_with_other_data_desynchronizes() -> None:
+    assert observe(after(1, 2), sync(3, "elsewhere")).state is State.DESYNCHRONIZED
+
+
+def test_an_old_sync_changes_nothing() -> None:
+    assert observe(after(1, 2, 3), sync(2, "elsewhere")) == after(1, 2, 3)
+
+
+def test_the_number_of_gaps_is_bounded() -> None:
+    chain = after(*range(1, 200, 2))
+    assert len(chain.gaps) == MOST_GAPS
+    assert chain.state is State.DESYNCHRONIZED
+
+
+@dataclass(frozen=True)
+class Delivery:
+    order: tuple[int, ...]
+
+
+@st.composite
+def deliveries(draw: st.DrawFn) -> Delivery:
+    length = draw(st.integers(1, 12))
+    numbers = list(range(1, length + 1))
+    extra = draw(st.lists(st.sampled_from(numbers), max_size=12))
+    return Delivery(tuple(draw(st.permutations(numbers + extra))))
+
+
+@given(deliveries())
+def test_any_order_and_duplication_ends_in_the_same_chain(delivery: Delivery) -> None:
+    assert after(*delivery.order) == after(*range(1, max(delivery.order) + 1))
+
+
+@given(deliveries(), st.integers(1, 12))
+def test_a_chain_that_lacks_a_commit_is_never_active(delivery: Delivery, lost: int) -> None:
+    seen = [n for n in delivery.order if n != lost]
+    if lost < max(delivery.order) and seen:
+        assert after(*seen).state is not State.ACTIVE
+
+
+@given(deliveries())
+def test_gaps_survive_their_storage(delivery: Delivery) -> None:
+    chain = after(*delivery.order[: len(delivery.order) // 2])
+    assert Chain.of(chain.rev, chain.data, chain.gaps_json()) == chain
