@@ -121,7 +121,7 @@ class Catalog:
 
     @classmethod
     def of(cls, documents: Iterable[Mapping[str, Any]], namespace: str, *, complete: bool = True) -> Catalog:
-        """Compile checked documents; unless `complete`, refs to absent schemas are let be, and match nothing."""
+        """Compile checked documents; unless `complete`, refs to absent schemas stand, and match nothing."""
         if not is_nsid(f"{namespace}.track"):
             raise BadLexicon(f"{namespace!r} cannot start an NSID")
         definitions: dict[str, Mapping[str, Any]] = {}

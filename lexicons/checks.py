@@ -33,7 +33,7 @@ class Compiler:
         self._checks: dict[str, Check | None] = {}
 
     def of(self, ref: str) -> Check:
-        """The check of an absolute ref; where there is none, raises DanglingRef, or if incomplete always fails."""
+        """The check of an absolute ref; where it is absent, DanglingRef, or if incomplete one that fails."""
         if ref in self._checks:
             return self._checks[ref] or self._later(ref)
         definition = self._definitions.get(ref)

@@ -1,8 +1,13 @@
 """DAG-CBOR, strictly: one value has one encoding (/specs/data-model, DRISL).
 
 `encode(decode(block)) == block` for whatever `decode` lets through. Links come from CBOR
-tag 42 and bytes from byte strings, never by guess. libipld renders both alike and accepts
-floats, padded integers and any depth, so it is not enough for records.
+tag 42 and bytes from byte strings, never by guess. libipld alone is not enough: it renders
+both alike, and accepts floats, padded integers and any depth.
+
+There are two ways to the same answer. The short one lets libipld decode and encode again:
+equal bytes prove that nothing was padded, and that what looks like a CID was a link, as
+libipld would have written one. Whatever that leaves open goes the long way, `strictcbor`,
+which decides, and names the mistake.
 """
 
 from __future__ import annotations
@@ -12,6 +17,7 @@ from typing import Any, cast
 
 import libipld
 
+from lexicons import strictcbor
 from lexicons.syntax import Cid
 from lexicons.values import (
     MAX_DEPTH,
@@ -23,10 +29,14 @@ from lexicons.values import (
     Link,
     check_container,
     check_reserved,
-    is_cid_v1,
+    is_blessed_bytes,
     link_bytes,
     utf8,
 )
+
+
+class _OpenQuestion(Exception):
+    """The short way cannot tell."""
 
 
 def decode(block: bytes) -> Any:
@@ -36,14 +46,12 @@ def decode(block: bytes) -> Any:
     (/specs/data-model#link-and-cid-formats). `cid_bytes` refuses those where they must not be.
     """
     try:
-        value, end = _item(block, 0, 0)
-    except IndexError:
-        raise InvalidData("cut short") from None
-    except UnicodeDecodeError:
-        raise InvalidData("text is not UTF-8") from None
-    if end != len(block):
-        raise InvalidData("bytes after the value")
-    return value
+        value = libipld.decode_dag_cbor(block)
+        if libipld.encode_dag_cbor(value) == block:
+            return _settled(value, 0)
+    except (ValueError, RecursionError, _OpenQuestion):
+        pass  # the long way says why
+    return strictcbor.read(block)
 
 
 def encode(value: object) -> bytes:
@@ -53,117 +61,30 @@ def encode(value: object) -> bytes:
     return bytes(out)
 
 
-def _item(b: bytes, at: int, depth: int) -> tuple[Any, int]:
-    """Decode the item at an offset: the value and the offset after it."""
-    head = b[at]
-    major = head >> 5
-    if major == 7:
-        if head in _SIMPLE:
-            return _SIMPLE[head], at + 1
-        raise InvalidData("a float or a simple value other than false, true, null")
-    size, at = _argument(b, at)
-    if major == 3:
-        end = at + size
-        _fits(b, end)
-        return b[at:end].decode(), end
-    if major == 0:
-        if size > MAX_INT:
-            raise InvalidData("integer beyond 64 bits")
-        return size, at
-    if major == 5:
-        return _map(b, at, size, depth + 1)
-    if major == 4:
-        if depth >= MAX_DEPTH:
-            raise InvalidData("nested too deep")
-        if size > MAX_ITEMS:
-            raise InvalidData("too many items")
-        items: list[Any] = []
-        for _ in range(size):
-            item, at = _item(b, at, depth + 1)
-            items.append(item)
-        return items, at
-    if major == 2:
-        end = at + size
-        _fits(b, end)
-        return b[at:end], end
-    if major == 1:
-        if size > MAX_INT:
-            raise InvalidData("integer beyond 64 bits")
-        return -1 - size, at
-    return _link(b, at, size)
+def _settled(value: Any, depth: int) -> Any:
+    """A value of libipld's, checked, its links told from bytes in place; raises _OpenQuestion."""
+    kind = type(cast("object", value))
+    if kind is str or value is None or kind is bool:
+        return value
+    if kind is int and MIN_INT <= value <= MAX_INT:
+        return value
+    if kind is bytes and is_blessed_bytes(value):
+        return Link(Cid(libipld.encode_cid(value)))
+    if (kind is dict or kind is list) and depth < MAX_DEPTH and len(value) <= MAX_ITEMS:
+        if kind is dict:
+            return _settled_map(cast("dict[str, Any]", value), depth + 1)
+        return [_settled(item, depth + 1) for item in value]
+    raise _OpenQuestion
 
 
-def _map(b: bytes, at: int, size: int, depth: int) -> tuple[dict[str, Any], int]:
-    """Decode the entries of a map. Keys must rise in encoded form, which is shorter first, then by bytes."""
-    if depth > MAX_DEPTH:
-        raise InvalidData("nested too deep")
-    if size > MAX_ITEMS:
-        raise InvalidData("too many items")
-    entries: dict[str, Any] = {}
-    previous = b""
-    for _ in range(size):
-        head = b[at]
-        if 0x60 <= head < 0x78:
-            end = at + head - 0x5F
-            encoded = b[at:end]
-            key = encoded[1:].decode()
-        else:
-            if head >> 5 != 3:
-                raise InvalidData("a key is not text")
-            length, start = _argument(b, at)
-            if length > MAX_KEY_BYTES:
-                raise InvalidData("key too long")
-            end = start + length
-            encoded = b[at:end]
-            key = b[start:end].decode()
-        if encoded <= previous:
-            raise InvalidData("keys repeated or out of order")
-        previous = encoded
-        head = b[end]
-        if 0x60 <= head < 0x78:  # short text, the commonest value by far
-            at = end + head - 0x5F
-            _fits(b, at)
-            entries[key] = b[end + 1 : at].decode()
-        else:
-            entries[key], at = _item(b, end, depth)
+def _settled_map(entries: dict[str, Any], depth: int) -> dict[str, Any]:
+    for key, item in entries.items():
+        if len(key) > MAX_KEY_BYTES // 4:
+            raise _OpenQuestion
+        if type(item) is not str:
+            entries[key] = _settled(item, depth)
     check_reserved(entries)
-    return entries, at
-
-
-def _link(b: bytes, at: int, tag: int) -> tuple[Link, int]:
-    if tag != 42:
-        raise InvalidData("a tag other than 42")
-    if b[at] >> 5 != 2:
-        raise InvalidData("a link is not a byte string")
-    size, at = _argument(b, at)
-    end = at + size
-    _fits(b, end)
-    if size < 2 or b[at] != 0:
-        raise InvalidData("a link does not start with the identity multibase")
-    raw = b[at + 1 : end]
-    if not is_cid_v1(raw):
-        raise InvalidData("a link that is not a CID of version 1")
-    return Link(Cid(libipld.encode_multibase("b", raw))), end
-
-
-def _argument(b: bytes, at: int) -> tuple[int, int]:
-    """The argument of a head, and the offset after it; it must be in its shortest form."""
-    info = b[at] & 31
-    if info < 24:
-        return info, at + 1
-    if info > 27:
-        raise InvalidData("indefinite length or reserved head")
-    end = at + 1 + (1 << info - 24)
-    _fits(b, end)
-    value = int.from_bytes(b[at + 1 : end])
-    if value < _SHORTEST[info - 24]:
-        raise InvalidData("integer or length not in its shortest form")
-    return value, end
-
-
-def _fits(b: bytes, end: int) -> None:
-    if end > len(b):
-        raise InvalidData("cut short")
+    return entries
 
 
 def _write(value: object, out: bytearray, depth: int) -> None:
@@ -245,8 +166,6 @@ def _write_head(major: int, argument: int, out: bytearray) -> None:
     raise InvalidData("integer beyond 64 bits")
 
 
-_SIMPLE: dict[int, bool | None] = {0xF4: False, 0xF5: True, 0xF6: None}
-_SHORTEST = (24, 1 << 8, 1 << 16, 1 << 32)
 _WRITERS: dict[type, Callable[[Any, bytearray, int], None]] = {
     type(None): _write_null,
     bool: _write_bool,

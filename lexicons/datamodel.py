@@ -47,7 +47,7 @@ _SAFE_FLOAT = float(1 << 53)
 
 
 def to_json(value: object) -> Any:
-    """The JSON form, with `$link` and `$bytes`; orjson can dump whatever came from `decode` or `from_json`."""
+    """The JSON form, with `$link` and `$bytes`; orjson can dump what `decode` or `from_json` gave."""
     kind = type(value)
     if kind is dict:
         return {key: to_json(item) for key, item in cast("dict[str, object]", value).items()}

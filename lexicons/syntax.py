@@ -138,7 +138,7 @@ def is_datetime(s: str) -> bool:
 
 
 def is_language(s: str) -> bool:
-    """True if well-formed by BCP 47, primary subtag in lower case; `parse_language` finds repeated subtags."""
+    """True if well-formed by BCP 47, primary subtag in lower case; `parse_language` finds repeated ones."""
     return len(s) <= MAX_LANGUAGE and _language(s) is not None
 
 
@@ -178,7 +178,7 @@ def parse_at_uri(s: str) -> AtUriParts:
 
 
 def parse_datetime(s: str) -> datetime:
-    """The instant in UTC, cut to microseconds; raises InvalidSyntax for what Python cannot hold (year 0000)."""
+    """The instant in UTC, cut to microseconds; raises InvalidSyntax if Python cannot hold it (year 0000)."""
     if len(s) > MAX_DATETIME or _datetime(s) is None:
         raise InvalidSyntax("not a datetime with seconds and a timezone")
     try:

@@ -45,7 +45,7 @@ def cid_of(block: bytes, codec: Literal["dag-cbor", "raw"] = "dag-cbor") -> Cid:
 
 def cid_str(raw: bytes) -> Cid:
     """The text of a CID given as the 36 bytes that the network uses; raises InvalidData for any other."""
-    if not _is_blessed(raw):
+    if not is_blessed_bytes(raw):
         raise InvalidData("not a CID of version 1, dag-cbor or raw, sha-256")
     return Cid(libipld.encode_cid(raw))
 
@@ -53,7 +53,7 @@ def cid_str(raw: bytes) -> Cid:
 def cid_bytes(cid: Cid | str) -> bytes:
     """The 36 bytes of a CID in base32; raises InvalidData for other bases, versions, codecs and hashes."""
     raw = _base32(cid)
-    if not _is_blessed(raw):
+    if not is_blessed_bytes(raw):
         raise InvalidData("not a CID of version 1, dag-cbor or raw, sha-256")
     return raw
 
@@ -108,9 +108,14 @@ def utf8(text: str) -> bytes:
         raise InvalidData("text with a lone surrogate") from None
 
 
+def is_blessed_bytes(raw: bytes) -> bool:
+    """True for the 36 bytes of a CID as the network uses it: version 1, dag-cbor or raw, sha-256."""
+    return len(raw) == 36 and raw.startswith((DAG_CBOR, RAW))
+
+
 def is_cid_v1(raw: bytes) -> bool:
     """True for a whole CID of version 1, whatever its codec and hash, in at most 100 bytes."""
-    if _is_blessed(raw):
+    if is_blessed_bytes(raw):
         return True
     if len(raw) > MAX_CID_BYTES or raw[:1] != b"\x01":
         return False
@@ -121,10 +126,6 @@ def is_cid_v1(raw: bytes) -> bool:
         return False
     # A digest longer than 127 bytes does not fit, so its length is one byte.
     return length_end - hash_end == 1 and length_end + raw[hash_end] == len(raw)
-
-
-def _is_blessed(raw: bytes) -> bool:
-    return len(raw) == 36 and raw.startswith((DAG_CBOR, RAW))
 
 
 def _varint_end(raw: bytes, start: int) -> int:
