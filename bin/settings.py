@@ -52,6 +52,11 @@ class Settings(BaseSettings):
         description="Where the firehose comes from: one or more WebSocket addresses of relays or PDSs, "
         "separated by commas. `ws://` is for this machine only.",
     )
+    start: Literal["live", "oldest"] = Field(
+        "live",
+        description="Where to begin with a source that was never read before: with what happens now, or with "
+        "the oldest event that it still has.",
+    )
     rewind_events: int = Field(
         1000,
         ge=0,
@@ -66,10 +71,6 @@ class Settings(BaseSettings):
         None,
         description="Base address of a service that answers `com.atproto.identity.resolveHandle`, for "
         "networks whose handles are not in the public DNS. Without it: DNS and HTTPS, as the protocol says.",
-    )
-    avatar_cdn: str = Field(
-        "https://cdn.bsky.app/img/avatar/plain/{did}/{cid}@jpeg",
-        description="Address of an avatar image, with `{did}` and `{cid}` in it.",
     )
     host: str = Field(
         "127.0.0.1", description="Address that the web server listens on. `0.0.0.0` is everywhere."
@@ -124,13 +125,6 @@ class Settings(BaseSettings):
     @classmethod
     def _check_public(cls, value: str | None) -> str | None:
         return None if value is None else _origin(value, ("http", "https"), "https://plyr.example", ("http",))
-
-    @field_validator("avatar_cdn")
-    @classmethod
-    def _check_avatar(cls, value: str) -> str:
-        if urlsplit(value).scheme not in ("http", "https") or "{did}" not in value or "{cid}" not in value:
-            raise ValueError("must be a web address with {did} and {cid} in it")
-        return value
 
     @field_validator("data_dir")
     @classmethod

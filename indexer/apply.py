@@ -66,9 +66,7 @@ async def apply_batch(
     return Applied(changed, len(expired))
 
 
-async def _records(
-    conn: Connection, batch: Prepared, locked: dict[Did, Repo], catalog: Catalog
-) -> int:
+async def _records(conn: Connection, batch: Prepared, locked: dict[Did, Repo], catalog: Catalog) -> int:
     collections = catalog.collections
     keys = decide.keys_of(batch, locked)
     if not keys:

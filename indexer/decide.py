@@ -15,14 +15,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from firehose.events import Commit
 from indexer import cards
 from indexer.chain import Chain, extend, observe
 from indexer.prepare import Candidate, Prepared
-from firehose.events import Commit
 from lexicons.catalog import Collections
 from lexicons.datamodel import decode
 from lexicons.records import Comment, Like, List, Track
-from lexicons.syntax import AtUri, Did, Rev, Rkey
+from lexicons.syntax import AtUri, Did, Rkey
 from storage.records import RecordKey, RecordRow, Stored
 from storage.repos import Repo, SyncState
 from storage.search import fold
@@ -63,9 +63,7 @@ class Effects:
 
 def keys_of(batch: Prepared, repos: Mapping[Did, Repo]) -> list[RecordKey]:
     """The records to read before deciding."""
-    return [
-        RecordKey(repos[c.did].id, c.collection, c.rkey) for c in batch.candidates if c.did in repos
-    ]
+    return [RecordKey(repos[c.did].id, c.collection, c.rkey) for c in batch.candidates if c.did in repos]
 
 
 def sync_states(batch: Prepared, repos: Mapping[Did, Repo]) -> list[SyncState]:

@@ -127,7 +127,7 @@ class Follower:
         """Until the source ends, which a live one never does. `frames` replaces the socket."""
         self.progress.seq = self.progress.committed = await self._saved_cursor()
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._read(frames or stream(self.source, self.cursor, self.status)))
+            tasks.create_task(self._read(frames or stream(self.source, self.cursor, status=self.status)))
             tasks.create_task(self._verify())
             tasks.create_task(self._apply())
 
@@ -234,7 +234,7 @@ class Follower:
                 pause_s = min(5.0, pause_s * 2)
 
     async def _attempt(self, batch: Batch) -> Applied:
-        """All at once; or, if Postgres refuses a value, one by one and the refused ones rejected (trap T20)."""
+        """All at once; or, if Postgres refuses a value, one by one, to reject those alone (T20)."""
         verified = batch.verified
         try:
             return await self._transaction(batch.prepared, verified, batch.seq)
@@ -250,9 +250,7 @@ class Follower:
                 refused.append(checked.received.rejection(self.source.url, "storage", str(error).strip()))
             else:
                 total = Applied(total.changed + done.changed, total.expired + done.expired)
-        await self._transaction(
-            Prepared(), Verified(rejections=verified.rejections + refused), batch.seq
-        )
+        await self._transaction(Prepared(), Verified(rejections=verified.rejections + refused), batch.seq)
         return total
 
     async def _transaction(self, prepared: Prepared, verified: Verified, seq: int | None) -> Applied:

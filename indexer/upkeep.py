@@ -12,13 +12,13 @@ import structlog
 from psycopg import OperationalError
 from psycopg_pool import PoolTimeout
 
-from firehose.frames import decode_frame, seq_of
 from firehose.events import Frame
+from firehose.frames import decode_frame, seq_of
 from firehose.identity import IdentityError, IdentityResolver
 from indexer.apply import apply_batch
 from indexer.prepare import prepare
-from indexer.replay import refresh_cards
 from indexer.profiles import refresh_profiles
+from indexer.replay import refresh_cards
 from indexer.verifier import Received, Verifier
 from lexicons.catalog import Catalog
 from lexicons.syntax import Did
@@ -36,7 +36,9 @@ RETRY_WAIT_S = 15.0
 class Upkeep:
     """Two endless loops over due rows. `wake` makes the identities' turn come now."""
 
-    def __init__(self, *, pool: Pool, catalog: Catalog, resolver: IdentityResolver, verifier: Verifier) -> None:
+    def __init__(
+        self, *, pool: Pool, catalog: Catalog, resolver: IdentityResolver, verifier: Verifier
+    ) -> None:
         self._pool = pool
         self._catalog = catalog
         self._resolver = resolver

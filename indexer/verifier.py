@@ -13,9 +13,23 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from firehose.commit import CommitRejected, Reason, account_of, identity_of, info_of, verify_commit, verify_sync
+from firehose.commit import (
+    CommitRejected,
+    Reason,
+    account_of,
+    identity_of,
+    info_of,
+    verify_commit,
+    verify_sync,
+)
 from firehose.events import Event, Frame
-from firehose.identity import IdentityDoc, IdentityInvalid, IdentityNotFound, IdentityResolver, IdentityUnreachable
+from firehose.identity import (
+    IdentityDoc,
+    IdentityInvalid,
+    IdentityNotFound,
+    IdentityResolver,
+    IdentityUnreachable,
+)
 from firehose.keys import BadKey, PublicKey
 from lexicons.syntax import Did
 from storage.rejected import Rejection
@@ -34,9 +48,7 @@ class Received:
     raw: bytes
     frame: Frame
 
-    def rejection(
-        self, source: str, reason: str, detail: str, retry_s: float | None = None
-    ) -> Rejection:
+    def rejection(self, source: str, reason: str, detail: str, retry_s: float | None = None) -> Rejection:
         did = _did_of(self.frame.body)
         return Rejection(source, self.seq, did and did[:2048], reason, detail, self.raw, retry_s)
 
@@ -140,9 +152,7 @@ class Verifier:
             event = check(frame.body, fresh, now_us)
             out.rotated.add(did)
         doc = self._docs.get(did)
-        out.identities.setdefault(
-            did, NewRepo(did, doc.pds if doc else None, self._parsed[did].did_key)
-        )
+        out.identities.setdefault(did, NewRepo(did, doc.pds if doc else None, self._parsed[did].did_key))
         return event
 
     def _key(self, did: Did) -> PublicKey:
@@ -202,9 +212,7 @@ class Verifier:
                 task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         for task in late:
-            missing[tasks[task]] = NoKey(
-                "identity_unreachable", f"no answer within {wait_s} s", retry=True
-            )
+            missing[tasks[task]] = NoKey("identity_unreachable", f"no answer within {wait_s} s", retry=True)
         return missing
 
 
@@ -218,4 +226,3 @@ def _parse(text: str) -> PublicKey:
         return PublicKey.parse(text)
     except BadKey as error:
         raise NoKey("no_identity", f"unusable key {text[:80]}: {error}", retry=True) from None
-

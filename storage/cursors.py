@@ -16,3 +16,7 @@ async def get(conn: Connection, url: str) -> int | None:
 
 async def save(conn: Connection, url: str, seq: int) -> None:
     await conn.execute(_SQL["save"], {"url": url, "seq": seq})
+
+
+async def forget(conn: Connection, url: str) -> None:
+    await conn.execute(_SQL["forget"], {"url": url})

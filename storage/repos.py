@@ -109,8 +109,11 @@ async def save_identity(
     signing_key: str | None,
     due_s: float | None = None,
 ) -> list[int]:
-    """Store what the DID document says; look again in `due_s` seconds, None: when told to. Returns the repos whose looks that changes: this one, and
-    whoever had the same handle until now. Empty if we don't track the DID."""
+    """Store what the DID document says; look again in `due_s` seconds, None: when told to.
+
+    Returns the repos whose looks that changes: this one, and whoever had the same handle until now.
+    Empty if we don't track the DID.
+    """
     changed: list[int] = []
     if handle is not None:
         cursor = await conn.execute(_SQL["release_handle"], {"handle": handle, "did": did})

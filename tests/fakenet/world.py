@@ -72,7 +72,9 @@ class Author:
     def uri(self, collection: str, rkey: str) -> str:
         return f"at://{self.did}/{collection}/{rkey}"
 
-    def write(self, *writes: tuple[str, str, str, dict[str, Any] | None], now_us: int | None = None) -> Commit:
+    def write(
+        self, *writes: tuple[str, str, str, dict[str, Any] | None], now_us: int | None = None
+    ) -> Commit:
         return verify_commit(self.repo.write(writes, now_us), self._key, NOW_US)
 
     def create(self, collection: str, rkey: str, record: dict[str, Any]) -> Commit:
@@ -180,4 +182,6 @@ class World:
         comments: dict[str, int] = {}
         for record in self.live(COMMENT, visible=True).values():
             comments[record["subject"]["uri"]] = comments.get(record["subject"]["uri"], 0) + 1
-        return {uri: (len(likes.get(uri, ())), comments.get(uri, 0)) for uri in likes.keys() | comments.keys()}
+        return {
+            uri: (len(likes.get(uri, ())), comments.get(uri, 0)) for uri in likes.keys() | comments.keys()
+        }

@@ -111,7 +111,7 @@ async def test_tables_equal_the_world(conn: Connection, seed: int) -> None:
     live = {f"at://{did}/{c}/{rkey}" for did, c, rkey, _, cid, *_ in tables["record"] if cid is not None}
     assert live == {uri for uri in world.records if uri.split("/")[3] != POST}
     assert {uri for uri, *_ in tables["track"]} == {u for u, r in world.live(TRACK).items() if r["title"]}
-    assert {u: (l, c) for u, l, c, _ in tables["track_stat"]} == world.counts()
+    assert {u: (likes, comments) for u, likes, comments, _ in tables["track_stat"]} == world.counts()
     assert {row[0] for row in tables["profile"] if row[1]} == world.hidden
     assert len(tables["like"]) == len(world.live(LIKE))
     assert len(tables["list"]) == len(world.live(LIST))
@@ -327,7 +327,11 @@ async def test_b14_a_commit_without_our_records_advances_the_chain(conn: Connect
 
 async def test_a_gap_desynchronizes_and_still_applies_what_was_proven(conn: Connection) -> None:
     ana = Author("ana")
-    first, _lost, third = (ana.create(TRACK, R1, track("One")), ana.delete(TRACK, R1), ana.create(TRACK, R2, track("3")))
+    first, _lost, third = (
+        ana.create(TRACK, R1, track("One")),
+        ana.delete(TRACK, R1),
+        ana.create(TRACK, R2, track("3")),
+    )
     await apply(conn, [ana], first, third)
     assert await one(conn, "select state from repo") == "desynchronized"
     assert await one(conn, "select count(*) from track") == 2
@@ -390,7 +394,7 @@ async def test_t20_values_that_postgres_refuses_are_stored_all_the_same(conn: Co
     assert await one(conn, "select title from track where rkey = %s", R1) == "No\ufffdthing"
     assert await one(conn, "select sort_at = indexed_at from track where rkey = %s", R1) is True
     assert await one(conn, "select timestamp_ms from comment") == 2**62
-    assert '\\u0000' in str(await one(conn, "select card from comment"))
+    assert "\\u0000" in str(await one(conn, "select card from comment"))
 
 
 async def test_a_date_in_the_future_never_sorts_first(conn: Connection) -> None:

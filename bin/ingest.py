@@ -1,0 +1,156 @@
+"""`plyr ingest`: reads the sources and indexes what is ours, until it is told to stop."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import sys
+import time
+from collections.abc import Sequence
+
+from bin.settings import Settings
+from bin.status import SourceStatus as ShownSource
+from bin.status import StatusWriter
+from firehose.events import Frame
+from firehose.filter import Interest
+from firehose.frames import BadFrame, decode_frame
+from firehose.identity import IdentityResolver
+from firehose.net import GuardedClient
+from firehose.relay import BadSource, Source, SourceState, SourceStatus, parse_source
+from indexer.ingest import Follower, Limits
+from indexer.upkeep import Upkeep
+from indexer.verifier import Verifier
+from lexicons.catalog import Catalog, CatalogError
+from lexicons.syntax import InvalidSyntax, parse_datetime
+from storage import cursors, repos
+from storage.postgres import Pool, make_pool
+
+CATCHING_UP_S = 60.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--forget-cursor",
+        action="store_true",
+        help="forget where these sources were left, as after a host lost its history, and start anew",
+    )
+
+
+def run(args: argparse.Namespace, settings: Settings) -> int:
+    try:
+        sources = [parse_source(text) for text in settings.sources]
+    except BadSource as error:
+        print(f"plyr: {error}", file=sys.stderr)
+        return 2
+    try:
+        catalog = Catalog.load(settings.namespace)
+    except CatalogError as error:
+        print(f"plyr: {error}", file=sys.stderr)
+        return 1
+    asyncio.run(_until_stopped(settings, catalog, sources, args))
+    return 0
+
+
+async def _until_stopped(
+    settings: Settings, catalog: Catalog, sources: Sequence[Source], args: argparse.Namespace
+) -> None:
+    work = asyncio.create_task(ingest(settings, catalog, sources, args.status_fd, args.forget_cursor))
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, work.cancel)
+    try:
+        await work
+    except asyncio.CancelledError:
+        return
+
+
+async def ingest(
+    settings: Settings,
+    catalog: Catalog,
+    sources: Sequence[Source],
+    status_fd: int | None = None,
+    forget_cursor: bool = False,
+) -> None:
+    """Follow all sources. Ends by cancellation, or with what one of its parts could not handle."""
+    assert settings.database_url
+    resolvers = [settings.handle_resolver] if settings.handle_resolver else []
+    async with (
+        make_pool(settings.database_url, max_size=len(sources) + 4, name="plyr ingest") as pool,
+        GuardedClient(settings.dev_loopback) as client,
+    ):
+        async with pool.connection() as conn:
+            keys = await repos.tracked(conn)
+            if forget_cursor:
+                for source in sources:
+                    await cursors.forget(conn, source.url)
+        resolver = IdentityResolver(client, settings.plc_url, handle_resolvers=resolvers)
+        verifier = Verifier(resolver, keys)
+        upkeep = Upkeep(pool=pool, catalog=catalog, resolver=resolver, verifier=verifier)
+        interest = Interest(catalog.collections.own, set(keys))
+        followers = [
+            Follower(
+                source,
+                pool=pool,
+                catalog=catalog,
+                interest=interest,
+                verifier=verifier,
+                status=SourceStatus(source.url),
+                start=0 if settings.start == "oldest" else None,
+                limits=Limits(rewind=settings.rewind_events),
+                expired=upkeep.wake,
+            )
+            for source in sources
+        ]
+        async with asyncio.TaskGroup() as tasks:
+            for follower in followers:
+                tasks.create_task(follower.run())
+            tasks.create_task(upkeep.run())
+            tasks.create_task(_report(followers, pool, StatusWriter(status_fd)))
+
+
+async def _report(followers: Sequence[Follower], pool: Pool, status: StatusWriter) -> None:
+    """Say each second how it goes."""
+    seen = [0] * len(followers)
+    at = time.monotonic()
+    while True:
+        await asyncio.sleep(1)
+        now = time.monotonic()
+        shown: list[ShownSource] = []
+        for n, follower in enumerate(followers):
+            rate = (follower.progress.seen - seen[n]) / max(now - at, 1e-3)
+            seen[n] = follower.progress.seen
+            shown.append(_shown(follower, rate))
+        at = now
+        waiting = sum(f.progress.rejected for f in followers)
+        status.write({"part": "ingest", "sources": shown, "rejected": waiting})
+
+
+def _shown(follower: Follower, rate: float) -> ShownSource:
+    status, progress = follower.status, follower.progress
+    connected = status.state is SourceState.CONNECTED
+    lag_s = _age_s(progress.newest) if connected else None
+    state = status.state.value
+    if connected:
+        state = "catching up" if lag_s is not None and lag_s > CATCHING_UP_S and rate > 1 else "live"
+    return {
+        "url": status.url,
+        "state": state,
+        "seq": progress.committed,
+        "lag_s": lag_s,
+        "events_per_s": round(rate, 1),
+        "error": None if connected else status.last_error,
+    }
+
+
+def _age_s(raw: bytes) -> float | None:
+    """How old the newest frame is, by the time that the source put into it."""
+    if not raw:
+        return None
+    try:
+        frame = decode_frame(raw)
+        if not isinstance(frame, Frame):
+            return None
+        return max(0.0, time.time() - parse_datetime(str(frame.body.get("time"))).timestamp())
+    except (BadFrame, InvalidSyntax):
+        return None
