@@ -111,8 +111,9 @@ def _run(name: str, arguments: list[str]) -> int:
     if name in ("ingest", "web"):
         parser.add_argument("--status-fd", type=int, help=argparse.SUPPRESS)
     if name == "test":
-        args, rest = parser.parse_known_args(arguments)
-        args.rest = rest
+        own = [argument for argument in arguments if argument in ("-h", "--help")]
+        args = parser.parse_args(own)
+        args.passed_on = arguments
     else:
         args = parser.parse_args(arguments)
     flags = {

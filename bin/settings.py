@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PREFIX = "PLYR_"
@@ -64,6 +64,11 @@ class Settings(BaseSettings):
         description="How many events before the stored cursor a connection starts again. Replays change "
         "nothing; they only cost time.",
     )
+    dev_loopback: bool = Field(
+        False,
+        description="Allow outgoing requests to this machine and over plain HTTP. For test networks only: "
+        "it opens what guards against addresses that others choose.",
+    )
     plc_url: str = Field(
         "https://plc.directory", description="Directory that answers for `did:plc` accounts."
     )
@@ -83,11 +88,6 @@ class Settings(BaseSettings):
         description="Address under which others reach this appview, as `https://host`. It gives the "
         "service its DID (`did:web:host`).",
     )
-    dev_loopback: bool = Field(
-        False,
-        description="Allow outgoing requests to this machine and over plain HTTP. For test networks only: "
-        "it opens what guards against addresses that others choose.",
-    )
     log_format: Literal["text", "json"] = Field("text", description="How log lines are written to stderr.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least urgent line to log."
@@ -105,9 +105,10 @@ class Settings(BaseSettings):
     def _check_sources(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if not value:
             raise ValueError("needs at least one address, as wss://relay1.us-east.bsky.network")
-        if len(set(value)) != len(value):
+        origins = tuple(_origin(url, ("ws", "wss"), "wss://relay1.us-east.bsky.network") for url in value)
+        if len(set(origins)) != len(origins):
             raise ValueError("names an address twice")
-        return tuple(_origin(url, ("ws", "wss"), "wss://relay1.us-east.bsky.network") for url in value)
+        return origins
 
     @field_validator("database_url")
     @classmethod
@@ -118,8 +119,13 @@ class Settings(BaseSettings):
 
     @field_validator("plc_url", "handle_resolver")
     @classmethod
-    def _check_service(cls, value: str | None) -> str | None:
-        return None if value is None else _origin(value, ("http", "https"), "https://plc.directory")
+    def _check_service(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is None:
+            return None
+        origin = _origin(value, ("http", "https"), "https://plc.directory")
+        if origin.startswith("http:") and not info.data.get("dev_loopback"):
+            raise ValueError("plain http:// is for test networks, with --dev-loopback")
+        return origin
 
     @field_validator("public_url")
     @classmethod
@@ -130,13 +136,6 @@ class Settings(BaseSettings):
     @classmethod
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().absolute()
-
-    @model_validator(mode="after")
-    def _loopback_is_asked_for(self) -> Settings:
-        for name in ("plc_url", "handle_resolver"):
-            if (getattr(self, name) or "").startswith("http:") and not self.dev_loopback:
-                raise ValueError(f"{name}: plain http:// is for test networks, with --dev-loopback")
-        return self
 
     @property
     def service_did(self) -> str:

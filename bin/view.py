@@ -53,11 +53,10 @@ def plain(view: View, now: float) -> str:
 
 
 def states(view: View) -> Sequence[str]:
-    """What a change of makes a new line worth printing at once."""
+    """A change of these is worth a line at once; what a supervisor tells by itself is left out."""
     sources = view.ingest.status.get("sources", [])
     return [
-        view.ingest.state,
-        view.web.state,
+        *(f"{part.name} {part.state is PartState.RUNNING}" for part in (view.ingest, view.web)),
         *(f"{source.get('url')} {source.get('state')}" for source in sources),
     ]
 

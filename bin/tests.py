@@ -1,0 +1,64 @@
+"""`plyr test`: prepares what the tests need, says what is missing, and runs pytest.
+
+Arguments are pytest's own: `plyr test tests/unit -k handle`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from bin.settings import ROOT, Settings
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.usage = "%(prog)s [-h] [PYTEST_ARGUMENT ...]"
+    parser.description = (
+        "Run the tests: all of them, or what pytest's own arguments say, as in "
+        "`plyr test tests/unit -k handle`. The test network (a PLC directory and two PDSs from npm) is installed once, in two to three minutes."
+    )
+
+
+def run(args: argparse.Namespace, settings: Settings) -> int:
+    del settings
+    arguments: list[str] = args.passed_on
+    if _needs_network(arguments):
+        for line in missing():
+            print(f"plyr: {line}", file=sys.stderr)
+        _install_devnet()
+    sys.stderr.flush()
+    # A process of its own, in the project's folder: tests must not find this one's modules.
+    return subprocess.run([sys.executable, "-m", "pytest", *arguments], cwd=ROOT, check=False).returncode
+
+
+def missing() -> list[str]:
+    """What this machine lacks for the whole suite, one line each with how to get it."""
+    lines: list[str] = []
+    if not shutil.which("node") or not shutil.which("npm"):
+        lines.append("no node or npm: tests on a real network are left out (apt install nodejs npm)")
+    if not any(map(shutil.which, BROWSERS)):
+        lines.append("no Chromium: tests of the web page are left out (apt install chromium)")
+    if not (Path(os.environ.get("PLYR_SHARED") or ROOT.parent / "shared") / "data").is_dir():
+        lines.append("no ../shared/data: tests on published vectors are left out (set PLYR_SHARED)")
+    return lines
+
+
+def _needs_network(arguments: list[str]) -> bool:
+    """Whether tests outside tests/unit may be asked for."""
+    paths = [argument for argument in arguments if (ROOT / argument.partition("::")[0]).exists()]
+    return not paths or any(not Path(path).is_relative_to("tests/unit") for path in paths)
+
+
+def _install_devnet() -> None:
+    from tests.devnet.install import InstallFailed, ensure
+
+    try:
+        ensure()
+    except InstallFailed as error:
+        print(f"plyr: {error}", file=sys.stderr)

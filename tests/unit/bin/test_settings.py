@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import tomllib
+from typing import Any
+
+import pytest
+
+from bin import VERSION
+from bin.settings import ROOT, Settings, SettingsError, environment, load, reference, variable
+
+
+def test_the_reference_page_is_what_the_code_says() -> None:
+    assert (ROOT / "docs" / "settings.md").read_text() == reference(), "run `make docs`"
+
+
+def test_every_setting_is_described() -> None:
+    assert [name for name, field in Settings.model_fields.items() if not field.description] == []
+
+
+def test_the_version_is_the_projects() -> None:
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == VERSION
+
+
+def test_a_flag_wins_over_a_variable_and_a_variable_over_the_default() -> None:
+    assert load({}, {}).port == 8000
+    assert load({"port": None}, {"PLYR_PORT": "9000"}).port == 9000
+    assert load({"port": "9001"}, {"PLYR_PORT": "9000"}).port == 9001
+
+
+def test_an_empty_variable_is_not_given() -> None:
+    assert load({}, {"PLYR_PORT": ""}).port == 8000
+
+
+def test_sources_are_separated_by_commas() -> None:
+    settings = load({}, {"PLYR_SOURCES": "wss://one.example, wss://two.example:444/"})
+    assert settings.sources == ("wss://one.example", "wss://two.example:444")
+
+
+def test_settings_survive_the_way_through_the_environment() -> None:
+    settings = load(
+        {
+            "sources": "ws://localhost:1,wss://two.example",
+            "dev_loopback": True,
+            "plc_url": "http://localhost:2",
+        },
+        {},
+    )
+    assert load({}, environment(settings)) == settings
+
+
+@pytest.mark.parametrize(
+    ("public_url", "did"),
+    [
+        (None, "did:web:localhost%3A8000"),
+        ("https://plyr.example", "did:web:plyr.example"),
+        ("http://localhost:8123", "did:web:localhost%3A8123"),
+    ],
+)
+def test_the_service_did_follows_the_public_address(public_url: str | None, did: str) -> None:
+    assert load({"public_url": public_url}, {}).service_did == did
+
+
+def test_an_unknown_variable_is_refused_with_the_one_that_was_meant() -> None:
+    with pytest.raises(
+        SettingsError, match=r"unknown setting PLYR_DATABSE_URL, did you mean PLYR_DATABASE_URL\?"
+    ):
+        load({}, {"PLYR_DATABSE_URL": "x"})
+
+
+def test_variables_of_others_are_left_alone() -> None:
+    assert load({}, {"PLYRICS": "x", "DATABASE_URL": "y"}) == load({}, {})
+
+
+BAD: list[tuple[str, str, str]] = [
+    ("port", "http", "integer"),
+    ("port", "70000", "65535"),
+    ("namespace", "fm.plry", "fm.plyr"),
+    ("sources", "https://relay.example", "must look like wss://"),
+    ("sources", "wss://relay.example/xrpc/com.atproto.sync.subscribeRepos", "scheme, host and port alone"),
+    ("sources", "ws://relay.example", "for this machine alone"),
+    ("sources", "wss://a.example,wss://a.example", "twice"),
+    ("sources", "wss://a.example,wss://a.example/", "twice"),
+    ("sources", ",", "at least one"),
+    ("sources", "wss://a.example:port", "no address"),
+    ("sources", "wss://[1", "no address"),
+    ("database_url", "mysql://x", "postgresql://"),
+    ("plc_url", "ftp://x", "must look like"),
+    ("plc_url", "http://plc.example", "for this machine alone"),
+    ("plc_url", "http://localhost:1", "--dev-loopback"),
+    ("handle_resolver", "https://x.example/path", "scheme, host and port alone"),
+    ("public_url", "https://user:secret@x.example", "scheme, host and port alone"),
+    ("start", "newest", "'live' or 'oldest'"),
+    ("rewind_events", "-1", "0"),
+    ("dev_loopback", "perhaps", "boolean"),
+    ("log_format", "xml", "'text' or 'json'"),
+    ("log_level", "loud", "'debug'"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "says"), BAD)
+def test_a_value_that_cannot_be_is_one_line_that_names_the_setting(name: str, value: str, says: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        load({}, {variable(name): value})
+    line = str(refused.value)
+    assert line.startswith(variable(name))
+    assert says in line
+    assert "\n" not in line
+
+
+def test_a_wrong_flag_is_named_as_a_flag() -> None:
+    given: dict[str, Any] = {"log_format": "xml"}
+    with pytest.raises(SettingsError, match=r"^--log-format: "):
+        load(given, {})

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import pytest
+
+from bin.status import PartStatus, SourceStatus
+from bin.supervisor import Part, PartState
+from bin.view import View, duration, live, plain, states
+
+SOURCE = SourceStatus(
+    url="wss://relay.example", state="live", seq=12_345_678, lag_s=0.42, events_per_s=181.6, error=None
+)
+
+
+def view(*sources: SourceStatus, rejected: int = 0) -> View:
+    ingest = Part(
+        "ingest", PartState.RUNNING, PartStatus(part="ingest", sources=list(sources), rejected=rejected)
+    )
+    web = Part(
+        "web", PartState.RUNNING, PartStatus(part="web", address="http://127.0.0.1:8000", requests=1234)
+    )
+    return View("0.1.0", 192, ingest, web, "running")
+
+
+def test_each_thing_to_watch_has_its_line() -> None:
+    other = SourceStatus(url="wss://pds.example:444", state="waiting", error="no such host, again in 8 s")
+    assert live(view(SOURCE, other, rejected=3), 120, 0) == [
+        "plyr 0.1.0       http://127.0.0.1:8000  up 3 min 12 s, Ctrl-C stops",
+        "relay.example    live, seq 12,345,678, 0.4 s behind, 182 events/s",
+        "pds.example:444  waiting, no such host, again in 8 s",
+        "rejected         3 events wait in rejected_event with their reasons",
+        "web              serving, 1,234 requests",
+        "database         running",
+    ]
+
+
+def test_a_log_gets_the_same_on_one_line() -> None:
+    assert plain(view(SOURCE), 0) == (
+        "relay.example live, seq 12,345,678, 0.4 s behind, 182 events/s | web serving, 1,234 requests"
+        " | database running"
+    )
+
+
+def test_no_line_is_wider_than_the_terminal() -> None:
+    assert max(map(len, live(view(SOURCE), 40, 0))) < 40
+
+
+def test_a_part_that_has_not_reported_shows_its_state() -> None:
+    silent = View("0.1.0", 1, Part("ingest"), Part("web", PartState.WAITING, retry_at=10), "running")
+    assert "ingest starting | web ended, starts again in 4 s" in plain(silent, now=6)
+
+
+def test_a_status_with_keys_missing_is_shown_as_far_as_it_goes() -> None:
+    assert "source unknown |" in plain(view(SourceStatus()), 0)
+
+
+def test_only_a_change_of_state_is_worth_a_line_at_once() -> None:
+    before = states(view(SOURCE))
+    assert states(view(SourceStatus(**{**SOURCE, "seq": 12_345_999}))) == before
+    assert states(view(SourceStatus(**{**SOURCE, "state": "waiting"}))) != before
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.4, "0 s"), (59.9, "59 s"), (192, "3 min 12 s"), (7500, "2 h 5 min"), (356_400, "4 d 3 h")],
+)
+def test_a_duration_has_two_units_at_most(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
