@@ -1,1 +1,1 @@
-"""Answers people and programs. Never writes what the firehose decides, never waits for the network on a read."""
+"""Answers people. It never asks the network while somebody waits: what an answer needs is in a row."""

@@ -19,20 +19,20 @@ Example: two callers on one connection. Asked A, B; A's caller is cancelled; ans
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import deque
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import NamedTuple, Protocol
 
 import psycopg
+import structlog
 from psycopg.pq import DiagnosticField, ExecStatus
 from psycopg.pq.abc import PGconn, PGresult
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger()
 
 Cell = bytes | None
-MAX_BACKOFF_S = 5.0
+MIN_BACKOFF_S, MAX_BACKOFF_S = 0.05, 5.0
 
 # Planning would cost more than running; JIT more than both. Text output of times must not depend on
 # what the server's or the role's settings say.
@@ -114,7 +114,8 @@ class _Connection:
         return len(self._queue)
 
     async def keep_open(self) -> None:
-        backoff_s = 0.05
+        backoff_s = MIN_BACKOFF_S
+        logged = ""
         while True:
             opened_at = self._loop.time()
             try:
@@ -124,8 +125,10 @@ class _Connection:
             finally:
                 self._close(self.error)
             if self._loop.time() - opened_at > 60:
-                backoff_s = 0.05
-            log.warning("read connection lost: %s", self.error)
+                backoff_s, logged = MIN_BACKOFF_S, ""
+            if self.error != logged:
+                log.warning("read connection lost", reason=self.error)
+                logged = self.error
             await asyncio.sleep(backoff_s)
             backoff_s = min(backoff_s * 2, MAX_BACKOFF_S)
 
@@ -266,7 +269,11 @@ class Reader:
     ) -> None:
         for task in self._running:
             task.cancel()
-        await self._tasks.__aexit__(kind, error, trace)
+        # An error of the caller's is the caller's; wrapping it in a group would hide its type.
+        if kind is asyncio.CancelledError:
+            await self._tasks.__aexit__(kind, error, trace)
+        else:
+            await self._tasks.__aexit__(None, None, None)
 
     async def prepare(self, conn: psycopg.AsyncConnection[tuple[object, ...]]) -> None:
         """Set up a new connection: session settings, then every statement, by one exchange each."""

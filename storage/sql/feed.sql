@@ -4,7 +4,7 @@
 -- which does not see $4, how little is wanted. Sort keys descend.
 
 -- name: hydrate
--- A skeleton's tracks ready to show, with what the viewer did to them; {skeleton} is one of those below.
+-- A skeleton's tracks ready to show, with what the viewer did to them. Below stand the skeletons.
 select t.id, t.card, p.card, s.plays, s.likes, s.comments,
        (select min(l.rkey) from "like" l
          where l.repo_id = (select r.id from repo r where r.did = $1::text) and l.track_id = t.id),

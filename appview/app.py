@@ -1,0 +1,44 @@
+"""Builds the application: its parts are its arguments."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from appview import wellknown
+from appview.metrics import Metrics
+from appview.service import AppConfig, Service, TotalsCache
+from appview.web.pages import HomePage
+from appview.xrpc.dispatch import Dispatcher
+from lexicons.catalog import Catalog
+from storage import feed, lists, people, stats
+from storage.reader import Reader, Reads
+
+METRICS = web.AppKey("metrics", Metrics)
+
+
+def make_reader(dsn: str, *, connections: int = 4) -> Reader:
+    """The way to the database that `build_app` wants, with every statement of the read modules."""
+    return Reader(
+        dsn,
+        feed.STATEMENTS | people.STATEMENTS | lists.STATEMENTS | stats.STATEMENTS,
+        optional={"pg_trgm": feed.OPTIONAL["pg_trgm"] | people.OPTIONAL["pg_trgm"]},
+        connections=connections,
+    )
+
+
+def build_app(reads: Reads, catalog: Catalog, config: AppConfig) -> web.Application:
+    """All routes. Raises UnmatchedMethods if the lexicons and the handlers do not agree."""
+    service = Service(reads, catalog, config, TotalsCache(reads, config.stats_ttl_s))
+    metrics = Metrics()
+    app = web.Application(client_max_size=1024 * 1024)
+    app[METRICS] = metrics
+    xrpc = Dispatcher(service, metrics)
+    router = app.router
+    router.add_get("/xrpc/_health", wellknown.health(service))
+    router.add_route("*", "/xrpc/{nsid:.*}", xrpc.handle)
+    router.add_route("*", "/xrpc", xrpc.handle)
+    router.add_get("/.well-known/did.json", wellknown.did_document(service))
+    router.add_get("/robots.txt", wellknown.robots)
+    router.add_get("/metrics", wellknown.metrics_text(metrics))
+    router.add_get("/", HomePage(service).handle)
+    return app

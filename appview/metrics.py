@@ -1,0 +1,42 @@
+"""What an operator watches: requests and their time, by method, in Prometheus' text form at `/metrics`."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+
+BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
+
+
+class Metrics:
+    """Counts one application's answers; a registry of its own, so that two can live in a process."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self._requests = Counter(
+            "plyr_xrpc_requests", "Answers to XRPC requests.", ("method", "status"), registry=self._registry
+        )
+        self._seconds = Histogram(
+            "plyr_xrpc_seconds",
+            "Time from a request's headers to its answer.",
+            ("method",),
+            buckets=BUCKETS_S,
+            registry=self._registry,
+        )
+        # Looking a child up by labels costs more than counting.
+        self._counters: dict[tuple[str, int], Counter] = {}
+        self._timers: dict[str, Histogram] = {}
+        self.total = 0
+
+    def answered(self, method: str, status: int, seconds: float) -> None:
+        self.total += 1
+        counter = self._counters.get((method, status))
+        if counter is None:
+            counter = self._counters[method, status] = self._requests.labels(method, str(status))
+        counter.inc()
+        timer = self._timers.get(method)
+        if timer is None:
+            timer = self._timers[method] = self._seconds.labels(method)
+        timer.observe(seconds)
+
+    def text(self) -> bytes:
+        return generate_latest(self._registry)

@@ -1,0 +1,74 @@
+"""What every answer is made from: the way to the database, the lexicons, who we are."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import Any
+
+from aiohttp import web
+
+from lexicons.catalog import Catalog
+from lexicons.syntax import Did, Nsid
+from storage import stats
+from storage.reader import Reads
+
+
+@dataclass(frozen=True, slots=True)
+class AppConfig:
+    """How this server presents itself, and two seams.
+
+    `viewer_of` tells on whose behalf a request is made; nobody's, as long as there is no sign-in.
+    `on_answer` sees each good answer before it leaves: tests check it against its lexicon there.
+    """
+
+    version: str
+    public_url: str | None = None
+    service_did: str | None = None
+    stats_ttl_s: float = 10.0
+    viewer_of: Callable[[web.Request], Awaitable[Did | None]] | None = None
+    on_answer: Callable[[Nsid, bytes], None] | None = None
+
+
+class TotalsCache:
+    """Totals at most `ttl_s` old. They count whole tables, so not more than one count runs at a time."""
+
+    def __init__(self, reads: Reads, ttl_s: float) -> None:
+        self._reads = reads
+        self._ttl_s = ttl_s
+        self._lock = asyncio.Lock()
+        self._value: stats.Totals | None = None
+        self._fresh_until = 0.0
+
+    async def get(self) -> stats.Totals:
+        async with self._lock:
+            if self._value is None or monotonic() >= self._fresh_until:
+                self._value = await stats.totals(self._reads)
+                self._fresh_until = monotonic() + self._ttl_s
+            return self._value
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    reads: Reads
+    catalog: Catalog
+    config: AppConfig
+    totals: TotalsCache
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request: its parameters, checked and with defaults, and who asks."""
+
+    service: Service
+    params: dict[str, Any]
+    viewer: Did | None = field(default=None)
+
+    @property
+    def reads(self) -> Reads:
+        return self.service.reads
+
+
+Handler = Callable[[Call], Awaitable[bytes]]

@@ -1,0 +1,1 @@
+"""The methods of our lexicons. It never reads a request: parameters come checked, and bytes go back."""

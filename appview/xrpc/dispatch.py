@@ -1,0 +1,155 @@
+"""`/xrpc/*`: from an NSID to its handler, with everything around that the lexicons and the HTTP rules say.
+
+The catalog is the table of routes. What is wrong with a request is found in this order: verb and method
+(X1, X3), parameters (X4), the handler's own errors. Every failure is `{error, message}` (X2); CORS is
+open, as nothing here depends on cookies (X15). <https://atproto.com/specs/xrpc>
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from functools import lru_cache
+from time import perf_counter
+from urllib.parse import parse_qs
+
+import structlog
+from aiohttp import hdrs, web
+from isal import isal_zlib
+from multidict import CIMultiDict
+
+from appview import errors
+from appview.errors import AppError, Failure, InvalidRequest, MethodNotImplemented
+from appview.metrics import Metrics
+from appview.service import Call, Handler, Service
+from appview.xrpc import actor, feed, graph, server
+from lexicons.syntax import Nsid, is_nsid
+from lexicons.validate import Invalid, validate_params
+from storage.reader import TimedOut, Unavailable
+
+log = structlog.get_logger()
+
+COMPRESS_FROM = 1024
+JSON = "application/json; charset=utf-8"
+EXPOSED = (
+    "Atproto-Content-Labelers, Atproto-Repo-Rev, RateLimit-Limit, RateLimit-Policy, RateLimit-Remaining, "
+    "RateLimit-Reset, Retry-After"
+)
+_HEADERS = {
+    hdrs.CONTENT_TYPE: JSON,
+    hdrs.ACCESS_CONTROL_ALLOW_ORIGIN: "*",
+    hdrs.ACCESS_CONTROL_EXPOSE_HEADERS: EXPOSED,
+    hdrs.VARY: "Accept-Encoding",
+    "X-Content-Type-Options": "nosniff",
+}
+_PLAIN = CIMultiDict(_HEADERS)
+_GZIPPED = CIMultiDict({**_HEADERS, hdrs.CONTENT_ENCODING: "gzip"})
+
+
+class UnmatchedMethods(Exception):
+    """A query of the lexicons has no handler, or a handler no lexicon."""
+
+
+def handlers(namespace: str, queries: Mapping[Nsid, object]) -> dict[str, Handler]:
+    """Every handler under its NSID. Raises UnmatchedMethods unless they are exactly the lexicons' queries."""
+    methods = feed.METHODS | actor.METHODS | graph.METHODS | server.METHODS
+    found = {f"{namespace}.{name}": handler for name, handler in methods.items()}
+    own = {nsid for nsid in queries if nsid.startswith(f"{namespace}.")}
+    if own != found.keys():
+        bare, unknown = sorted(own - found.keys()), sorted(found.keys() - own)
+        raise UnmatchedMethods(f"without a handler: {bare}; without a lexicon: {unknown}")
+    return found
+
+
+class Dispatcher:
+    """Answers `/xrpc/{nsid}`."""
+
+    def __init__(self, service: Service, metrics: Metrics) -> None:
+        self._service = service
+        self._metrics = metrics
+        self._handlers = handlers(service.catalog.namespace, service.catalog.queries())
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """The one place where an exception becomes an answer."""
+        started = perf_counter()
+        method = request.match_info.get("nsid", "")
+        if request.method == hdrs.METH_OPTIONS:
+            return preflight(request)
+        try:
+            body = await self._answer(request, method)
+        except (AppError, Unavailable, TimedOut) as error:
+            response = failed(errors.failure_of(error))
+        except Exception:
+            incident = secrets.token_hex(6)
+            log.exception("request failed", incident=incident, method=method)
+            response = failed(errors.internal(incident))
+        else:
+            response = answered(body, request.headers.get(hdrs.ACCEPT_ENCODING))
+        self._metrics.answered(
+            method if method in self._handlers else "unknown", response.status, perf_counter() - started
+        )
+        return response
+
+    async def _answer(self, request: web.Request, method: str) -> bytes:
+        handler = self._handlers.get(method)
+        if handler is None:
+            if not is_nsid(method):
+                raise InvalidRequest(f"{method[:100]!r} is not the name of a method")
+            raise MethodNotImplemented
+        if request.method not in (hdrs.METH_GET, hdrs.METH_HEAD):
+            raise InvalidRequest("Incorrect HTTP method")
+        nsid = Nsid(method)
+        query = request.raw_path.partition("?")[2]
+        try:
+            raw = parse_qs(query, keep_blank_values=True, max_num_fields=1000) if query else {}
+            params = validate_params(self._service.catalog, nsid, raw)
+        except Invalid as error:
+            raise InvalidRequest(f"{error.path}: {error.reason}" if error.path else error.reason) from None
+        except ValueError:
+            raise InvalidRequest("too many parameters") from None
+        config = self._service.config
+        viewer = None if config.viewer_of is None else await config.viewer_of(request)
+        body = await handler(Call(self._service, params, viewer))
+        if config.on_answer is not None:
+            config.on_answer(nsid, body)
+        return body
+
+
+@lru_cache(maxsize=256)
+def accepts_gzip(accept_encoding: str) -> bool:
+    """Whether a client takes gzip, by RFC 9110 §12.5.3."""
+    weights: dict[str, str] = {}
+    for item in accept_encoding.lower().split(","):
+        coding, _, weight = item.partition(";")
+        weights[coding.strip()] = weight.replace(" ", "").removeprefix("q=") or "1"
+    weight = weights.get("gzip", weights.get("*", "0"))
+    return weight.strip("0.") != ""
+
+
+def answered(body: bytes, accept_encoding: str | None, status: int = 200) -> web.Response:
+    """A good answer, compressed if it is worth it and welcome."""
+    if len(body) > COMPRESS_FROM and accept_encoding is not None and accepts_gzip(accept_encoding):
+        # 31: the format of gzip files. Level 1 costs a tenth of zlib's 6, for a fifth more bytes.
+        return web.Response(body=isal_zlib.compress(body, level=1, wbits=31), status=status, headers=_GZIPPED)
+    return web.Response(body=body, status=status, headers=_PLAIN)
+
+
+def failed(failure: Failure) -> web.Response:
+    """A failure as every `/xrpc` route reports it."""
+    response = web.Response(body=failure.body, status=failure.status, headers=_PLAIN)
+    if failure.retry_after_s is not None:
+        response.headers[hdrs.RETRY_AFTER] = str(failure.retry_after_s)
+    return response
+
+
+def preflight(request: web.Request) -> web.Response:
+    """The answer to a browser's question before a request from another origin: yes, for a day."""
+    response = web.Response(status=204)
+    response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = "*"
+    response.headers[hdrs.ACCESS_CONTROL_ALLOW_METHODS] = "GET, HEAD, POST, OPTIONS"
+    response.headers[hdrs.ACCESS_CONTROL_MAX_AGE] = "86400"
+    response.headers[hdrs.VARY] = hdrs.ACCESS_CONTROL_REQUEST_HEADERS
+    asked = request.headers.get(hdrs.ACCESS_CONTROL_REQUEST_HEADERS)
+    if asked:
+        response.headers[hdrs.ACCESS_CONTROL_ALLOW_HEADERS] = asked
+    return response

@@ -1,0 +1,36 @@
+"""`fm.plyr.graph.*`: lists of tracks."""
+
+from __future__ import annotations
+
+from appview import cursors, views
+from appview.errors import ListNotFound
+from appview.service import Call, Handler
+from appview.xrpc.addresses import find_actor, record_uris
+from storage import feed, keyset, lists
+
+
+async def get_list(call: Call) -> bytes:
+    after = cursors.decode(call.params.get("cursor"), keyset.POSITION)
+    collections = call.service.catalog.collections
+    found = await record_uris(call.reads, [call.params["list"]], collections.list)
+    row = await lists.get(call.reads, *found[0]) if found else None
+    if row is None:
+        raise ListNotFound
+    page = await feed.in_list(call.reads, call.viewer, row.id, after, call.params["limit"])
+    shown = views.tracks([track for track, _ in page.rows], views.like_prefix(call.viewer, collections))
+    items = [views.list_item(track, position) for track, (_, position) in zip(shown, page.rows, strict=True)]
+    return views.page(b"items", items, page.next, b'"list":' + views.list_view(row))
+
+
+async def get_actor_lists(call: Call) -> bytes:
+    after = cursors.decode(call.params.get("cursor"), keyset.TIME_ID)
+    actor = await find_actor(call)
+    list_type = call.params.get("listType")
+    page = await lists.by_actor(call.reads, actor.repo_id, list_type, after, call.params["limit"])
+    return views.page(b"lists", [views.list_view(row) for row in page.rows], page.next)
+
+
+METHODS: dict[str, Handler] = {
+    "graph.getList": get_list,
+    "graph.getActorLists": get_actor_lists,
+}

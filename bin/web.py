@@ -1,0 +1,85 @@
+"""`plyr web`: answers requests, until it is told to stop."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import sys
+from time import monotonic
+
+from aiohttp import web
+
+from appview.app import METRICS, build_app, make_reader
+from appview.protocol import make_runner
+from appview.service import AppConfig
+from bin import VERSION
+from bin.settings import Settings
+from bin.status import StatusWriter
+from lexicons.catalog import Catalog, CatalogError
+
+SHUTDOWN_S = 3.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--connections", type=int, default=4, metavar="N", help="database connections to read through [4]"
+    )
+
+
+def run(args: argparse.Namespace, settings: Settings) -> int:
+    try:
+        catalog = Catalog.load(settings.namespace)
+    except CatalogError as error:
+        print(f"plyr: {error}", file=sys.stderr)
+        return 1
+    try:
+        asyncio.run(serve(settings, catalog, args.connections, args.status_fd))
+    except OSError as error:
+        print(f"plyr: cannot listen on {settings.host}:{settings.port}: {error.strerror}", file=sys.stderr)
+        return 1
+    return 0
+
+
+async def serve(settings: Settings, catalog: Catalog, connections: int, status_fd: int | None) -> None:
+    """Serve until SIGTERM or SIGINT. Raises OSError if the address cannot be listened on."""
+    assert settings.database_url
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    config = AppConfig(version=VERSION, public_url=settings.public_url, service_did=settings.service_did)
+    async with make_reader(settings.database_url, connections=connections) as reads:
+        app = build_app(reads, catalog, config)
+        runner = make_runner(app, shutdown_timeout_s=SHUTDOWN_S)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, settings.host, settings.port, backlog=1024).start()
+            address = _address(runner)
+            if status_fd is None:
+                print(f"answering at {address}", flush=True)
+            await _report(app, address, StatusWriter(status_fd), stop)
+        finally:
+            await runner.cleanup()
+
+
+def _address(runner: web.AppRunner) -> str:
+    host, port = runner.addresses[0][:2]
+    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
+    return f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
+
+
+async def _report(app: web.Application, address: str, status: StatusWriter, stop: asyncio.Event) -> None:
+    """Say each second how it goes, until the end is asked for."""
+    metrics = app[METRICS]
+    seen, at = 0, monotonic()
+    while not stop.is_set():
+        now = monotonic()
+        rate = (metrics.total - seen) / max(now - at, 1e-3)
+        seen, at = metrics.total, now
+        status.write({"part": "web", "address": address, "requests": seen, "requests_per_s": round(rate, 1)})
+        try:
+            async with asyncio.timeout(1):
+                await stop.wait()
+        except TimeoutError:
+            continue
