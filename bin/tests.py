@@ -21,7 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = "%(prog)s [-h] [PYTEST_ARGUMENT ...]"
     parser.description = (
         "Run the tests: all of them, or what pytest's own arguments say, as in "
-        "`plyr test tests/unit -k handle`. The test network (a PLC directory and two PDSs from npm) is installed once, in two to three minutes."
+        "`plyr test tests/unit -k handle`. The test network (a PLC directory and two PDSs from npm) "
+        "is installed once, which takes two to three minutes."
     )
 
 

@@ -1,0 +1,38 @@
+.PHONY: check format test bench docs lock
+export PYTHONPATH := $(CURDIR)
+export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
+BIN := .venv/bin
+COMPILE := $(BIN)/python -m piptools compile --quiet --strip-extras --generate-hashes --allow-unsafe \
+	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host
+
+# Under a minute: formatting, lint, types, direction of imports, unit tests.
+check: .venv/dev.lock
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m pytest tests/unit --quiet --durations=0 --durations-min=2
+
+format: .venv/dev.lock
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+test:
+	./bin/plyr test
+
+bench:
+	./bin/plyr bench
+
+# The pages that are generated from the code.
+docs: .venv/dev.lock
+	$(BIN)/python -m bin.settings
+	$(BIN)/python -m appview.xrpc.reference
+
+# Compile the lock files anew; `pip install pip-tools` into .venv first.
+lock:
+	cd requirements && ../$(COMPILE) --output-file=runtime.lock runtime.in
+	cd requirements && ../$(COMPILE) --output-file=dev.lock dev.in
+
+.venv/dev.lock: requirements/dev.lock
+	python3 bin/bootstrap.py dev
+	touch $@
