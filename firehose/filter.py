@@ -34,7 +34,8 @@ class Interest:
         body = frame.body
         kind = frame.type
         if kind == "#commit":
-            if body.get("repo") in self.tracked:
+            repo = body.get("repo")
+            if type(repo) is str and repo in self.tracked:
                 return True
             try:
                 for op in body["ops"]:
@@ -44,7 +45,8 @@ class Interest:
                 return _may_be_ours(body, self._prefixes)
             return False
         if kind in ("#identity", "#account", "#sync"):
-            return body.get("did") in self.tracked
+            did = body.get("did")
+            return type(did) is str and did in self.tracked
         return kind == "#info"
 
     def sift(self, raw: bytes) -> tuple[int | None, Frame | ErrorFrame | None]:

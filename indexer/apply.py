@@ -24,7 +24,7 @@ from storage.repos import NewRepo, Repo
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What a batch came to. `changed` counts records, `expired` the identities to look up again."""
+    """What a batch came to. `changed` counts records, `expired` the identities to look up."""
 
     changed: int
     expired: int
@@ -63,7 +63,7 @@ async def apply_batch(
             await rejected.add(conn, rejections)
         if seq is not None:
             await cursors.save(conn, source, seq)
-    return Applied(changed, len(expired))
+    return Applied(changed, len(expired) + len(new))
 
 
 async def _records(conn: Connection, batch: Prepared, locked: dict[Did, Repo], catalog: Catalog) -> int:
