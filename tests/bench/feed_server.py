@@ -1,0 +1,53 @@
+"""Our side of (d): the appview's own application, with the viewer named by a header (a child process)."""
+
+from __future__ import annotations
+
+import asyncio
+import cProfile
+import os
+import signal
+import socket
+from typing import Any
+
+from aiohttp import web
+
+from appview.app import build_app, make_reader
+from appview.service import AppConfig
+from lexicons.catalog import Catalog
+from lexicons.syntax import Did
+from tests.bench import children, profiling
+
+
+async def viewer_of(request: web.Request) -> Did | None:
+    """Who asks. Sign-in is not what is measured here, on either side."""
+    did = request.headers.get("x-viewer")
+    return None if did is None else Did(did)
+
+
+async def serve(task: dict[str, Any]) -> None:
+    """Answers on a free port until standard input closes; SIGUSR1 starts and ends a profile."""
+    async with make_reader(task["dsn"]) as reads:
+        app = build_app(reads, Catalog.load(), AppConfig(version="bench", viewer_of=viewer_of))
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        listener = socket.create_server(("127.0.0.1", 0), backlog=256)
+        await web.SockSite(runner, listener).start()
+        profiler: cProfile.Profile | None = None
+
+        def profile() -> None:
+            nonlocal profiler
+            if profiler is None:
+                profiler = cProfile.Profile()
+                profiler.enable()
+            else:
+                profiler.disable()
+                children.say({"profile": profiling.top_ten(profiler, task["profiled"], "request")})
+
+        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, profile)
+        children.say({"port": listener.getsockname()[1], "pid": os.getpid()})
+        await children.until_input_closes()
+        await runner.cleanup()
+
+
+if __name__ == "__main__":
+    children.main(serve)
