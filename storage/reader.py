@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import NamedTuple, Protocol
 
@@ -65,19 +65,12 @@ class BadValue(ReadFailed):
 class Rows:
     """The answer's cells as Postgres writes them in text form. They are read out when asked for."""
 
-    __slots__ = ("_result", "count")
+    __slots__ = ("cell", "count")
 
     def __init__(self, result: PGresult) -> None:
-        self._result = result
+        # By row and column. The bound method of libpq's result: a wrapper would cost as much again.
+        self.cell: Callable[[int, int], Cell] = result.get_value
         self.count = result.ntuples
-
-    def cell(self, row: int, column: int) -> Cell:
-        return self._result.get_value(row, column)
-
-    def cells(self, row: int, columns: int) -> tuple[Cell, ...]:
-        """The first columns of a row."""
-        get = self._result.get_value
-        return tuple([get(row, column) for column in range(columns)])
 
 
 class Reads(Protocol):

@@ -1,24 +1,23 @@
 -- Statements for storage/reader.py: numbered parameters, prepared once per connection.
 -- $1 is the viewer's DID or null, $2 and $3 the place after which to go on (the first page starts before
 -- everything), $4 how many rows. A skeleton's constant limit is the largest page: it tells the planner,
--- which does not see $4, how little is wanted. Sort keys descend.
+-- which does not see $4, how little is wanted. Sort keys descend. A skeleton has looked at track and author
+-- to decide what may be seen, so it hands their cards on: looking again would cost two index probes a row.
 
 -- name: hydrate
 -- A skeleton's tracks ready to show, with what the viewer did to them. Below stand the skeletons.
-select t.id, t.card, p.card, s.plays, s.likes, s.comments,
+select k.id, k.card, k.author, s.plays, s.likes, s.comments,
        (select min(l.rkey) from "like" l
-         where l.repo_id = (select r.id from repo r where r.did = $1::text) and l.track_id = t.id),
+         where l.repo_id = (select r.id from repo r where r.did = $1::text) and l.track_id = k.id),
        k.a, k.b
   from ({skeleton}) k
-  join track t on t.id = k.id
-  join profile p on p.repo_id = t.repo_id
   join track_stat s on s.id = k.id
  order by k.a desc, k.b desc
 
 -- name: latest
 -- Everybody's tracks by time.
-select id, a, b from (
-    select t.id, t.sort_at a, t.id b
+select * from (
+    select t.id, t.card, p.card author, t.sort_at a, t.id b
       from track t
       join profile p on p.repo_id = t.repo_id and not p.hidden
      where (t.sort_at, t.id) < ($2::timestamptz, $3::bigint)
@@ -28,8 +27,8 @@ select id, a, b from (
 
 -- name: top
 -- Everybody's liked tracks by likes; the index on track_stat gives the order.
-select id, a, b from (
-    select s.id, s.likes a, s.id b
+select * from (
+    select t.id, t.card, p.card author, s.likes a, s.id b
       from track_stat s
       join track t on t.id = s.id
       join profile p on p.repo_id = t.repo_id and not p.hidden
@@ -40,8 +39,8 @@ select id, a, b from (
 
 -- name: by_actor
 -- One account's tracks by time; $5 is its repo. The account itself was found visible before.
-select id, a, b from (
-    select t.id, t.sort_at a, t.id b
+select * from (
+    select t.id, t.card, p.card author, t.sort_at a, t.id b
       from track t
       join profile p on p.repo_id = t.repo_id and not p.hidden
      where t.repo_id = $5::int and (t.sort_at, t.id) < ($2::timestamptz, $3::bigint)
@@ -51,8 +50,8 @@ select id, a, b from (
 
 -- name: liked_by
 -- The tracks that an account ($5) likes, by time of the like. Of several likes of one track the first counts.
-select id, a, b from (
-    select t.id, l.sort_at a, l.rkey b
+select * from (
+    select t.id, t.card, p.card author, l.sort_at a, l.rkey b
       from "like" l
       join track t on t.id = l.track_id
       join profile p on p.repo_id = t.repo_id and not p.hidden
@@ -66,7 +65,7 @@ select id, a, b from (
 
 -- name: by_uris
 -- The tracks at the URIs in $2, in their order.
-select t.id, -u.place a, 0 b
+select t.id, t.card, p.card author, -u.place a, 0 b
   from unnest($2::text[]) with ordinality u(uri, place)
   join track_stat s on s.uri = u.uri
   join track t on t.id = s.id
@@ -74,8 +73,8 @@ select t.id, -u.place a, 0 b
 
 -- name: in_list
 -- The tracks of list $5 by their place in it, after place $2.
-select id, a, b from (
-    select i.track_id id, -i.position a, 0 b
+select * from (
+    select t.id, t.card, p.card author, -i.position a, 0 b
       from list_item i
       join track t on t.id = i.track_id
       join profile p on p.repo_id = t.repo_id and not p.hidden
@@ -87,8 +86,8 @@ select id, a, b from (
 -- name: search
 -- Tracks whose words, or whose author's, answer the query $5; $6 asks for any one of its words, and finds
 -- the authors who may contribute some. Rank is by the share of the text that the query covers.
-select id, a, b from (
-    select t.id, ts_rank(t.search || p.search, to_tsquery('simple', $5::text), 2) a, t.id b
+select * from (
+    select t.id, t.card, p.card author, ts_rank(t.search || p.search, to_tsquery('simple', $5::text), 2) a, t.id b
       from track t
       join profile p on p.repo_id = t.repo_id and not p.hidden
      where (t.search @@ to_tsquery('simple', $5::text)
@@ -101,9 +100,10 @@ select id, a, b from (
 
 -- name: search_like
 -- For queries that find nothing otherwise: titles and authors spelled like $5. Needs pg_trgm.
-select id, a, b from (
-    select t.id, greatest(word_similarity($5::text, lower(t.title)),
-                          word_similarity($5::text, lower(coalesce(p.display_name, '')))) a, t.id b
+select * from (
+    select t.id, t.card, p.card author, t.id b,
+           greatest(word_similarity($5::text, lower(t.title)),
+                    word_similarity($5::text, lower(coalesce(p.display_name, '')))) a
       from track t
       join profile p on p.repo_id = t.repo_id and not p.hidden) hit
  where a >= 0.5 and (a, b) < ($2::real, $3::bigint)
