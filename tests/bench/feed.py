@@ -234,9 +234,8 @@ async def _liker(client: aiohttp.ClientSession, tracks: list[dict[str, Any]]) ->
 async def _get(client: aiohttp.ClientSession, path: str, viewer: str | None = None) -> Any:
     headers = {} if viewer is None else {"x-viewer": viewer}
     async with client.get(path, headers=headers) as response:
-        answer = await response.json()
         require_equal(f"status of {path}", response.status, 200)
-        return answer
+        return await response.json()
 
 
 async def _loaded(

@@ -19,7 +19,7 @@ from typing import Annotated, Any
 import uvicorn
 from fastapi import Depends, FastAPI, Header, Request
 from pydantic import BaseModel, Field
-from sqlalchemy import ForeignKey, select, tuple_
+from sqlalchemy import BigInteger, DateTime, ForeignKey, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, contains_eager, mapped_column, relationship
 
@@ -48,7 +48,7 @@ class Profile(Base):
 
 class Stat(Base):
     __tablename__ = "track_stat"
-    id: Mapped[int] = mapped_column(ForeignKey("orm.track.id"), primary_key=True)
+    id: Mapped[int] = mapped_column(BigInteger, ForeignKey("orm.track.id"), primary_key=True)
     likes: Mapped[int]
     comments: Mapped[int]
     plays: Mapped[int]
@@ -57,7 +57,7 @@ class Stat(Base):
 class Track(Base):
     __tablename__ = "track"
     __table_args__ = ({"schema": "orm"},)
-    id: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     repo_id: Mapped[int] = mapped_column(ForeignKey("repo.id"))
     rkey: Mapped[str]
     cid: Mapped[str]
@@ -73,8 +73,8 @@ class Track(Base):
     image_url: Mapped[str | None]
     description: Mapped[str | None]
     created_at: Mapped[str]
-    sort_at: Mapped[datetime]
-    indexed_at: Mapped[datetime]
+    sort_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    indexed_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
     author: Mapped[Account] = relationship(lazy="raise")
     stat: Mapped[Stat] = relationship(lazy="raise")
 
@@ -82,7 +82,7 @@ class Track(Base):
 class Like(Base):
     __tablename__ = "like"
     repo_id: Mapped[int] = mapped_column(primary_key=True)
-    track_id: Mapped[int] = mapped_column(primary_key=True)
+    track_id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     rkey: Mapped[str] = mapped_column(primary_key=True)
 
 
