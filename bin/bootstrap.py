@@ -14,7 +14,6 @@ import shutil
 import subprocess
 import sys
 import time
-from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -43,7 +42,10 @@ def say(text: str) -> None:
 
 
 def main(name: str) -> int:
-    if find_spec("venv") is None or find_spec("ensurepip") is None:
+    try:
+        import ensurepip  # noqa: F401 (Debian has it in another package)
+        import venv  # noqa: F401
+    except ModuleNotFoundError:
         say("this Python cannot make virtual environments, install python3-venv: apt install python3-venv")
         return 1
     with (ROOT / ".venv.lock").open("a") as guard:

@@ -25,6 +25,7 @@ from bin.view import View, duration, live, plain, states
 from storage.binaries import EmbeddedFailed
 from storage.embedded import EmbeddedPostgres
 from storage.migrate import migrate
+from storage.size import database_bytes
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PLAIN_EVERY_S = 10
@@ -98,14 +99,14 @@ class _Up:
         self._children = [Supervisor(part, environment(settings), self._screen.say) for part in self._parts]
         self._signals = 0
         self._stop = asyncio.Event()
-        self._database = "running"
+        self._database = "starting"
 
     async def run(self) -> int:
         loop = asyncio.get_running_loop()
         for number in STOPPING:
             loop.add_signal_handler(number, self._on_signal)
         children = [asyncio.create_task(child.run(), name=child.part.name) for child in self._children]
-        around = [asyncio.create_task(self._show())]
+        around = [asyncio.create_task(self._show()), asyncio.create_task(self._measure_database())]
         if self._postgres:
             around.append(asyncio.create_task(self._keep_postgres(self._postgres)))
         stop = asyncio.create_task(self._stop.wait())
@@ -153,17 +154,22 @@ class _Up:
         """Start the embedded server again whenever it died."""
         while True:
             if postgres.pid is None:
-                self._database = "died, starting it again"
+                self._database = "ended, starting again"
                 self._screen.say("Postgres died, starting it again")
                 try:
                     # The server dies with the thread that started it; this pool's last as long as the loop.
                     await asyncio.to_thread(postgres.restart, timeout_s=30)
-                    self._database = "running"
                     self._screen.say("Postgres is back")
                 except (EmbeddedFailed, psycopg.OperationalError) as error:
                     self._screen.say(str(error))
                     await asyncio.sleep(5)
             await asyncio.sleep(0.5)
+
+    async def _measure_database(self) -> None:
+        while True:
+            size = await database_bytes(self._settings.database_url or "")
+            self._database = "does not answer" if size is None else f"{size / 1e6:,.0f} MB"
+            await asyncio.sleep(2 if size is None else 10)
 
     async def _show(self) -> None:
         shown: list[str] = []

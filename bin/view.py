@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from bin.status import SourceStatus
 from bin.supervisor import Part, PartState
+
+# The number that Python puts before the system's words tells a person nothing.
+_ERRNO = re.compile(r"\[Errno -?\d+\] ")
 
 
 @dataclass(frozen=True)
@@ -90,10 +94,10 @@ def _source(source: SourceStatus) -> str:
         said.append(f"seq {seq:,}")
     if lag_s is not None:
         said.append(f"{lag_s:.1f} s behind" if lag_s < 60 else f"{duration(lag_s)} behind")
-    if "events_per_s" in source:
-        said.append(f"{source['events_per_s']:,.0f} events/s")
     if error:
-        said.append(error)
+        said.append(_ERRNO.sub("", error))
+    elif "events_per_s" in source:
+        said.append(f"{source['events_per_s']:,.0f} events/s")
     return ", ".join(said)
 
 

@@ -264,7 +264,7 @@ def test_up_serves_without_internet_says_so_and_stops_in_time(up: Up) -> None:
     stop_again_s = up.stop(signal.SIGTERM)
     assert stop_again_s < 5
     print(
-        f"first answer {first_s:.1f} s, second start {second_s:.1f} s, stops {stop_s:.1f} {stop_again_s:.1f} s"
+        f"answers after {first_s:.1f} s, then {second_s:.1f} s; stops in {stop_s:.1f} s, {stop_again_s:.1f} s"
     )
 
 

@@ -18,25 +18,30 @@ def view(*sources: SourceStatus, rejected: int = 0) -> View:
     web = Part(
         "web", PartState.RUNNING, PartStatus(part="web", address="http://127.0.0.1:8000", requests=1234)
     )
-    return View("0.1.0", 192, ingest, web, "running")
+    return View("0.1.0", 192, ingest, web, "12 MB")
 
 
 def test_each_thing_to_watch_has_its_line() -> None:
-    other = SourceStatus(url="wss://pds.example:444", state="waiting", error="no such host, again in 8 s")
+    other = SourceStatus(
+        url="wss://pds.example:444",
+        state="waiting",
+        events_per_s=0,
+        error="cannot connect: [Errno -2] No such host",
+    )
     assert live(view(SOURCE, other, rejected=3), 120, 0) == [
         "plyr 0.1.0       http://127.0.0.1:8000  up 3 min 12 s, Ctrl-C stops",
         "relay.example    live, seq 12,345,678, 0.4 s behind, 182 events/s",
-        "pds.example:444  waiting, no such host, again in 8 s",
+        "pds.example:444  waiting, cannot connect: No such host",
         "rejected         3 events wait in rejected_event with their reasons",
         "web              serving, 1,234 requests",
-        "database         running",
+        "database         12 MB",
     ]
 
 
 def test_a_log_gets_the_same_on_one_line() -> None:
     assert plain(view(SOURCE), 0) == (
         "relay.example live, seq 12,345,678, 0.4 s behind, 182 events/s | web serving, 1,234 requests"
-        " | database running"
+        " | database 12 MB"
     )
 
 
@@ -45,7 +50,7 @@ def test_no_line_is_wider_than_the_terminal() -> None:
 
 
 def test_a_part_that_has_not_reported_shows_its_state() -> None:
-    silent = View("0.1.0", 1, Part("ingest"), Part("web", PartState.WAITING, retry_at=10), "running")
+    silent = View("0.1.0", 1, Part("ingest"), Part("web", PartState.WAITING, retry_at=10), "12 MB")
     assert "ingest starting | web ended, starts again in 4 s" in plain(silent, now=6)
 
 
