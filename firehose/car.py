@@ -56,20 +56,26 @@ def read_car(data: bytes) -> Car:
     blocks: dict[bytes, bytes] = {}
     end = len(data)
     while offset < end:
-        # one or two bytes of length are nearly all there are
+        # nearly all lengths have one or two bytes
         size = data[offset]
         offset += 1
-        if size >= 128:
-            size, offset = _varint(data, offset - 1)
+        if size > 127:
+            high = data[offset] if offset < end else 0
+            if 0 < high < 128:
+                size += (high - 1) << 7
+                offset += 1
+            else:
+                size, offset = _varint(data, offset - 1)
         start = offset + 36
+        cid = data[offset:start]
         offset += size
-        if offset > end:
-            raise BadCar("cut inside a block")
-        cid = data[start - 36 : start]
         block = data[start:offset]
-        if size < 36 or sha256(block).digest() != cid[4:] or cid[:4] not in (DAG_CBOR, RAW):
-            raise BadCar(_complaint(size, cid))
+        digest = sha256(block).digest()
+        if size < 36 or (DAG_CBOR + digest != cid and RAW + digest != cid):
+            raise BadCar("cut inside a block" if offset > end else _complaint(size, cid))
         blocks[cid] = block
+    if offset > end:
+        raise BadCar("cut inside a block")
     return Car(roots, blocks)
 
 

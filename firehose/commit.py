@@ -15,6 +15,7 @@ rejected as `missing_block`, and a resync brings in all of them.
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, cast
 
 import libipld
@@ -23,8 +24,8 @@ from firehose import mst
 from firehose.car import DAG_CBOR, BadCar, read_car
 from firehose.events import Account, Action, Commit, Identity, Info, RecordOp, Sync
 from firehose.keys import PublicKey
-from lexicons.datamodel import cid_str
 from lexicons.syntax import (
+    Cid,
     Did,
     Nsid,
     Rev,
@@ -34,7 +35,7 @@ from lexicons.syntax import (
     is_nsid,
     is_rkey,
     is_tid,
-    tid_time_us,
+    tid_from_us,
 )
 
 MAX_OPS = 200
@@ -116,7 +117,7 @@ def verify_commit(body: dict[str, Any], key: PublicKey, now_us: int) -> Commit:
                 raise CommitRejected(Reason.MISSING_BLOCK, f"no block for the record {path}")
             if len(block) > MAX_RECORD:
                 raise CommitRejected(Reason.TOO_BIG, f"{path} has {len(block)} bytes")
-        records.append(RecordOp(action, collection, rkey, None if after is None else cid_str(after), block))
+        records.append(RecordOp(action, collection, rkey, None if after is None else _cid(after), block))
         changes.append((path.encode(), after, before))
     _check_inversion(by_cid, data, changes, prev_data)
     return Commit(
@@ -124,9 +125,9 @@ def verify_commit(body: dict[str, Any], key: PublicKey, now_us: int) -> Commit:
         did=did,
         rev=rev,
         since=cast("Rev | None", since),
-        cid=cid_str(root),
-        data=cid_str(data),
-        prev_data=None if prev_data is None else cid_str(prev_data),
+        cid=_cid(root),
+        data=_cid(data),
+        prev_data=None if prev_data is None else _cid(prev_data),
         time=time,
         ops=tuple(records),
     )
@@ -142,7 +143,7 @@ def verify_sync(body: dict[str, Any], key: PublicKey, now_us: int) -> Sync:
         raise CommitRejected(Reason.TOO_BIG, f"{len(blocks)} bytes of blocks")
     root, by_cid = _car(blocks)
     data = _signed_data(by_cid, root, did, rev, key)
-    return Sync(seq=seq, did=did, rev=rev, data=cid_str(data), time=time)
+    return Sync(seq=seq, did=did, rev=rev, data=_cid(data), time=time)
 
 
 def identity_of(body: dict[str, Any]) -> Identity:
@@ -290,7 +291,7 @@ def _envelope(body: dict[str, Any], did_field: str, now_us: int) -> tuple[int, D
     rev = body.get("rev")
     if type(rev) is not str or not is_tid(rev):
         raise CommitRejected(Reason.BAD_SYNTAX, "rev is no TID")
-    if tid_time_us(Rev(rev)) > now_us + MAX_REV_AHEAD_US:
+    if rev > _last_rev(now_us // 1_000_000):
         raise CommitRejected(Reason.FUTURE_REV, f"rev {rev} lies ahead of the clock")
     return seq, did, Rev(rev), time
 
@@ -314,6 +315,16 @@ def _time(body: dict[str, Any]) -> str:
     if type(time) is not str or not is_datetime(time):
         raise CommitRejected(Reason.BAD_SYNTAX, "time is no datetime")
     return time
+
+
+@lru_cache(maxsize=4)
+def _last_rev(second: int) -> str:
+    """The greatest rev that is not from the future; TIDs sort as their times do."""
+    return tid_from_us((second + 1) * 1_000_000 + MAX_REV_AHEAD_US - 1, 1023)
+
+
+def _cid(raw: bytes) -> Cid:
+    return Cid(libipld.encode_cid(raw))
 
 
 def _is_link(value: object) -> bool:

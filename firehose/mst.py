@@ -1,42 +1,39 @@
-"""The Merkle search tree of a repo: read from blocks that may be only a part of it, changed, sealed again.
+"""The Merkle search tree of a repo, over blocks that may be only a part of it.
 
 A commit proves itself by inversion: undo its operations on the part of the new tree that came with
-it, and the root must become the one before (sync spec, "Inductive validation"; rules B9, B10).
+it, and the root must become the one before (sync spec, "Inductive validation"; rules B9, B10):
 
-    tree = Tree(blocks, commit.data)     nodes are decoded only where an operation leads
-    tree.remove(key) / tree.put(key, cid)
-    tree.seal() == commit.prevData
+    invert(blocks, commit.data, operations) == prevData
 
-Each decoded node is checked: canonical bytes, keys in order and inside the bounds that its parent
-sets, every key on the layer of its leading zero bits, no children under layer 0, no empty node
-that carries nothing. `walk` does the same for a whole repo.
+A change never touches a node in place: it adds new nodes to `Tree.fresh`, up to a new root.
+
+Nodes are checked in two ways. A node whose entries are read or changed is checked whole: canonical
+bytes, keys in order, shared prefixes used up, every key on the layer of its leading zero bits, no
+subtree under layer 0, no empty node that carries nothing. A node that an operation only passes
+through, on its way down to a key, changes in nothing but the CID of that one subtree. If it were
+malformed, so would be the tree before: it is enough that the whole tree was sound once (`walk`)
+and that each operation is, and that is where the time goes that we do not have.
 """
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
+from typing import Any, NamedTuple
 
-from firehose.car import DAG_CBOR, block_cid
+import libipld
+
+from firehose.car import DAG_CBOR, RAW, block_cid
 
 MAX_KEY = 1024
 MAX_ENTRIES = 1000  # a node of more is not chance: (3/4)^1000
 
-_LINK = b"\xd8\x2a\x58\x25\x00"
-_NULL_LEFT = b"al\xf6"
-_LEFT = b"al" + _LINK
-# {k: suffix, p: shared prefix, t: subtree or null, v: value}, canonical lengths only;
-# no key holds a control byte, so a suffix ends where the head of `p` begins
-_ENTRY = re.compile(
-    rb"\xa4ak([\x41-\x57]|\x58[\x18-\xff]|\x59[\x01-\x04].)([ -~]+)"
-    rb"ap([\x00-\x17]|\x18[\x18-\xff]|\x19[\x01-\x04].)"
-    rb"at(?:\xf6|\xd8\x2aX%\x00(\x01\x71\x12\x20.{32}))"
-    rb"av\xd8\x2aX%\x00(\x01[\x71\x55]\x12\x20.{32})",
-    re.DOTALL,
-)
-_ENTRY_FIXED = 51  # bytes of an entry without subtree, besides its two heads and its suffix
+EMPTY_NODE = b"\xa2ae\x80al\xf6"
+EMPTY = block_cid(EMPTY_NODE)  # the root of a repo without records
+
+_decode = libipld.decode_dag_cbor
+_encode = libipld.encode_dag_cbor
 
 
 class BadTree(ValueError):
@@ -64,313 +61,265 @@ def key_height(key: bytes) -> int:
 def common_prefix(a: bytes, b: bytes) -> int:
     """How many leading bytes two keys share."""
     size = min(len(a), len(b))
+    if a[:size] == b[:size]:
+        return size
     differing = int.from_bytes(a[:size], "big") ^ int.from_bytes(b[:size], "big")
     return size - ((differing.bit_length() + 7) >> 3)
 
 
-def _head(major: int, number: int) -> bytes:
-    if number < 24:
-        return bytes((major | number,))
-    if number < 256:
-        return bytes((major | 24, number))
-    return bytes((major | 25, number >> 8, number & 255))
+class Node(NamedTuple):
+    """A checked node: `subs[i]` lies left of `keys[i]`, the last one right of them all."""
+
+    layer: int
+    keys: list[bytes]
+    vals: list[bytes]
+    subs: list[bytes | None]
 
 
-_BYTES_HEADS = [_head(0x40, number) for number in range(MAX_KEY + 1)]
-_UINT_HEADS = [_head(0x00, number) for number in range(MAX_KEY + 1)]
-_UINTS = {head: number for number, head in enumerate(_UINT_HEADS)}
-_ARRAY_HEADS = [_head(0x80, number) for number in range(MAX_ENTRIES + 1)]
+class _Way(NamedTuple):
+    """The way down to a key's layer, or to where it ends: the nodes passed with the subtree taken
+    in each, then the last node and the place in it where the key is or would be."""
 
-EMPTY_NODE = b"\xa2ae\x80al\xf6"
-EMPTY = block_cid(EMPTY_NODE)  # the root of a repo without records
-
-
-class Node:
-    """A decoded node: `subs[i]` lies left of `keys[i]`, the last one right of them all.
-
-    A subtree is None, the CID of one that nobody looked into, or a node. `cid` is None once
-    something below changed, and `raw` once the node's own shape did: what changed only in a
-    subtree's CID is patched, not encoded anew. `was` is the CID that stands in the parent's bytes.
-    """
-
-    __slots__ = ("cid", "high", "keys", "layer", "low", "raw", "subs", "vals", "was")
-
-    def __init__(self, layer: int, keys: list[bytes], vals: list[bytes], subs: list[Subtree]) -> None:
-        self.layer = layer
-        self.keys = keys
-        self.vals = vals
-        self.subs = subs
-        self.cid: bytes | None = None
-        self.raw: bytes | None = None
-        self.was: bytes | None = None
-        self.low: bytes | None = None
-        self.high: bytes | None = None
-
-
-Subtree = Node | bytes | None
-
-
-def _decode(raw: bytes, cid: bytes, layer: int | None) -> Node:
-    """The node in `raw`; its layer is the given one, or (for a root) that of its first key."""
-    found = _ENTRY.findall(raw)
-    count = len(found)
-    if count > MAX_ENTRIES:
-        raise BadTree(f"a node of {count} entries")
-    head = _ARRAY_HEADS[count]
-    offset = 3 + len(head) + _ENTRY_FIXED * count
-    keys: list[bytes] = []
-    subs: list[Subtree] = [None]
-    vals: list[bytes] = []
-    key = b""
-    if layer is None and count:
-        layer = key_height(found[0][1])
-    for suffix_head, suffix, prefix_head, sub, val in found:
-        prefix = _UINTS.get(prefix_head, MAX_KEY)
-        rest = key[prefix:]
-        size = len(suffix)
-        # the first byte behind the shared prefix must differ, and upwards: order and compression at once
-        if (rest and suffix[0] <= rest[0]) or prefix > len(key):
-            raise BadTree("keys out of order, or their shared prefix not used up")
-        key = key[:prefix] + suffix
-        if size + prefix > MAX_KEY or _BYTES_HEADS[size] != suffix_head:
-            raise BadTree("a key is too long or its length is wrong")
-        if key_height(key) != layer:
-            raise BadTree(f"key on layer {layer} belongs on {key_height(key)}")
-        keys.append(key)
-        vals.append(val)
-        if sub:
-            subs.append(sub)
-            offset += 40
-        else:
-            subs.append(None)
-        offset += size + len(suffix_head) + len(prefix_head)
-    tail = raw[offset:]
-    if tail != _NULL_LEFT:
-        if len(tail) != 43 or not tail.startswith(_LEFT) or tail[7:11] != DAG_CBOR:
-            raise BadTree("not a canonical node")
-        subs[0] = tail[7:]
-    if not raw.startswith(b"\xa2ae" + head):
-        raise BadTree("not a canonical node")
-    if layer == 0 and any(subs):
-        raise BadTree("a node of layer 0 has a subtree")
-    if layer is None or (not keys and subs[0] is None):
-        raise BadTree("an empty node that is not the root of an empty repo")
-    node = Node(layer, keys, vals, subs)
-    node.raw = raw
-    node.cid = node.was = cid
-    return node
-
-
-def _encode(node: Node) -> bytes:
-    """The canonical bytes of a node whose subtrees are all sealed."""
-    cids = [sub.cid if isinstance(sub, Node) else sub for sub in node.subs]
-    parts = [b"\xa2ae", _ARRAY_HEADS[len(node.keys)]]
-    before = b""
-    for key, val, sub in zip(node.keys, node.vals, cids[1:], strict=True):
-        prefix = common_prefix(before, key)
-        suffix = key[prefix:]
-        parts += (b"\xa4ak", _BYTES_HEADS[len(suffix)], suffix, b"ap", _UINT_HEADS[prefix], b"at")
-        parts += (b"\xf6",) if sub is None else (_LINK, sub)
-        parts += (b"av", _LINK, val)
-        before = key
-    parts += (_NULL_LEFT,) if cids[0] is None else (_LEFT, cids[0])
-    return b"".join(parts)
-
-
-def _seal(node: Node) -> bytes:
-    """The node's CID after sealing what changed below it, and its bytes in `node.raw`."""
-    if node.cid is not None:
-        return node.cid
-    raw = node.raw
-    for sub in node.subs:
-        if type(sub) is Node:
-            was = sub.was
-            if sub.cid is None:
-                sub.was = _seal(sub)
-            elif was != sub.cid:
-                sub.was = sub.cid
-            if raw is not None and was != sub.was:
-                # a hostile node may hold the subtree's CID as a value, too
-                if was is not None and sub.was is not None and raw.count(was) == 1:
-                    raw = raw.replace(was, sub.was)
-                else:
-                    raw = None
-    if raw is None:
-        raw = _encode(node)
-    node.raw = raw
-    node.cid = block_cid(raw)
-    return node.cid
+    passed: list[tuple[bytes, int, bytes]]  # bytes, place and CID of the subtree taken
+    raw: bytes
+    body: dict[str, Any]
+    at: int
+    layer: int
 
 
 class Tree:
-    """A tree that can be changed. Raises `BadTree`, `Missing` and `NotInvertible`.
+    """A tree that changes by getting a new `root`. Raises `BadTree`, `Missing` and `NotInvertible`.
 
-    After an exception the tree is half changed: throw it away.
+    `fresh` holds the nodes that the changes made, those of intermediate states included.
     """
 
     def __init__(self, blocks: Mapping[bytes, bytes], root: bytes) -> None:
         self._blocks = blocks
-        self.root: Node | None = None if root == EMPTY else self._load(root, None)
-        if self.root is not None and not self.root.keys:
-            raise BadTree("an empty node on top")
-
-    def seal(self) -> bytes:
-        """The CID of the root."""
-        return EMPTY if self.root is None else _seal(self.root)
+        self.fresh: dict[bytes, bytes] = {}
+        self.root = root
 
     def get(self, key: bytes) -> bytes | None:
         """The value under `key`, None where the tree proves that there is none."""
-        node = self.root
-        while node is not None:
+        for node in self.path(key):
             at = bisect_left(node.keys, key)
-            if at < len(node.keys) and node.keys[at] == key:
+            if key in node.keys[at : at + 1]:
                 return node.vals[at]
-            node = self.sub(node, at)
         return None
+
+    def path(self, key: bytes) -> Iterator[Node]:
+        """The nodes from the root to where `key` is or would be."""
+        cid: bytes | None = None if self.root == EMPTY else self.root
+        layer: int | None = None
+        while cid is not None:
+            node = self.node(cid, layer)
+            yield node
+            at = bisect_left(node.keys, key)
+            cid = None if key in node.keys[at : at + 1] else node.subs[at]
+            layer = node.layer - 1
+
+    def node(self, cid: bytes, layer: int | None) -> Node:
+        """The node under `cid`, checked whole; layer None is that of a top node's first key."""
+        raw = self._raw(cid)
+        body = _read(raw)
+        node = _open(raw, body, _top_layer(body) if layer is None else layer)
+        for key in node.keys:
+            if key_height(key) != node.layer:
+                raise BadTree(f"key on layer {node.layer} belongs on {key_height(key)}")
+        return node
 
     def replace(self, key: bytes, value: bytes) -> bytes:
         """Puts `value` under a key that is there; returns the value before."""
-        node = self.root
-        while node is not None:
-            node.cid = None
-            at = bisect_left(node.keys, key)
-            if at < len(node.keys) and node.keys[at] == key:
-                before = node.vals[at]
-                node.vals[at] = value
-                node.raw = None
-                return before
-            node = self.sub(node, at)
-        raise NotInvertible(key.decode("ascii", "replace"))
+        way, _ = self._find(key)
+        entry = way.body["e"][way.at]
+        before = entry["v"]
+        entry["v"] = value
+        self.root = self._climb(way, self._put(_encode(way.body)))
+        return before
 
     def remove(self, key: bytes) -> bytes:
         """Takes a key out; returns its value."""
-        if self.root is None:
-            raise NotInvertible(key.decode("ascii", "replace"))
-        value, root = self._remove(self.root, key)
-        # a top node without keys gives way to its only subtree
-        while root is not None and not root.keys:
-            root = self.sub(root, 0)
-        self.root = root
-        return value
+        way, node = self._find(key)
+        body, at = way.body, way.at
+        entries = body["e"]
+        below = node.subs[at]
+        if below is None or node.subs[at + 1] is None:
+            below = below or node.subs[at + 1]
+        else:
+            below = self._merge(below, node.subs[at + 1], key, way.layer - 1)
+        gone = entries.pop(at)
+        if at:
+            entries[at - 1]["t"] = below
+        else:
+            body["l"] = below
+        if at < len(entries):
+            # what the next key shares with the one before the gone key
+            after = entries[at]
+            after["p"] = prefix = min(gone["p"], after["p"])
+            after["k"] = node.keys[at + 1][prefix:]
+        if entries or (way.passed and below is not None):
+            self.root = self._climb(way, self._put(_encode(body)))
+        elif way.passed:
+            self.root = self._climb(way, None)
+        else:
+            self.root = self._trim(below, way.layer - 1)
+        return gone["v"]
 
     def insert(self, key: bytes, value: bytes) -> None:
         """Puts in a key that is not there."""
-        layer = key_height(key)
-        root = self.root
-        if root is None:
-            self.root = Node(layer, [key], [value], [None, None])
-        elif layer <= root.layer:
-            self._insert(root, key, value, layer)
-        else:
-            left, right = self._split(root, key, root.layer)
-            for between in range(root.layer + 1, layer):
-                left = None if left is None else Node(between, [], [], [left])
-                right = None if right is None else Node(between, [], [], [right])
-            self.root = Node(layer, [key], [value], [left, right])
-
-    def items(self, node: Node | None = None) -> Iterator[tuple[bytes, bytes]]:
-        """Every key and value below `node` (the root by default), in order."""
-        node = node or self.root
-        if node is None:
+        height = key_height(key)
+        if self.root == EMPTY:
+            self.root = self._put(_node_bytes(Node(height, [key], [value], [None, None])))
             return
-        for at in range(len(node.subs)):
-            below = self.sub(node, at)
-            if below is not None:
-                yield from self.items(below)
-            if at < len(node.keys):
-                yield node.keys[at], node.vals[at]
-
-    def _load(self, cid: bytes, layer: int | None) -> Node:
-        raw = self._blocks.get(cid)
-        if raw is None:
-            raise Missing(cid)
-        return _decode(raw, cid, layer)
-
-    def sub(self, node: Node, at: int) -> Node | None:
-        """Subtree `at` of a node, decoded and kept; its keys lie between the node's own."""
-        sub = node.subs[at]
-        if type(sub) is not bytes:
-            return sub  # type: ignore[return-value]
-        keys = node.keys
-        child = self._load(sub, node.layer - 1)
-        child.low = low = keys[at - 1] if at else node.low
-        child.high = high = keys[at] if at < len(keys) else node.high
-        if child.keys and (
-            (low is not None and child.keys[0] <= low) or (high is not None and child.keys[-1] >= high)
-        ):
-            raise BadTree("a subtree's keys lie outside its place")
-        node.subs[at] = child
-        return child
-
-    def _remove(self, node: Node, key: bytes) -> tuple[bytes, Node | None]:
-        node.cid = None
-        at = bisect_left(node.keys, key)
-        if at < len(node.keys) and node.keys[at] == key:
-            value = node.vals[at]
-            node.subs[at : at + 2] = [self._merge(self.sub(node, at), self.sub(node, at + 1), node.layer - 1)]
-            del node.keys[at]
-            del node.vals[at]
-            node.raw = None
+        top = _top_layer(_read(self._raw(self.root)))
+        if height > top:
+            left, right = self._split(self.root, key, top)
+            for layer in range(top + 1, height):
+                left = left and self._put(_node_bytes(Node(layer, [], [], [left])))
+                right = right and self._put(_node_bytes(Node(layer, [], [], [right])))
+            self.root = self._put(_node_bytes(Node(height, [key], [value], [left, right])))
+            return
+        way = self._way(key, height)
+        node = _open(way.raw, way.body, way.layer)
+        at = way.at
+        if key in node.keys[at : at + 1]:
+            raise NotInvertible(f"{key.decode('ascii', 'replace')} is in the tree already")
+        if way.layer > height:
+            new = self._put(_node_bytes(Node(height, [key], [value], [None, None])))
+            for layer in range(height + 1, way.layer):
+                new = self._put(_node_bytes(Node(layer, [], [], [new])))
+            node.subs[at] = new
         else:
-            sub = self.sub(node, at)
-            if sub is None:
-                raise NotInvertible(key.decode("ascii", "replace"))
-            value, after = self._remove(sub, key)
-            if after is not sub:
-                node.subs[at] = after
-                node.raw = None
-        return value, node if node.keys or node.subs[0] is not None else None
-
-    def _merge(self, left: Node | None, right: Node | None, layer: int) -> Node | None:
-        if left is None or right is None:
-            return left or right
-        last = len(left.keys)
-        middle = self._merge(self.sub(left, last), self.sub(right, 0), layer - 1)
-        merged = Node(layer, left.keys + right.keys, left.vals + right.vals, [])
-        merged.subs = [*left.subs[:-1], middle, *right.subs[1:]]
-        merged.low, merged.high = left.low, right.high
-        return merged
-
-    def _insert(self, node: Node, key: bytes, value: bytes, layer: int) -> None:
-        node.cid = None
-        at = bisect_left(node.keys, key)
-        if at < len(node.keys) and node.keys[at] == key:
-            raise NotInvertible(key.decode("ascii", "replace"))
-        sub = self.sub(node, at)
-        if node.layer == layer:
-            node.subs[at : at + 1] = self._split(sub, key, layer - 1)
+            node.subs[at : at + 1] = self._split(node.subs[at], key, height - 1)
             node.keys.insert(at, key)
             node.vals.insert(at, value)
-            node.raw = None
-            return
-        if sub is None:
-            node.subs[at] = sub = Node(node.layer - 1, [], [], [None])
-            node.raw = None
-        self._insert(sub, key, value, layer)
+        self.root = self._climb(way, self._put(_node_bytes(node)))
 
-    def _split(self, node: Node | None, key: bytes, layer: int) -> tuple[Node | None, Node | None]:
-        if node is None:
+    def _raw(self, cid: bytes) -> bytes:
+        raw = self._blocks.get(cid) or self.fresh.get(cid)
+        if raw is None:
+            raise Missing(cid)
+        return raw
+
+    def _put(self, raw: bytes) -> bytes:
+        cid = block_cid(raw)
+        self.fresh[cid] = raw
+        return cid
+
+    def _find(self, key: bytes) -> tuple[_Way, Node]:
+        """The way to a key that is in the tree, and its node."""
+        if self.root != EMPTY:
+            height = key_height(key)
+            way = self._way(key, height)
+            if way.layer == height:
+                node = _open(way.raw, way.body, way.layer)
+                if key in node.keys[way.at : way.at + 1]:
+                    return way, node
+        raise NotInvertible(f"{key.decode('ascii', 'replace')} is not in the tree")
+
+    def _way(self, key: bytes, height: int) -> _Way:
+        """Down from the root to layer `height`, or to a node above it without a subtree on the way."""
+        blocks = self._blocks
+        passed: list[tuple[bytes, int, bytes]] = []
+        cid = self.root
+        layer = -1
+        try:
+            while True:
+                raw = blocks.get(cid) or self._raw(cid)
+                body = _decode(raw)
+                if layer < 0:
+                    layer = _top_layer(body)
+                at = 0
+                before = b""
+                child = body["l"]
+                for entry in body["e"]:
+                    before = before[: entry["p"]] + entry["k"]
+                    if before >= key:
+                        break
+                    child = entry["t"]
+                    at += 1
+                if layer <= height or child is None:
+                    return _Way(passed, raw, body, at, layer)
+                passed.append((raw, at, child))
+                cid = child
+                layer -= 1
+        except (ValueError, RecursionError, TypeError, KeyError) as error:
+            raise BadTree(f"not a node: {error}") from None
+
+    def _climb(self, way: _Way, new: bytes | None) -> bytes:
+        """The root after the last node of the way became `new`."""
+        layer, fresh = way.layer, self.fresh
+        for raw, at, child in reversed(way.passed):
+            layer += 1
+            if new is not None and raw.count(child) == 1:
+                changed = raw.replace(child, new)
+                new = DAG_CBOR + sha256(changed).digest()
+                fresh[new] = changed
+                continue
+            # the pointer's place changes its length, or the child's CID stands there twice
+            node = _open(raw, _read(raw), layer)
+            node.subs[at] = new
+            new = self._put(_node_bytes(node)) if node.keys or node.subs[0] is not None else None
+        return EMPTY if new is None else new
+
+    def _trim(self, cid: bytes | None, layer: int) -> bytes:
+        """The root when the top node has no keys left: its subtree, or the first below that has keys."""
+        while cid is not None:
+            node = self.node(cid, layer)
+            if node.keys:
+                return cid
+            cid = node.subs[0]
+            layer -= 1
+        return EMPTY
+
+    def _merge(self, left: bytes, right: bytes, key: bytes, layer: int) -> bytes:
+        """One subtree out of the two that lie around `key`."""
+        low, high = self.node(left, layer), self.node(right, layer)
+        if (low.keys and low.keys[-1] >= key) or (high.keys and high.keys[0] <= key):
+            raise BadTree("a subtree's keys lie outside its place")
+        inner, outer = low.subs[-1], high.subs[0]
+        middle = inner or outer
+        if inner is not None and outer is not None:
+            middle = self._merge(inner, outer, key, layer - 1)
+        subs = [*low.subs[:-1], middle, *high.subs[1:]]
+        return self._put(_node_bytes(Node(layer, low.keys + high.keys, low.vals + high.vals, subs)))
+
+    def _split(self, cid: bytes | None, key: bytes, layer: int) -> tuple[bytes | None, bytes | None]:
+        """The subtree's parts left and right of `key`, which is not in it."""
+        if cid is None:
             return None, None
+        node = self.node(cid, layer)
         at = bisect_left(node.keys, key)
-        if at < len(node.keys) and node.keys[at] == key:
-            raise NotInvertible(key.decode("ascii", "replace"))
-        low, high = self._split(self.sub(node, at), key, layer - 1)
+        low, high = self._split(node.subs[at], key, layer - 1)
         left = Node(layer, node.keys[:at], node.vals[:at], [*node.subs[:at], low])
         right = Node(layer, node.keys[at:], node.vals[at:], [high, *node.subs[at + 1 :]])
-        left.low, left.high = node.low, key
-        right.low, right.high = key, node.high
         return (
-            left if left.keys or low is not None else None,
-            right if right.keys or high is not None else None,
+            self._put(_node_bytes(left)) if left.keys or low is not None else None,
+            self._put(_node_bytes(right)) if right.keys or high is not None else None,
         )
 
 
 def walk(blocks: Mapping[bytes, bytes], root: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Every key and value of a whole repo in order, the shape of each node checked (rule E5).
+    """Every key and value of a whole repo in order, each node checked whole (rules B10, E5).
 
     Raises `Missing` at the first node that is not there, after what came before it.
     """
-    yield from Tree(blocks, root).items()
+    tree = Tree(blocks, root)
+    last = b""
+    # of each open node: itself, and the next place in it
+    open_nodes: list[tuple[Node, int]] = [] if root == EMPTY else [(tree.node(root, None), 0)]
+    while open_nodes:
+        node, at = open_nodes.pop()
+        if at:
+            key = node.keys[at - 1]
+            if key <= last:
+                raise BadTree("a subtree's keys lie outside its place")
+            last = key
+            yield key, node.vals[at - 1]
+        if at < len(node.keys):
+            open_nodes.append((node, at + 1))
+        sub = node.subs[at]
+        if sub is not None:
+            open_nodes.append((tree.node(sub, node.layer - 1), 0))
 
 
 def invert(
@@ -381,8 +330,6 @@ def invert(
     The blocks need only hold what the operations touch. Raises `NotInvertible` where the tree under
     `root` does not hold what the operations say they left there, `Missing` and `BadTree`.
     """
-    if not ops:
-        return root
     tree = Tree(blocks, root)
     for key, after, before in reversed(ops):
         if before is None:
@@ -394,4 +341,80 @@ def invert(
             found = tree.replace(key, before)
         if found != after:
             raise NotInvertible(f"{key.decode('ascii', 'replace')} has another value in the tree")
-    return tree.seal()
+    return tree.root
+
+
+def _read(raw: bytes) -> dict[str, Any]:
+    """A node as libipld gives it, of which nothing is known but that it is a map with entries."""
+    try:
+        body = _decode(raw)
+        if type(body["e"]) is not list:
+            raise BadTree("a node without entries")
+    except (ValueError, RecursionError, TypeError, KeyError) as error:
+        raise BadTree(f"not a node: {error}") from None
+    return body
+
+
+def _top_layer(body: dict[str, Any]) -> int:
+    """The layer of a top node, which its first key tells."""
+    entries = body["e"]
+    if not entries:
+        raise BadTree("an empty node on top")
+    try:
+        return key_height(entries[0]["k"])
+    except (TypeError, KeyError):
+        raise BadTree("an entry without a key") from None
+
+
+def _open(raw: bytes, body: dict[str, Any], layer: int) -> Node:
+    """The node of `raw`, which `body` was read from, every rule checked but the height of its keys."""
+    entries: list[dict[str, Any]] = body["e"]
+    if len(entries) > MAX_ENTRIES:
+        raise BadTree(f"a node of {len(entries)} entries")
+    keys: list[bytes] = []
+    vals: list[bytes] = []
+    subs: list[bytes | None] = []
+    key = b""
+    try:
+        subs.append(body["l"])
+        for entry in entries:
+            prefix, suffix, val = entry["p"], entry["k"], entry["v"]
+            # the byte behind the shared prefix must differ, and upwards: order and compression at once
+            if key[prefix : prefix + 1] >= suffix[:1] or not 0 <= prefix <= len(key) or prefix is True:
+                raise BadTree("keys out of order, or their shared prefix not used up")
+            if len(entry) != 4 or len(val) != 36 or val[:4] not in _VALUE_PREFIXES:
+                raise BadTree("an entry with other fields, or a value that is no link")
+            key = key[:prefix] + suffix
+            keys.append(key)
+            vals.append(val)
+            subs.append(entry["t"])
+        canonical = _encode(body) == raw
+    except (TypeError, KeyError):
+        raise BadTree("an entry without its fields") from None
+    if len(body) != 2 or not canonical:
+        raise BadTree("not a canonical node")
+    for sub in subs:
+        if sub is not None:
+            if type(sub) is not bytes or sub[:4] != DAG_CBOR or len(sub) != 36:
+                raise BadTree("a subtree that is no link")
+            if layer == 0:
+                raise BadTree("a node of layer 0 has a subtree")
+    if not keys and subs[0] is None:
+        raise BadTree("an empty node that is not the root of an empty repo")
+    if keys and max(map(len, keys)) > MAX_KEY:
+        raise BadTree("a key is too long")
+    return Node(layer, keys, vals, subs)
+
+
+_VALUE_PREFIXES = (DAG_CBOR, RAW)
+
+
+def _node_bytes(node: Node) -> bytes:
+    """The canonical bytes of a node."""
+    entries: list[dict[str, bytes | int | None]] = []
+    before = b""
+    for key, val, sub in zip(node.keys, node.vals, node.subs[1:], strict=True):
+        prefix = common_prefix(before, key)
+        entries.append({"k": key[prefix:], "p": prefix, "t": sub, "v": val})
+        before = key
+    return _encode({"e": entries, "l": node.subs[0]})

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from firehose.car import block_cid, read_car, write_car
-from firehose.mst import EMPTY, EMPTY_NODE, Node, Subtree, Tree
+from firehose.mst import EMPTY, EMPTY_NODE, Node, Tree, walk
 from lexicons.syntax import tid_from_us
 
 Curve = Literal["k256", "p256"]
@@ -92,8 +92,7 @@ class FakeRepo:
         for action, collection, rkey, record in writes:
             path = f"{collection}/{rkey}"
             ops.append(self._apply(action, path, record, records))
-        new_nodes = self._seal()
-        blocks = self._proof([op["path"].encode() for op in ops]) | new_nodes | records
+        blocks = self._seal() | self._proof([op["path"].encode() for op in ops]) | records
         commit = self._sign(blocks, str(tid_from_us(self._now_us, 0)))
         body: dict[str, Any] = {
             "seq": 0,
@@ -119,7 +118,7 @@ class FakeRepo:
 
     def listing(self) -> list[tuple[str, bytes]]:
         """Path and CID of every record, in the tree's order."""
-        return [(key.decode(), cid) for key, cid in self._tree.items()]
+        return [(key.decode(), cid) for key, cid in walk(self.blocks, self.data)]
 
     def sync_body(self, now_us: int | None = None) -> dict[str, Any]:
         """The body of a `#sync` of the state as it stands."""
@@ -148,14 +147,13 @@ class FakeRepo:
         """The whole repo as `getRepo` gives it: commit first, then nodes and records."""
         assert self.commit is not None, "nothing was written yet"
         wanted = {self.commit: self.blocks[self.commit], self.data: self.blocks[self.data]}
-        stack = [self._tree.root]
+        stack: list[tuple[bytes, int | None]] = [] if self.data == EMPTY else [(self.data, None)]
         while stack:
-            node = stack.pop()
-            if node is not None:
-                assert node.cid is not None
-                wanted[node.cid] = self.blocks[node.cid]
-                stack += [self._tree.sub(node, at) for at in range(len(node.subs))]
-        wanted |= {cid: self.blocks[cid] for _, cid in self._tree.items()}
+            cid, layer = stack.pop()
+            wanted[cid] = self.blocks[cid]
+            node = self._tree.node(cid, layer)
+            wanted |= {val: self.blocks[val] for val in node.vals}
+            stack += [(sub, node.layer - 1) for sub in node.subs if sub is not None]
         return write_car(self.commit, wanted)
 
     def did_doc(self, pds: str) -> dict[str, Any]:
@@ -197,65 +195,67 @@ class FakeRepo:
         return op
 
     def _seal(self) -> dict[bytes, bytes]:
-        """The nodes that are new since the last write."""
-        before = self.data
-        self.data = self._tree.seal()
+        """Keeps the nodes that are new since the last write, and gives them."""
         new: dict[bytes, bytes] = {}
+        self.data = self._tree.root
+        self._collect(self.data, None, new)
         if self.data == EMPTY:
             new[EMPTY] = EMPTY_NODE
-        elif self.data != before:
-            self._collect(self._tree.root, new)
         self.blocks |= new
+        self._tree.fresh.clear()
         return new
+
+    def _collect(self, cid: bytes, layer: int | None, new: dict[bytes, bytes]) -> None:
+        """Puts into `new` the nodes of this write; below a node that was there before, all was."""
+        raw = self._tree.fresh.get(cid)
+        if raw is not None and cid not in self.blocks:
+            new[cid] = raw
+            node = self._tree.node(cid, layer)
+            for sub in node.subs:
+                if sub is not None:
+                    self._collect(sub, node.layer - 1, new)
 
     def _proof(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
         """The nodes on the way to each key, and to its neighbours on both sides (sync spec)."""
         proof: dict[bytes, bytes] = {}
+        cids: set[bytes] = set()
         for key in keys:
             for way in (key, *self._neighbours(key)):
-                for node in self._path(way):
-                    assert node.cid is not None
-                    proof[node.cid] = self.blocks[node.cid]
-        return proof
+                cids.update(self._cids(way))
+        for cid in cids:
+            proof[cid] = self.blocks[cid]
+        return dict(sorted(proof.items()))
 
-    def _collect(self, node: Subtree, new: dict[bytes, bytes]) -> None:
-        """Puts into `new` what no earlier write left behind; below a known node all is known."""
-        if isinstance(node, Node) and node.cid not in self.blocks:
-            assert node.cid is not None
-            assert node.raw is not None
-            new[node.cid] = node.raw
-            for sub in node.subs:
-                self._collect(sub, new)
-
-    def _path(self, key: bytes) -> Iterator[Node]:
-        """The nodes from the root to where `key` is or would be."""
-        node = self._tree.root
-        while node is not None:
-            yield node
-            at = bisect_left(node.keys, key)
-            node = None if key in node.keys[at : at + 1] else self._tree.sub(node, at)
+    def _cids(self, key: bytes) -> Iterator[bytes]:
+        """The CIDs of the nodes from the root to where `key` is or would be."""
+        cid: bytes | None = self.data
+        for node in self._tree.path(key):
+            assert cid is not None
+            yield cid
+            cid = node.subs[bisect_left(node.keys, key)]
 
     def _neighbours(self, key: bytes) -> list[bytes]:
         """The keys before and after `key`, whether or not it is there itself."""
         before = after = None
-        node = self._tree.root
-        while node is not None:
+        for node in self._tree.path(key):
             at = bisect_left(node.keys, key)
             here = key in node.keys[at : at + 1]
             before = node.keys[at - 1] if at else before
             after = node.keys[at + here] if at + here < len(node.keys) else after
             if here:
-                below = self._tree.sub(node, at)
-                while below is not None:
-                    before = below.keys[-1] if below.keys else before
-                    below = self._tree.sub(below, len(below.keys))
-                below = self._tree.sub(node, at + 1)
-                while below is not None:
-                    after = below.keys[0] if below.keys else after
-                    below = self._tree.sub(below, 0)
-                break
-            node = self._tree.sub(node, at)
+                before = self._edge(node, at, -1) or before
+                after = self._edge(node, at + 1, 0) or after
         return [found for found in (before, after) if found is not None]
+
+    def _edge(self, node: Node, at: int, end: int) -> bytes | None:
+        """The last (-1) or first (0) key of a subtree."""
+        edge = None
+        sub = node.subs[at]
+        while sub is not None:
+            node = self._tree.node(sub, node.layer - 1)
+            edge = node.keys[end] if node.keys else edge
+            sub = node.subs[end]
+        return edge
 
     def _sign(self, blocks: dict[bytes, bytes], rev: str) -> bytes:
         unsigned = {"did": self.did, "version": 3, "data": self.data, "rev": rev, "prev": None}
@@ -281,7 +281,7 @@ def error_frame(error: str, message: str | None = None) -> bytes:
     return libipld.encode_dag_cbor({"op": -1}) + libipld.encode_dag_cbor(body)
 
 
-def edit_blocks(body: Mapping[str, Any], edit: Callable[[dict[bytes, bytes]], None]) -> dict[str, Any]:
+def edit_blocks(body: Mapping[str, Any], edit: Callable[[dict[bytes, bytes]], object]) -> dict[str, Any]:
     """The same commit with its blocks changed by `edit`, their CIDs as `edit` leaves them."""
     car = read_car(body["blocks"])
     blocks = dict(car.blocks)
