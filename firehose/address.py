@@ -18,7 +18,7 @@ _PORTS = frozenset({80, 443})
 _URL = re.compile(
     r"(?P<scheme>https?)://"
     r"(?P<host>[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::(?P<port>[0-9]{1,5}))?"
-    r"(?P<rest>(?:[/?][!-~]*)?)",
+    r'(?P<rest>(?:[/?][!-"$-\[\]-~]*)?)',  # no fragment, no backslash
     re.IGNORECASE,
 )
 # At least two labels, and a last one that starts with a letter: this alone keeps out every
@@ -114,7 +114,7 @@ def check_url(url: str, *, allow_loopback: bool) -> URL:
     elif port not in _PORTS:
         raise Blocked(f"not on port 80 or 443: {url[:200]!r}")
     parsed = URL(f"{scheme}://{host}:{port}{match['rest']}", encoded=True)
-    if parsed.host != host.strip("[]") or parsed.port != port or parsed.user is not None:
+    if parsed.raw_host != host.strip("[]") or parsed.port != port or parsed.user is not None:
         raise Blocked(f"read in two ways: {url[:200]!r}")
     return parsed
 

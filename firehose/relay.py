@@ -16,7 +16,7 @@ The contract:
   and then there is a long wait, and `last_error` says so.
 - A text message is dropped and counted. Reconnecting would bring it again.
 
-    async with aclosing(stream(source, lambda: saved, status=status)) as chunks:
+    async with aclosing(stream(source, lambda: saved, status)) as chunks:
         async for frames in chunks:      # list[bytes], never empty
             …
 
@@ -170,8 +170,8 @@ class Timing:
 async def stream(
     source: Source,
     cursor: Callable[[], int | None],
-    *,
     status: SourceStatus | None = None,
+    *,
     timing: Timing = Timing(),
     ssl_context: ssl.SSLContext | None = None,
     user_agent: str = "plyr",
