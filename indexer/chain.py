@@ -15,7 +15,7 @@ resync has to repair is known exactly. Pure: no I/O, no clock.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -63,11 +63,9 @@ class Chain:
             return State.PENDING
         return State.DESYNCHRONIZED if self.gaps else State.ACTIVE
 
-    def gaps_json(self) -> list[dict[str, Any]]:
-        return [asdict(gap) for gap in self.gaps]
-
     @classmethod
     def of(cls, rev: Rev | None, data: Cid | None, gaps: list[dict[str, Any]]) -> Chain:
+        """The chain of a stored row, whose gaps are JSON by their fields' names."""
         return cls(rev, data, tuple(Gap(**gap) for gap in gaps))
 
 

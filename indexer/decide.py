@@ -77,7 +77,7 @@ def sync_states(batch: Prepared, repos: Mapping[Did, Repo]) -> list[SyncState]:
         for event in history:
             chain = extend(chain, event) if isinstance(event, Commit) else observe(chain, event)
         if chain != before and chain.rev is not None and chain.data is not None:
-            states.append(SyncState(repo.id, chain.rev, chain.data, chain.gaps_json(), chain.state))
+            states.append(SyncState(repo.id, chain.rev, chain.data, chain.gaps, chain.state))
     return states
 
 

@@ -31,7 +31,7 @@ def make_pool(dsn: str, *, max_size: int, name: str) -> Pool:
 
 
 def as_json(rows: Sequence[Any]) -> str:
-    """Rows (dicts, dataclasses) as one parameter for `json_to_recordset`: a whole table in one text,
+    """Rows (dicts, slotted dataclasses) as one parameter for `json_to_recordset`: a whole table in one text,
     whatever its types. Bytes go in the hex form that a bytea column reads."""
     return orjson.dumps(rows, default=_hex).decode()
 

@@ -70,7 +70,7 @@ class ProfileSource:
 
 
 async def get_many(conn: Connection, keys: Iterable[RecordKey]) -> dict[RecordKey, Stored]:
-    rows = [key._asdict() for key in keys]
+    rows = [{"repo_id": k.repo_id, "collection": k.collection, "rkey": k.rkey} for k in keys]
     async with conn.cursor(row_factory=class_row(Stored)) as cursor:
         await cursor.execute(_SQL["get_many"], {"keys": as_json(rows)})
         return {RecordKey(s.repo_id, s.collection, s.rkey): s for s in await cursor.fetchall()}

@@ -43,10 +43,12 @@ class NewRepo:
 
 @dataclass(frozen=True, slots=True)
 class SyncState:
+    """`gaps` are dataclasses, stored as JSON by their fields' names."""
+
     id: int
     rev: Rev
     data: Cid
-    gaps: list[dict[str, Any]]
+    gaps: Sequence[Any]
     state: str
 
 

@@ -79,7 +79,7 @@ class ProfileRow:
 
 async def likes_of(conn: Connection, pairs: Iterable[Pair]) -> dict[Pair, set[Rkey]]:
     """The rkeys under which these accounts like these tracks; pairs without a like are left out."""
-    keys = as_json([pair._asdict() for pair in pairs])
+    keys = as_json([{"repo_id": p.repo_id, "track_id": p.track_id} for p in pairs])
     found: dict[Pair, set[Rkey]] = {}
     cursor = await conn.execute(_SQL["likes_of"], {"pairs": keys})
     for repo_id, track_id, rkey in await cursor.fetchall():

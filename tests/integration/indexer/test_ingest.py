@@ -325,7 +325,7 @@ async def test_t23_a_missing_block_rejects_the_commit_and_keeps_it(network: Netw
     async with ingesting(network, pool):
         body = ana.write([("create", TRACK, R1, track("One")), ("create", TRACK, R2, track("Two"))])
         lost = body["ops"][1]["cid"]
-        network.emit("#commit", edit_blocks(body, lambda blocks: blocks.pop(lost) and None))
+        network.emit("#commit", edit_blocks(body, lambda blocks: blocks.pop(lost)))
         await committed(pool, network)
         assert await reasons(pool) == {"missing_block": 1}
         network.emit("#commit", body)
