@@ -72,11 +72,12 @@ def prepare(events: Iterable[Event], catalog: Catalog) -> Prepared:
                 batch.identities.add(event.did)
             case _:  # Info concerns the stream, not the tables
                 pass
-    batch.candidates = [_parsed(candidate, catalog) for candidate in newest.values()]
+    batch.candidates = [parsed(candidate, catalog) for candidate in newest.values()]
     return batch
 
 
-def _parsed(candidate: Candidate, catalog: Catalog) -> Candidate:
+def parsed(candidate: Candidate, catalog: Catalog) -> Candidate:
+    """The candidate with its record, or with the reason why there is none; a delete as it is."""
     c = candidate
     if c.block is None:
         return c

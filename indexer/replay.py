@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from indexer import decide
 from indexer.apply import write
 from indexer.decide import Change
-from indexer.prepare import Candidate
+from indexer.prepare import Candidate, parsed
 from indexer.profiles import refresh_profiles
 from lexicons.catalog import Catalog
-from lexicons.records import parse_record
 from storage import rebuild, records, repos, tracks
 from storage.postgres import Connection
 from storage.rebuild import Difference
-from storage.records import LiveRecord
+from storage.records import LiveRecord, RecordKey
 from storage.repos import Repo
 
 CHUNK = 2000
@@ -34,26 +33,34 @@ async def rebuild_projections(
 ) -> Rebuilt:
     """Compute all projections and counters again and say what differed; with `mend`, put it right.
 
-    One transaction: whoever reads meanwhile sees the old tables, whoever indexes waits.
+    Records are judged anew, too, so that a changed lexicon takes effect. One transaction: whoever
+    reads meanwhile sees the old tables, whoever indexes waits.
     """
+    own, bluesky = catalog.collections.own, catalog.collections.bsky_profile
     count = 0
+    verdicts: list[tuple[RecordKey, str | None]] = []
     async with conn.transaction(force_rollback=not mend):
         await rebuild.begin(conn)
         chunk: list[LiveRecord] = []
-        async for record in records.live(conn, catalog.collections.own):
+        async for record in records.live(conn, (*own, bluesky)):
             chunk.append(record)
             if len(chunk) == CHUNK:
-                await _project(conn, chunk, catalog)
+                verdicts += await _project(conn, chunk, catalog)
                 count += len(chunk)
                 progress(count)
                 chunk.clear()
-        await _project(conn, chunk, catalog)
+        verdicts += await _project(conn, chunk, catalog)
         count += len(chunk)
         progress(count)
+        if verdicts:
+            await records.judge(conn, verdicts)
         await refresh_profiles(conn, await repos.all_ids(conn), catalog)
         found = await rebuild.differences(conn)
         if mend and found:
             await rebuild.replace(conn)
+    if verdicts:
+        examples = tuple("/".join(map(str, key)) for key, _ in verdicts[: rebuild.EXAMPLES])
+        found.insert(0, Difference("record", 0, 0, len(verdicts), examples))
     return Rebuilt(count, found)
 
 
@@ -66,18 +73,26 @@ async def refresh_cards(conn: Connection, repo_id: int, catalog: Catalog) -> Non
         await tracks.put(conn, decide.effects(changed, ids, {}, collections).tracks)
 
 
-async def _project(conn: Connection, chunk: Sequence[LiveRecord], catalog: Catalog) -> None:
-    changed = [_change(record, catalog) for record in chunk]
+async def _project(
+    conn: Connection, chunk: Sequence[LiveRecord], catalog: Catalog
+) -> list[tuple[RecordKey, str | None]]:
+    """Write the projections of some records; returns those whose validity is no longer as stored."""
+    judged = [_change(record, catalog) for record in chunk]
+    changed = [x for x in judged if x.candidate.record is not None]
     uris = decide.mentioned(changed, catalog.collections)
     ids = await tracks.intern(conn, uris) if uris else {}
     out = decide.effects(changed, ids, {}, catalog.collections)
     out.profiles, out.counts = set(), []  # both come once, at the end
     await write(conn, out, catalog)
+    return [
+        (RecordKey(r.repo_id, r.collection, r.rkey), x.candidate.invalid)
+        for r, x in zip(chunk, judged, strict=True)
+        if r.invalid != x.candidate.invalid
+    ]
 
 
 def _change(record: LiveRecord, catalog: Catalog) -> Change:
     r = record
-    parsed = parse_record(catalog, r.collection, r.rkey, r.block)
     repo = Repo(
         id=r.repo_id,
         did=r.did,
@@ -92,5 +107,5 @@ def _change(record: LiveRecord, catalog: Catalog) -> Change:
         account_seq=None,
         hidden=False,
     )
-    candidate = Candidate(r.did, r.collection, r.rkey, r.rev, r.cid, r.block, parsed, None)
-    return Change(repo, candidate, None)
+    candidate = Candidate(r.did, r.collection, r.rkey, r.rev, r.cid, r.block, None, None)
+    return Change(repo, parsed(candidate, catalog), None)

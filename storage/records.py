@@ -54,6 +54,7 @@ class LiveRecord:
     rev: Rev
     cid: Cid
     block: bytes
+    invalid: str | None
     did: Did
     pds: str | None
 
@@ -81,12 +82,18 @@ async def put(conn: Connection, rows: Sequence[RecordRow]) -> None:
 
 
 async def live(conn: Connection, collections: Iterable[Nsid]) -> AsyncIterator[LiveRecord]:
-    """Every valid record of these collections, by repo; streams, so any number fits in memory."""
+    """Every record of these collections that is there, valid or not, by repo, as a stream."""
     async with conn.cursor("live_records", row_factory=class_row(LiveRecord)) as cursor:
         cursor.itersize = 2000
         await cursor.execute(_SQL["live"], {"collections": sorted(collections)})
         async for row in cursor:
             yield row
+
+
+async def judge(conn: Connection, verdicts: Sequence[tuple[RecordKey, str | None]]) -> None:
+    """Store why each of these records is invalid, None: it is valid."""
+    rows = [key._asdict() | {"invalid": invalid} for key, invalid in verdicts]
+    await conn.execute(_SQL["judge"], {"rows": as_json(rows)})
 
 
 async def live_of_repo(conn: Connection, repo_id: int, collection: Nsid) -> list[LiveRecord]:

@@ -17,17 +17,23 @@ set rev = excluded.rev, cid = excluded.cid, block = excluded.block,
 where record.rev < excluded.rev
 
 -- name: live
--- Everything that is there and valid, for a rebuild; by repo, so that a repo is read once.
-select r.repo_id, r.collection, r.rkey, r.rev, r.cid, r.block, p.did, p.pds
+-- Everything that is there, for a rebuild: what was invalid may be valid under today's lexicons.
+select r.repo_id, r.collection, r.rkey, r.rev, r.cid, r.block, r.invalid, p.did, p.pds
 from record r join repo p on p.id = r.repo_id
-where r.cid is not null and r.invalid is null and r.collection = any(%(collections)s)
+where r.cid is not null and r.collection = any(%(collections)s)
 order by r.repo_id, r.collection, r.rkey
 
 -- name: live_of_repo
 -- One account's records of one collection, for new cards when its PDS changes.
-select r.repo_id, r.collection, r.rkey, r.rev, r.cid, r.block, p.did, p.pds
+select r.repo_id, r.collection, r.rkey, r.rev, r.cid, r.block, r.invalid, p.did, p.pds
 from record r join repo p on p.id = r.repo_id
 where r.repo_id = %(repo_id)s and r.collection = %(collection)s and r.cid is not null and r.invalid is null
+
+-- name: judge
+-- The lexicons changed their mind about these.
+update record r set invalid = n.invalid
+from json_to_recordset(%(rows)s) as n (repo_id int, collection text, rkey text, invalid text)
+where (r.repo_id, r.collection, r.rkey) = (n.repo_id, n.collection, n.rkey)
 
 -- name: profiles
 -- The one or two profile records that say how an account looks.

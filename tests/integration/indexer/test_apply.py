@@ -147,6 +147,18 @@ async def test_rebuild_names_and_mends_what_was_changed_by_hand(conn: Connection
     assert (await rebuild_projections(conn, CATALOG)).differences == []
 
 
+async def test_rebuild_judges_records_anew(conn: Connection) -> None:
+    ana = Author("ana")
+    await apply(conn, [ana], ana.create(TRACK, R1, track("Good")), ana.create(TRACK, R2, track("")))
+    before = await dump(conn)
+    await conn.execute("update record set invalid = 'by an older lexicon' where rkey = %s", (R1,))
+    await conn.execute("update record set invalid = null where rkey = %s", (R2,))
+    await conn.execute("delete from track")
+    rebuilt = await rebuild_projections(conn, CATALOG)
+    assert {d.table: d.wrong + d.missing for d in rebuilt.differences} == {"record": 2, "track": 1}
+    assert await dump(conn) == before
+
+
 async def test_replayed_rev_changes_nothing(conn: Connection) -> None:
     ana = Author("ana")
     first, second = ana.create(TRACK, R1, track("One")), ana.update(TRACK, R1, track("Two"))
