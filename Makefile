@@ -1,4 +1,4 @@
-.PHONY: check format test bench docs lock
+.PHONY: check lint types imports unit format test bench docs lock
 export PYTHONPATH := $(CURDIR)
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 BIN := .venv/bin
@@ -7,10 +7,19 @@ COMPILE := $(BIN)/python -m piptools compile --quiet --strip-extras --generate-h
 
 # Under a minute: formatting, lint, types, direction of imports, unit tests.
 check: .venv/dev.lock
-	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
+	@$(MAKE) --no-print-directory -j2 --output-sync=target types unit lint imports
+
+lint:
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+
+types:
 	$(BIN)/pyright
-	$(BIN)/lint-imports --no-cache
+
+imports:
+	$(BIN)/lint-imports --no-cache --no-logo
+
+unit:
 	$(BIN)/python -m pytest tests/unit --quiet --durations=0 --durations-min=2
 
 format: .venv/dev.lock

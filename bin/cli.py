@@ -24,12 +24,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """`settings`: takes the flags of bin.settings. `database`: wants one, migrated, before it runs."""
+    """`settings`: takes the flags of bin.settings. `database`: wants one, migrated, before it runs.
+
+    `alone`: everything it needs is among its arguments, and its `run` takes these alone.
+    """
 
     module: str
     summary: str
     settings: bool = False
     database: Literal["no", "open", "migrated"] = "no"
+    alone: bool = False
 
 
 COMMANDS = {
@@ -39,8 +43,10 @@ COMMANDS = {
     "migrate": Command(
         "bin.migrate", "bring the database to this version's tables", settings=True, database="open"
     ),
-    "verify": Command("bin.verify", "check a recorded firehose offline: hashes, signatures, trees"),
-    "capture": Command("bin.capture", "record a firehose into a file"),
+    "verify": Command(
+        "bin.verify", "check a recorded firehose offline: hashes, signatures, trees", alone=True
+    ),
+    "capture": Command("bin.capture", "record a firehose into a file", alone=True),
     "rebuild": Command(
         "bin.rebuild", "compute all projections and counters anew from the records", True, "migrated"
     ),
@@ -131,7 +137,7 @@ def _run(name: str, arguments: list[str]) -> int:
                 from bin.status import end_with_parent
 
                 end_with_parent(sys.stdin.fileno())
-            return module.run(args, ready)
+            return module.run(args) if command.alone else module.run(args, ready)
     except Exception as error:
         line = _explained(error)
         if line is None:
