@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(print_usage=parser.print_usage)
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, _settings: object = None) -> int:
     """0 if all holds, 1 if something was refused or the file is damaged, 2 if it cannot be checked."""
     if (args.file is None) == (args.car is None):
         args.print_usage(sys.stderr)

@@ -141,11 +141,10 @@ class Tree:
         way, node = self._find(key)
         body, at = way.body, way.at
         entries = body["e"]
-        below = node.subs[at]
-        if below is None or node.subs[at + 1] is None:
-            below = below or node.subs[at + 1]
-        else:
-            below = self._merge(below, node.subs[at + 1], key, way.layer - 1)
+        left, right = node.subs[at], node.subs[at + 1]
+        below = left or right
+        if left is not None and right is not None:
+            below = self._merge(left, right, key, way.layer - 1)
         gone = entries.pop(at)
         if at:
             entries[at - 1]["t"] = below
