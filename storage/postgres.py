@@ -8,7 +8,11 @@ from typing import Any
 import orjson
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
+from psycopg.types.json import set_json_loads
 from psycopg_pool import AsyncConnectionPool
+
+# Every JSON column that we read is small and ours; orjson halves the cost of reading it.
+set_json_loads(orjson.loads)
 
 Connection = AsyncConnection[TupleRow]
 Pool = AsyncConnectionPool[Connection]
