@@ -160,13 +160,8 @@ async def until(condition: Callable[[], Awaitable[bool]], timeout_s: float, what
         raise AssertionError(f"waited {timeout_s} s for {what}") from None
 
 
-async def start_from_the_beginning(dsn: str, sources: list[str]) -> None:
-    """A source without a cursor is read live; these tests want every event there is."""
-    async with await psycopg.AsyncConnection.connect(dsn) as conn:
-        for url in sources:
-            await conn.execute("insert into source_cursor (url, seq) values (%s, 0)", (url,))
-
-
 async def cursors(dsn: str) -> dict[str, int]:
+    """How far each source is committed, by its origin."""
     async with await psycopg.AsyncConnection.connect(dsn) as conn:
-        return dict(await (await conn.execute("select url, seq from source_cursor")).fetchall())
+        rows = await (await conn.execute("select url, seq from source_cursor")).fetchall()
+    return {url.partition("/xrpc/")[0]: seq for url, seq in rows}

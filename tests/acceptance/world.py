@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.acceptance.service import Answers, Program, cursors, start_from_the_beginning, until, web
+from tests.acceptance.service import Answers, Program, cursors, until, web
 from tests.devnet.network import Devnet
 
 
@@ -37,7 +37,6 @@ async def opened(database: str, logs: Path) -> AsyncIterator[World]:
     """A new network and new processes on a migrated, empty database."""
     async with Devnet(pds=2) as net:
         environ = net.service_settings() | {"PLYR_DATABASE_URL": database}
-        await start_from_the_beginning(database, [pds.source for pds in net.pds])
         async with (
             web(environ, logs / "web.log") as answers,
             Program("ingest", environ, logs / "ingest.log") as ingest,

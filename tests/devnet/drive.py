@@ -31,6 +31,7 @@ class Drive:
     accounts: Sequence[Account]
     plan: Plan
     steps_per_s: float
+    slow_after: int | None = None  # writes from which on it goes at a fifth of that
     done: int = 0  # writes that a PDS has answered
     retried: int = 0
     seconds: float = 0.0
@@ -57,7 +58,8 @@ class Drive:
     async def _work(self, steps: Sequence[Step]) -> None:
         for step in steps:
             now = time.monotonic()
-            self._next_at = max(self._next_at, now - 1.0) + 1 / self.steps_per_s
+            slow = self.slow_after is not None and self.done >= self.slow_after
+            self._next_at = max(self._next_at, now - 1.0) + (5 if slow else 1) / self.steps_per_s
             await asyncio.sleep(max(0.0, self._next_at - now))
             await self._send_until_answered(step)
             self._count(len(step.writes))

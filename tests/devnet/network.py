@@ -156,12 +156,13 @@ class Devnet:
             await self._process.wait()
 
     def service_settings(self) -> dict[str, str]:
-        """What `plyr` needs in its environment to read this network: every PDS is a source."""
+        """What `plyr` needs in its environment to read this network, from its first event on."""
         return {
             "PLYR_SOURCES": ",".join(pds.source for pds in self.pds),
             "PLYR_PLC_URL": self.plc_url,
             "PLYR_HANDLE_RESOLVER": self.control_url,
             "PLYR_DEV_LOOPBACK": "true",
+            "PLYR_START": "oldest",
         }
 
     async def call(
@@ -178,14 +179,14 @@ class Devnet:
     ) -> dict[str, Any]:
         """The answer of one XRPC call to the account's PDS (or to PDS `pds`). Raises XrpcFailed.
 
-        A body or data makes it a procedure, neither a query; `body={}` is a procedure without input.
+        A body or data makes it a procedure, neither a query; `data=b""` is a procedure without input.
         """
         host = self.pds[account.pds if pds is None and account is not None else pds or 0]
         headers = dict(account.headers) if account is not None else {}
         if admin:
             token = base64.b64encode(f"admin:{host.admin_password}".encode()).decode()
             headers["authorization"] = f"Basic {token}"
-        payload = json.dumps(body).encode() if body else data
+        payload = json.dumps(body).encode() if body is not None else data or None
         if payload is not None:
             headers["content-type"] = mime
         async with self._session.request(

@@ -134,12 +134,14 @@ class RecordMaker:
         return self.random.choice(TEXTS)
 
     def broken(self, kind: str, record: Record) -> Record:
-        """The same record with one fault that the lexicon refuses."""
+        """The same record with one fault that no index may accept."""
         match kind:
             case "track":
-                fault = self.random.randrange(4)
+                fault = self.random.randrange(5)
                 if fault == 0:
                     del record["title"]
+                elif fault == 4:
+                    del record["audioUrl"]  # well-formed, but nothing to hear
                 elif fault == 1:
                     record["title"] = ""
                 elif fault == 2:
