@@ -97,6 +97,12 @@ def test_t29_another_namespace_has_its_own_names_and_none_of_the_public_ones(nam
         assert '"fm.plyr.track"' not in names
 
 
+def test_t29_members_of_a_union_move_with_their_namespace(copy: Path) -> None:
+    rewrite(file_of(copy, "fm.plyr.track"), "com.atproto.label.defs#selfLabels", "fm.plyr.list#item")
+    track = Catalog.load("fm.plyr.dev", copy).definition("fm.plyr.dev.track")
+    assert track["record"]["properties"]["labels"]["refs"] == ["fm.plyr.dev.list#item"]
+
+
 def test_a_permission_set_names_the_collections_of_its_namespace() -> None:
     catalog = Catalog.load("fm.plyr.dev")
     (permission,) = catalog.definition("fm.plyr.dev.authFullApp")["permissions"]
