@@ -189,7 +189,9 @@ class EmbeddedPostgres:
 
     def _choose(self) -> Binaries:
         """The best programs; for a database that exists, the best of its major version."""
-        found = find_binaries(self._origin)
+        # The wheel's can be copied to where the server's user reaches them, the system's cannot.
+        every = find_binaries(self._origin)
+        found = [one for one in every if one.origin == "wheel" or self._user.reaches(one.folder)]
         version = self.folder / "PG_VERSION"
         if version.exists():
             made_by = int(version.read_text().split(".")[0])

@@ -13,6 +13,7 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 from urllib.parse import urlsplit
@@ -40,6 +41,29 @@ def with_database(dsn: str, name: str) -> str:
     return urlsplit(dsn)._replace(path=f"/{name}").geturl()
 
 
+@contextmanager
+def reachable_folder() -> Iterator[Path]:
+    """A temporary data folder that an embedded Postgres can reach when tests run as root.
+
+    pytest's own folders are closed to other users: a database for one would be made in
+    /var/lib/plyr, and stay there.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="plyr-test-", dir="/tmp"))
+    folder.chmod(0o755)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree((folder / "postgres").resolve(), ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def data_dir() -> Iterator[Path]:
+    """A data folder of this test's own."""
+    with reachable_folder() as folder:
+        yield folder
+
+
 @pytest.fixture(scope="session")
 def postgres_dsn() -> Iterator[str]:
     """A Postgres for this test session: the one of PLYR_TEST_DATABASE_URL, or one of our own."""
@@ -47,14 +71,8 @@ def postgres_dsn() -> Iterator[str]:
     if given:
         yield given
         return
-    folder = Path(tempfile.mkdtemp(prefix="plyr-test-", dir="/tmp"))
-    folder.chmod(0o755)
-    try:
-        with EmbeddedPostgres(folder, server_settings=THROWAWAY) as postgres:
-            yield postgres.dsn
-    finally:
-        shutil.rmtree((folder / "postgres").resolve(), ignore_errors=True)
-        shutil.rmtree(folder, ignore_errors=True)
+    with reachable_folder() as folder, EmbeddedPostgres(folder, server_settings=THROWAWAY) as postgres:
+        yield postgres.dsn
 
 
 @pytest.fixture(scope="session")

