@@ -91,6 +91,17 @@ def test_published_invalid_data_is_refused(shared: Path) -> None:
             from_json(case["json"])
 
 
+def test_real_records_have_the_cids_that_another_implementation_printed(shared: Path) -> None:
+    lines = (shared / "data/relay-2026-07-04/expected_v1.jsonl").read_bytes().splitlines()
+    commits = [line["commit"] for line in map(orjson.loads, lines) if line["kind"] == "commit"]
+    records = [(commit["record"], commit["cid"]) for commit in commits if "record" in commit]
+    assert len(records) > 100
+    for record, cid in records:
+        block = encode(from_json(record))
+        assert cid_of(block) == cid
+        assert to_json(decode(block)) == record
+
+
 @given(values)
 def test_a_value_goes_through_bytes_and_back(value: object) -> None:
     assert decode(encode(value)) == value
