@@ -176,7 +176,7 @@ def info_of(body: dict[str, Any]) -> Info:
 def read_commit(by_cid: dict[bytes, bytes], root: bytes) -> tuple[dict[str, Any], bytes]:
     """The commit object under `root`, its fields checked, and the bytes that its `sig` signs (rule B4).
 
-    The signed bytes are the canonical encoding of the object without `sig`, whatever bytes came.
+    The signed bytes are the canonical encoding of the object without `sig`.
     """
     block = by_cid.get(root)
     if block is None:
@@ -199,6 +199,8 @@ def read_commit(by_cid: dict[bytes, bytes], root: bytes) -> tuple[dict[str, Any]
         or not (commit["prev"] is None or _is_link(commit["prev"]))
     ):
         raise CommitRejected(Reason.BAD_COMMIT, "not the fields of a version 3 commit")
+    if libipld.encode_dag_cbor(commit) != block:
+        raise CommitRejected(Reason.BAD_COMMIT, "not canonical")
     unsigned = {name: value for name, value in commit.items() if name != "sig"}
     return commit, libipld.encode_dag_cbor(unsigned)
 
