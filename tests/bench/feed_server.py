@@ -7,6 +7,7 @@ import cProfile
 import os
 import signal
 import socket
+import time
 from typing import Any
 
 from aiohttp import web
@@ -37,7 +38,7 @@ async def serve(task: dict[str, Any]) -> None:
         def profile() -> None:
             nonlocal profiler
             if profiler is None:
-                profiler = cProfile.Profile()
+                profiler = cProfile.Profile(time.process_time)
                 profiler.enable()
             else:
                 profiler.disable()

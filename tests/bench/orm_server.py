@@ -248,7 +248,7 @@ async def serve(task: dict[str, Any]) -> None:
     config = uvicorn.Config(build(dsn), http="httptools", log_level="warning", access_log=False)
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve([listener]))
-    while not server.started:  # noqa: ASYNC110 - uvicorn tells it by this attribute alone
+    while not server.started:
         await asyncio.sleep(0.01)
     children.say({"port": listener.getsockname()[1], "pid": os.getpid()})
     await children.until_input_closes()

@@ -175,13 +175,13 @@ async def follow(task: dict[str, Any]) -> None:
             verifier=Verifier(IdentityResolver(client, "https://plc.directory"), dict(known)),
             status=SourceStatus(source.url),
         )
-        profiler = cProfile.Profile()
+        profiler = cProfile.Profile(time.process_time)
         if task["profile"]:
             profiler.enable()
         started, cpu = time.perf_counter(), time.process_time()
         running = asyncio.create_task(follower.run())
         # Asked for every 2 ms: what is measured has no reason to know when it is done.
-        while (follower.progress.committed or 0) < task["last_seq"] and not running.done():  # noqa: ASYNC110
+        while (follower.progress.committed or 0) < task["last_seq"] and not running.done():
             await asyncio.sleep(0.002)
         wall_s, cpu_s = time.perf_counter() - started, time.process_time() - cpu
         if task["profile"]:

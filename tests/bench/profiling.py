@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def top_ten(profile: cProfile.Profile, per: int, unit: str) -> str:
-    """Own time of the ten costliest functions, in µs for each of `per` things, costliest first.
+    """Own CPU time of the ten costliest functions, in µs for each of `per` things, costliest first.
 
     The profiler itself costs time at every call: read the order and the shares, not the sum.
     """

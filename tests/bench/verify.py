@@ -170,7 +170,7 @@ async def measure(task: dict[str, Any]) -> None:
         return
     profile = ""
     if task["profile"]:
-        profiler = cProfile.Profile()
+        profiler = cProfile.Profile(time.process_time)
         profiler.enable()
         ours()
         profiler.disable()
