@@ -96,6 +96,8 @@ class FakeRelay:
             connection.transport.abort()
         self._server.close()
         await self._server.wait_closed()
+        for _ in range(10):  # connections that never got through a handshake are closed by the loop
+            await asyncio.sleep(0.002)
 
     @property
     def url(self) -> str:
