@@ -60,6 +60,12 @@ def test_the_first_start_installs_and_says_so_and_the_second_is_silent(project: 
     assert finish(start(project, "up")) == (0, "reached up\n", "")
 
 
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["--version"]])
+def test_help_needs_nothing_installed(project: Path, arguments: list[str]) -> None:
+    assert finish(start(project, *arguments)) == (0, " ".join(["reached", *arguments]) + "\n", "")
+    assert not (project / ".venv").exists()
+
+
 def test_a_changed_lock_file_installs_again_and_tests_have_their_own(project: Path) -> None:
     finish(start(project, "up"))
     (project / "requirements" / "runtime.lock").write_text("# newer\n")
