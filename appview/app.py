@@ -35,7 +35,7 @@ def build_app(reads: Reads, catalog: Catalog, config: AppConfig) -> web.Applicat
     xrpc = Dispatcher(service, metrics)
     router = app.router
     router.add_get("/xrpc/_health", wellknown.health(service))
-    router.add_route("*", "/xrpc/{nsid:.*}", xrpc.handle)
+    router.add_route("*", r"/xrpc/{nsid:[\s\S]*}", xrpc.handle)
     router.add_route("*", "/xrpc", xrpc.handle)
     router.add_get("/.well-known/did.json", wellknown.did_document(service))
     router.add_get("/robots.txt", wellknown.robots)

@@ -4,14 +4,14 @@ Contract: `fetch` answers with the rows of a statement that was prepared when th
 raises one of
 
     ReadFailed
-    ├── Unavailable   no connection, or it broke twice under this question
+    ├── Unavailable   no connection, or each broke under this question
     ├── TimedOut      Postgres gave up (statement_timeout), or did not answer at all
     └── BadValue      a parameter that the statement's types refuse
 
 A connection answers in the order in which it was asked, so a queue of futures is all the book-keeping:
 a caller that is cancelled leaves its place in the queue, and its answer is thrown away. A broken
-connection fails what waits on it, is opened again with back-off, and `fetch` asks once more elsewhere;
-that is safe because nothing here can write.
+connection fails what waits on it, is opened again with back-off, and `fetch` asks elsewhere; that is
+safe because nothing here can write.
 
 Example: two callers on one connection. Asked A, B; A's caller is cancelled; answered A (dropped), B.
 """
@@ -21,6 +21,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import NamedTuple, Protocol
 
@@ -282,10 +283,13 @@ class Reader:
 
     async def fetch(self, name: str, *params: Cell) -> Rows:
         """The rows that a prepared statement gives for these parameters, in text form."""
-        try:
-            return await (await self._pick()).ask(self._names[name], params)
-        except Unavailable:
-            return await (await self._pick()).ask(self._names[name], params)
+        # All of them may be dead without our knowing yet; one more is one that was opened since.
+        for _ in self._connections:
+            connection = await self._pick()
+            with suppress(Unavailable):
+                return await connection.ask(self._names[name], params)
+        connection = await self._pick()
+        return await connection.ask(self._names[name], params)
 
     async def _pick(self) -> _Connection:
         """The open connection with the shortest queue. Raises Unavailable."""

@@ -2,14 +2,192 @@
 
 from __future__ import annotations
 
-from aiohttp import web
+import base64
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+import jinja2
+import orjson
+from aiohttp import hdrs, web
+from markupsafe import Markup
 
 from appview.service import Service
+from lexicons.syntax import Nsid
+from storage import feed, keyset, stats
+from storage.feed import TrackRow
+from storage.reader import ReadFailed
+
+TEMPLATES = Path(__file__).parent / "templates"
+TRACKS = 12
+LIVE_S, SLOW_S = 30, 300
+_HOST = re.compile(r"[a-zA-Z0-9.-]+(:\d{1,5})?|\[[0-9a-fA-F:]+\](:\d{1,5})?")
+
+
+@dataclass(frozen=True, slots=True)
+class SourceLine:
+    """A source as the page shows it; `state` is a CSS class."""
+
+    host: str
+    seq: int
+    state: str
+    age: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrackCard:
+    title: str
+    artist: str
+    handle: str
+    link: str
+    uri: str
+    hue: int
+    bars: tuple[int, ...]
+    facts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What the page shows of the database; all empty when that cannot be reached."""
+
+    broken: bool
+    sources: Sequence[SourceLine] = ()
+    totals: Sequence[tuple[str, str]] = ()
+    tracks: Sequence[TrackCard] = ()
+
+
+def ago(seconds: float) -> str:
+    """A span of time as people say it."""
+    if seconds < 2:
+        return "just now"
+    for unit, length in (("day", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            count = int(seconds // length)
+            return f"{count} {unit}{'s' if unit == 'day' and count > 1 else ''} ago"
+    return f"{int(seconds)} s ago"
+
+
+def clock(seconds: int) -> str:
+    """A track's length: 3:05, 1:02:03."""
+    minutes, rest = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def source_line(row: stats.SourceRow) -> SourceLine:
+    state = "good" if row.age_s < LIVE_S else "slow" if row.age_s < SLOW_S else "bad"
+    return SourceLine(urlsplit(row.url).netloc or row.url, row.seq, state, ago(row.age_s))
+
+
+def track_card(row: TrackRow, namespace: str, now: datetime) -> TrackCard:
+    """The few members of the cards that the page shows."""
+    track = orjson.loads(b"{%b}" % row[1])
+    author = orjson.loads(b"{%b}" % row[2])
+    uri: str = track["uri"]
+    digest = hashlib.sha256(uri.encode()).digest()
+    age_s = (now - datetime.fromisoformat(track["indexedAt"])).total_seconds()
+    facts = [ago(age_s)]
+    length = track["audio"].get("durationS")
+    if length is not None:
+        facts.insert(0, clock(length))
+    if likes := int(row[4] or 0):
+        facts.append(f"♥ {likes:,}")
+    return TrackCard(
+        title=track["record"]["title"],
+        artist=author.get("displayName") or track["record"]["artist"],
+        handle=author["handle"],
+        link=f"/xrpc/{namespace}.feed.getTrack?uri={quote(uri, safe='')}",
+        uri=uri,
+        hue=int.from_bytes(digest[:2], "big") % 360,
+        bars=tuple([4 + byte % 15 for byte in digest[2:7]]),
+        facts=tuple(facts),
+    )
 
 
 class HomePage:
+    """The page. Its style is in the page itself, and the browser may take nothing from elsewhere."""
+
     def __init__(self, service: Service) -> None:
         self._service = service
+        css = (TEMPLATES / "home.css").read_text()
+        digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
+        self._headers = {
+            hdrs.CONTENT_TYPE: "text/html; charset=utf-8",
+            hdrs.CACHE_CONTROL: "no-store",
+            "Content-Security-Policy": f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; "
+            "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+            "Referrer-Policy": "no-referrer",
+            "X-Content-Type-Options": "nosniff",
+        }
+        environment = jinja2.Environment(
+            loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined
+        )
+        self._template = environment.get_template("home.html")
+        catalog = service.catalog
+        own = {
+            nsid: method for nsid, method in catalog.queries().items() if nsid.startswith(catalog.namespace)
+        }
+        # The style sheet is ours and must not be escaped: its hash is what the browser checks.
+        self._fixed = {
+            "css": Markup(css),
+            "version": service.config.version,
+            "did": service.config.service_did,
+            "namespace": catalog.namespace,
+            "methods": sorted((nsid, method.description) for nsid, method in own.items()),
+        }
 
     async def handle(self, request: web.Request) -> web.Response:
-        return web.Response(text="plyr\n")
+        snapshot = await self._snapshot(datetime.now(UTC))
+        html = self._template.render(
+            self._fixed,
+            broken=snapshot.broken,
+            sources=snapshot.sources,
+            totals=snapshot.totals,
+            tracks=snapshot.tracks,
+            examples=self._examples(self._base(request), snapshot.tracks),
+        )
+        return web.Response(body=html.encode(), status=503 if snapshot.broken else 200, headers=self._headers)
+
+    async def _snapshot(self, now: datetime) -> Snapshot:
+        service = self._service
+        try:
+            page = await feed.latest(service.reads, None, keyset.TIME_ID.start, TRACKS)
+            sources = await stats.sources(service.reads)
+            totals = asdict(await service.totals.get())
+        except ReadFailed:
+            return Snapshot(broken=True)
+        shown = [(name, f"{count:,}") for name, count in totals.items() if count or name != "plays"]
+        namespace = service.catalog.namespace
+        return Snapshot(
+            broken=False,
+            sources=[source_line(row) for row in sources],
+            totals=shown,
+            tracks=[track_card(row, namespace, now) for row in page.rows],
+        )
+
+    def _base(self, request: web.Request) -> str:
+        """The address under which whoever asks reaches us. A Host header is anybody's text."""
+        if self._service.config.public_url is not None:
+            return self._service.config.public_url
+        host = request.host if _HOST.fullmatch(request.host) else "localhost"
+        return f"http://{host}"
+
+    def _examples(self, base: str, tracks: Sequence[TrackCard]) -> list[tuple[str, str]]:
+        namespace = self._service.catalog.namespace
+        actor = next((track.handle for track in tracks if track.handle != "handle.invalid"), "plyr.fm")
+        collection = Nsid(f"{namespace}.track")
+        uri = tracks[0].uri if tracks else f"at://{actor}/{collection}/3jzfcijpj2z2a"
+
+        def curl(method: str, query: str) -> str:
+            return f"curl '{base}/xrpc/{namespace}.{method}?{query}'"
+
+        return [
+            ("The newest tracks of everybody:", curl("feed.getLatest", "limit=5")),
+            ("What one person published, by handle or DID:", curl("feed.getActorTracks", f"actor={actor}")),
+            ("One track:", curl("feed.getTrack", f"uri={uri}")),
+            ("Words in titles, artists, albums and names:", curl("feed.searchTracks", "q=love")),
+        ]

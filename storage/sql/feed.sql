@@ -106,7 +106,7 @@ select * from (
                     word_similarity($5::text, lower(coalesce(p.display_name, '')))) a
       from track t
       join profile p on p.repo_id = t.repo_id and not p.hidden) hit
- where a >= 0.5 and (a, b) < ($2::real, $3::bigint)
+ where a >= 0.4 and (a, b) < ($2::real, $3::bigint)
  order by a desc, b desc
  limit $4::int
 

@@ -47,6 +47,6 @@ select card, bio, created_at, a, b from (
       from profile p
       join repo r on r.id = p.repo_id
      where not p.hidden) hit
- where a >= 0.5 and (a, b) < ($2::real, $3::int)
+ where a >= 0.4 and (a, b) < ($2::real, $3::int)
  order by a desc, b desc
  limit $4::int

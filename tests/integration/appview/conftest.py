@@ -1,10 +1,15 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import uuid
+from collections.abc import AsyncIterator, Iterator
 
+import psycopg
 import pytest
+import pytest_asyncio
+from psycopg import sql
 
 from lexicons.catalog import Catalog
+from tests.conftest import with_database
 from tests.integration.appview.seed import Seed
 from tests.integration.appview.service import World, served
 
@@ -21,5 +26,34 @@ async def world(database: str, catalog: Catalog) -> AsyncIterator[World]:
     try:
         async with served(database, catalog) as server:
             yield World(server, seed, database)
+    finally:
+        seed.close()
+
+
+@pytest.fixture(scope="module")
+def shared_database(postgres_dsn: str, migrated_template: str) -> Iterator[str]:
+    """A migrated database for the tests of one module, which only read what its first fixture wrote."""
+    name = f"plyr_{uuid.uuid4().hex[:16]}"
+    names = {"name": sql.Identifier(name), "template": sql.Identifier(migrated_template)}
+    with psycopg.connect(postgres_dsn, autocommit=True) as admin:
+        admin.execute(sql.SQL("create database {name} template {template}").format(**names))
+        yield with_database(postgres_dsn, name)
+        admin.execute(sql.SQL("drop database {name} with (force)").format(**names))
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def full(shared_database: str, catalog: Catalog) -> AsyncIterator[World]:
+    """A world in which every method has something to say. Its tests run in the module's event loop."""
+    seed = Seed(shared_database, catalog)
+    ann = seed.account("ann")
+    tracks = [seed.track(ann, f"one {number}") for number in range(3)]
+    for track in tracks:
+        seed.like(ann, track)
+        seed.comment(ann, tracks[0], "hm")
+        seed.list_of(ann, "mix", tracks)
+    seed.commit()
+    try:
+        async with served(shared_database, catalog) as server:
+            yield World(server, seed, shared_database)
     finally:
         seed.close()

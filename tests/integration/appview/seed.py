@@ -60,12 +60,12 @@ class Seed:
         )
         self.dids[repo_id] = did
         display = about.get("display_name", name.title() or None)
+        words = fold(f"{handle or ''} {display or ''}")
         card = profile_card(did, Handle(handle) if handle else None, display, about.get("avatar"))
         self.conn.execute(
             "insert into profile (repo_id, hidden, display_name, bio, created_at, card, search)"
             " values (%s, %s, %s, %s, %s, %s, to_tsvector('simple', %s))",
-            (repo_id, hidden, display, about.get("bio"), about.get("created_at"), card)
-            + (fold(f"{handle or ''} {display or ''}"),),
+            (repo_id, hidden, display, about.get("bio"), about.get("created_at"), card, words),
         )
         return repo_id
 

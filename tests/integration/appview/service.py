@@ -83,7 +83,8 @@ async def serving(reads: Reads, catalog: Catalog, **options: Any) -> AsyncIterat
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
-        url = "http://%s:%s" % runner.addresses[0][:2]
+        host, port = runner.addresses[0][:2]
+        url = f"http://{host}:{port}"
         async with aiohttp.ClientSession() as http:
             yield Server(url, http, catalog, checked)
     finally:
