@@ -20,8 +20,8 @@ The contract:
         async for frames in chunks:      # list[bytes], never empty
             …
 
-Lists, because at full speed one read brings about fifty frames: a step of an async generator
-per frame costs 0.5 µs more, and a callback per list costs as much as a step per list.
+Lists, because one read brings about fifty frames at full speed: a step of an async generator per
+list is lost in the noise (0.01 µs a frame; a callback costs the same, a step per frame 0.08).
 """
 
 from __future__ import annotations
@@ -139,9 +139,10 @@ class SourceStatus:
         self.last_error_at = time.time()
 
     def count(self, chunk: list[bytes], text_messages: int) -> None:
-        self.last_frame_at = time.time()
-        self.frames += len(chunk)
-        self.bytes += sum(map(len, chunk))
+        if chunk:
+            self.last_frame_at = time.time()
+            self.frames += len(chunk)
+            self.bytes += sum(map(len, chunk))
         if text_messages > self.text_messages:
             self.text_messages = text_messages
             self.fail("a text message was received, and dropped: frames are binary")
@@ -207,6 +208,8 @@ async def stream(
                             ping_after_s=timing.ping_after_s, ping_timeout_s=timing.ping_timeout_s
                         )
                         status.count(chunk, text_before + connection.text_messages)
+                        if not chunk:
+                            continue
                         yield chunk
                         if (error := _error_in(chunk)) is not None:
                             raise _ServerError(error)

@@ -60,6 +60,7 @@ class _Inbox(Assembler):
             self._is_text = frame.opcode is Opcode.TEXT
         if self._is_text:
             self.text_messages += frame.fin
+            self._wake()
             return
         data = bytes(frame.data)
         if self._parts or not frame.fin:
@@ -111,6 +112,7 @@ class StreamConnection(ClientConnection, asyncio.BufferedProtocol):
         super().__init__(*args, **kwargs)
         self._buffer = memoryview(bytearray(_READ_BUFFER_BYTES))
         self._heard_at = 0.0
+        self._texts_told = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -134,15 +136,16 @@ class StreamConnection(ClientConnection, asyncio.BufferedProtocol):
         return self._inbox.text_messages
 
     async def next_chunk(self, *, ping_after_s: float, ping_timeout_s: float) -> list[bytes]:
-        """The messages received since the last call, at least one. Raises `ConnectionEnded`.
+        """The messages received since the last call, once there are any. Raises `ConnectionEnded`.
 
-        What was received before the end is handed over first.
+        What was received before the end is handed over first. The catch: none, if a text message
+        came and nothing else.
         """
         inbox = self._inbox
         if not inbox.chunk:
             started_at = self.loop.time()
             pinged_at: float | None = None
-            while not inbox.chunk:
+            while not inbox.chunk and inbox.text_messages == self._texts_told:
                 if inbox.closed:
                     raise ConnectionEnded(await self._end())
                 now = self.loop.time()
@@ -158,6 +161,7 @@ class StreamConnection(ClientConnection, asyncio.BufferedProtocol):
                         self.send_data()
                         pinged_at, wait_s = now, ping_timeout_s
                 await inbox.wait(wait_s)
+        self._texts_told = inbox.text_messages
         return inbox.take()
 
     async def drop(self) -> None:
