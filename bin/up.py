@@ -69,17 +69,19 @@ def port_problem(host: str, port: int) -> str | None:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
         return f"--host {host}: {error.strerror}"
+    problems: list[OSError] = []
     for family, kind, protocol, _, address in found:
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
+        try:
+            with socket.socket(family, kind, protocol) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 probe.bind(address)
-            except OSError as error:
-                reason = (
-                    "something else listens there" if error.errno == errno.EADDRINUSE else str(error.strerror)
-                )
-                return f"cannot listen on {host}:{port}, {reason}; --port takes another"
-    return None
+        except OSError as error:
+            problems.append(error)
+    in_use = any(error.errno == errno.EADDRINUSE for error in problems)
+    if in_use:
+        return f"cannot listen on {host}:{port}, something else listens there; --port takes another"
+    # A name may have an address of a family that this machine has not: one that works is enough.
+    return f"cannot listen on {host}:{port}: {problems[0].strerror}" if len(problems) == len(found) else None
 
 
 def _serve(settings: Settings, postgres: EmbeddedPostgres | None) -> int:
@@ -130,6 +132,7 @@ class _Up:
     async def _end(self, children: list[asyncio.Task[None]]) -> int:
         """Stop every child, then tell how it went: 0 when asked to, 2 for wrong settings."""
         began = time.monotonic()
+        self._stop.set()
         self._screen.say("stopping …")
         for child in self._children:
             child.stop()
@@ -175,7 +178,7 @@ class _Up:
         shown: list[str] = []
         announced = False
         next_plain = time.monotonic()
-        while True:
+        while not self._stop.is_set():
             now = time.monotonic()
             ingest, web = self._parts
             view = View(VERSION, now - self._started, ingest, web, self._database)
