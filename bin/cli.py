@@ -104,13 +104,7 @@ def _run(name: str, arguments: list[str]) -> int:
     command = COMMANDS[name]
     summary = command.summary[0].upper() + command.summary[1:] + "."
     parser = Parser(prog=f"plyr {name}", description=summary, allow_abbrev=False)
-    try:
-        module = importlib.import_module(command.module)
-    except ModuleNotFoundError as error:
-        if error.name != command.module:
-            raise
-        print(f"plyr: the command {name} is not part of this version", file=sys.stderr)
-        return 1
+    module = importlib.import_module(command.module)
     module.add_arguments(parser)
     if command.settings:
         _add_settings(parser)

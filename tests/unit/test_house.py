@@ -66,6 +66,7 @@ def test_only_the_settings_read_the_environment() -> None:
         "bin/settings.py",
         "bin/bootstrap.py",  # nothing is installed when it runs
         "bin/supervisor.py",  # hands it on to the children
+        "bin/demo.py",  # likewise
         "bin/tests.py",  # the variables of tests
         "storage/binaries.py",  # PATH, for a server that gets nothing else
     }
