@@ -121,7 +121,7 @@ def _check_capture(args: argparse.Namespace) -> int:
         print(f"plyr verify: and {report.failed.total() - len(refused)} more", file=sys.stderr)
     if damage is not None:
         print(
-            f"plyr verify: {args.file}: {damage}; {report.frames} frames before it were whole",
+            f"plyr verify: {args.file}: {damage}; {report.frames} frames came before that",
             file=sys.stderr,
         )
     return 1 if damage is not None or report.failed else 0

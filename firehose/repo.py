@@ -57,8 +57,10 @@ def read_repo(data: bytes, key: PublicKey | None) -> Repo:
 
 
 def _records(blocks: dict[bytes, bytes], root: bytes) -> Iterator[tuple[str, Cid, bytes]]:
-    for path, cid in mst.walk(blocks, root):
-        block = blocks.get(cid)
+    for key, cid in mst.walk(blocks, root):
+        if not key.isascii():
+            raise CommitRejected(Reason.BAD_TREE, "a key is no path")
+        path, block = key.decode(), blocks.get(cid)
         if block is None:
-            raise CommitRejected(Reason.MISSING_BLOCK, f"no block for the record {path.decode()}")
-        yield path.decode(), cid_str(cid), block
+            raise CommitRejected(Reason.MISSING_BLOCK, f"no block for the record {path}")
+        yield path, cid_str(cid), block

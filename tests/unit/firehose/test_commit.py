@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 from collections.abc import Callable
 from dataclasses import replace
@@ -49,14 +50,19 @@ def track(n: object) -> dict[str, Any]:
     return {"$type": "fm.plyr.track", "title": f"track {n}"}
 
 
-@pytest.fixture
-def repo() -> FakeRepo:
-    """A repo with 300 records, some of them ours."""
+@pytest.fixture(scope="module")
+def grown() -> FakeRepo:
     repo = FakeRepo(seed="commit tests")
     writes: list[Write] = [("create", POST, f"3k{n:04d}", {"n": n}) for n in range(290)]
     repo.write([*writes[:200]])
     repo.write([*writes[200:], *(("create", "fm.plyr.track", f"3t{n}", track(n)) for n in range(10))])
     return repo
+
+
+@pytest.fixture
+def repo(grown: FakeRepo) -> FakeRepo:
+    """A repo with 300 records, some of them ours."""
+    return copy.deepcopy(grown)
 
 
 @pytest.fixture
