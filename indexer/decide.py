@@ -22,12 +22,14 @@ from indexer.prepare import Candidate, Prepared
 from lexicons.catalog import Collections
 from lexicons.datamodel import decode
 from lexicons.records import Comment, Like, List, Track
-from lexicons.syntax import AtUri, Did, Rkey
+from lexicons.syntax import AtUri, Did, Rkey, is_atproto_did
 from storage.records import RecordKey, RecordRow, Stored
 from storage.repos import Repo, SyncState
 from storage.search import fold
 from storage.social import CommentRow, LikeKey, LikeRow, ListRow, Pair, RowKey
 from storage.tracks import StatDelta, TrackRow
+
+MAX_TRACK_URI = 1024  # a DID of this network has at most 261 characters, a record key 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +115,14 @@ def record_rows(changed: list[Change]) -> list[RecordRow]:
 
 
 def track_uri(uri: str, collections: Collections) -> AtUri | None:
-    """The URI itself if it names a track of ours by DID, else None."""
+    """The URI itself if it names a track of ours by a DID that can exist, else None (trap T20: the
+    syntax allows 8 kB, an index entry a third of that)."""
+    if len(uri) > MAX_TRACK_URI:
+        return None
     authority, _, path = uri.removeprefix("at://").partition("/")
     collection, _, rkey = path.partition("/")
-    return AtUri(uri) if collection == collections.track and rkey and authority.startswith("did:") else None
+    ours = collection == collections.track and rkey != "" and is_atproto_did(authority)
+    return AtUri(uri) if ours else None
 
 
 def mentioned(changed: list[Change], collections: Collections) -> set[AtUri]:

@@ -20,7 +20,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 import structlog
-from psycopg import DataError, OperationalError
+from psycopg import DataError, IntegrityError, OperationalError
+from psycopg.errors import ProgramLimitExceeded
 from psycopg_pool import PoolTimeout
 
 from firehose.events import ErrorFrame, Frame
@@ -37,6 +38,9 @@ from storage.postgres import Pool
 from storage.rejected import Rejection
 
 log = structlog.get_logger()
+
+# What Postgres says of a value, as opposed to what it says of itself.
+REFUSED = (DataError, IntegrityError, ProgramLimitExceeded)
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +242,7 @@ class Follower:
         verified = batch.verified
         try:
             return await self._transaction(batch.prepared, verified, batch.seq)
-        except DataError as error:
+        except REFUSED as error:
             log.warning("a batch was refused, applying its events one by one", error=str(error).strip())
         total = Applied(0, 0)
         refused: list[Rejection] = []
@@ -246,7 +250,7 @@ class Follower:
             alone = Verified(identities=verified.identities)
             try:
                 done = await self._transaction(prepare([checked.event], self._catalog), alone, None)
-            except DataError as error:
+            except REFUSED as error:
                 refused.append(checked.received.rejection(self.source.url, "storage", str(error).strip()))
             else:
                 total = Applied(total.changed + done.changed, total.expired + done.expired)

@@ -409,6 +409,20 @@ async def test_t20_values_that_postgres_refuses_are_stored_all_the_same(conn: Co
     assert "\\u0000" in str(await one(conn, "select card from comment"))
 
 
+async def test_t20_a_subject_too_long_for_an_index_is_kept_and_counted_nowhere(conn: Connection) -> None:
+    ana = Author("ana")
+    far = f"at://did:web:{'a.' * 1000}example/{TRACK}/{R1}"
+    await apply(
+        conn,
+        [ana],
+        ana.create(LIKE, R1, like(far)),
+        ana.create(LIST, R1, album("A", [far, ana.uri(TRACK, R2)])),
+    )
+    assert await one(conn, "select count(*) from record where invalid is null") == 2
+    assert await one(conn, 'select count(*) from "like"') == 0
+    assert await one(conn, "select array_agg(position) from list_item") == [1]
+
+
 async def test_a_date_in_the_future_never_sorts_first(conn: Connection) -> None:
     ana = Author("ana")
     await apply(conn, [ana], ana.create(TRACK, R1, track("Soon", createdAt="9999-01-01T00:00:00Z")))

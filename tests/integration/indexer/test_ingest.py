@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 import pytest
@@ -435,10 +435,23 @@ async def test_a_database_that_goes_away_is_waited_for(network: Network, pool: P
     assert await one(pool, "select count(*) from track") == 2
 
 
-async def test_t20_an_event_that_postgres_refuses_is_rejected_alone(network: Network, pool: Pool) -> None:
-    """A value that passes every check of ours, yet a constraint of the database does not hold."""
+@pytest.mark.parametrize(
+    "limit",
+    [
+        "alter table track alter title type varchar(10)",
+        "alter table track add check (length(title) < 10)",
+        """create function refuse() returns trigger language plpgsql as
+           $$ begin raise 'index row too large' using errcode = 'program_limit_exceeded'; end $$;
+           create trigger refuse before insert on track
+           for each row when (length(new.title) > 10) execute function refuse()""",
+    ],
+)
+async def test_t20_an_event_that_postgres_refuses_is_rejected_alone(
+    network: Network, pool: Pool, limit: LiteralString
+) -> None:
+    """A value that passes every check of ours, yet not one of the database."""
     async with pool.connection() as conn:
-        await conn.execute("alter table track alter title type varchar(10)")
+        await conn.execute(limit)
     ana, ben = network.account("ana"), network.account("ben")
     network.write(ana, "create", TRACK, R1, track("Far too long for this"))
     network.write(ben, "create", TRACK, R1, track("Short"))
