@@ -8,8 +8,8 @@ The `websockets` library does the protocol; this adds what a fast one-way stream
 - Reading pauses when `high_water_bytes` of messages wait, so that a slow consumer's delay
   reaches the sender's socket and not our memory.
 - Silence is not death (A16, T26): a connection that brings no byte for a while is pinged, and
-  given up only if the ping brings none either. Time that the consumer spends elsewhere does
-  not count: with reading paused, no pong could be seen.
+  given up only if the ping brings none either. Pings are sent only while the consumer waits:
+  with reading paused, no pong could be seen.
 
 No task is started, and the only timer runs while there is nothing to hand over (T27).
 """
@@ -143,7 +143,6 @@ class StreamConnection(ClientConnection, asyncio.BufferedProtocol):
         """
         inbox = self._inbox
         if not inbox.chunk:
-            started_at = self.loop.time()
             pinged_at: float | None = None
             while not inbox.chunk and inbox.text_messages == self._texts_told:
                 if inbox.closed:
@@ -155,7 +154,7 @@ class StreamConnection(ClientConnection, asyncio.BufferedProtocol):
                         await self._end()
                         raise ConnectionEnded(f"no answer to a ping within {ping_timeout_s:g} s")
                 else:
-                    wait_s = max(self._heard_at, started_at) + ping_after_s - now
+                    wait_s = self._heard_at + ping_after_s - now
                     if wait_s <= 0:
                         self.protocol.send_ping(b"still there?")
                         self.send_data()
