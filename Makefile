@@ -7,7 +7,7 @@ COMPILE := $(BIN)/python -m piptools compile --quiet --strip-extras --generate-h
 
 # Under a minute: formatting, lint, types, direction of imports, unit tests.
 check: .venv/dev.lock
-	@$(MAKE) --no-print-directory -j2 --output-sync=target types unit lint imports
+	@$(MAKE) --no-print-directory -j2 --keep-going --output-sync=target types unit lint imports
 
 lint:
 	$(BIN)/ruff format --check --quiet .
