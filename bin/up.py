@@ -22,6 +22,7 @@ from bin import VERSION
 from bin.settings import Settings, environment
 from bin.supervisor import Part, Supervisor, Unusable
 from bin.view import View, duration, live, plain, states
+from lexicons.catalog import Catalog, CatalogError
 from storage.binaries import EmbeddedFailed
 from storage.embedded import EmbeddedPostgres
 from storage.migrate import migrate
@@ -40,9 +41,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, settings: Settings) -> int:
     del args
     print(f"plyr {VERSION}", flush=True)
-    taken = port_problem(settings.host, settings.port)
-    if taken:
-        print(f"plyr: {taken}", file=sys.stderr)
+    # What no restart of a child would mend is found here, before anything runs.
+    problem = lexicon_problem(settings.namespace) or port_problem(settings.host, settings.port)
+    if problem:
+        print(f"plyr: {problem}", file=sys.stderr)
         return 1
     for number in STOPPING:  # until the loop is up; afterwards _Up handles them
         signal.signal(number, signal.default_int_handler)
@@ -61,6 +63,15 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         return _serve(settings.model_copy(update={"database_url": dsn}), postgres)
     finally:
         postgres.stop(timeout_s=DATABASE_GRACE_S)
+
+
+def lexicon_problem(namespace: str) -> str | None:
+    """Why the lexicons cannot be used, as one line."""
+    try:
+        Catalog.load(namespace)
+    except CatalogError as error:
+        return str(error)
+    return None
 
 
 def port_problem(host: str, port: int) -> str | None:
