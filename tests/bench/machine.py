@@ -53,8 +53,9 @@ def pin(core: int | None) -> None:
 
 def own_peak_bytes() -> int:
     """The largest resident size that this process has had."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if platform.system() == "Darwin" else peak * 1024
+    if Path("/proc/self/status").exists():
+        return peak_bytes(os.getpid())  # getrusage would count the parent's size at the fork, too
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def cpu_seconds(pid: int) -> float:
