@@ -139,7 +139,7 @@ def _shown(follower: Follower, rate: float) -> ShownSource:
         "seq": progress.committed,
         "lag_s": lag_s,
         "events_per_s": round(rate, 1),
-        "error": None if connected else status.last_error,
+        "error": progress.notice or (None if connected else status.last_error),
     }
 
 

@@ -15,8 +15,8 @@ of order around a crash come again; replays change nothing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 
 import structlog
@@ -127,11 +127,12 @@ class Follower:
         self._inbox = Inbox(limits.waiting)
         self._slot: asyncio.Queue[Batch | None] = asyncio.Queue(1)
 
-    async def run(self, frames: AsyncIterator[Sequence[bytes]] | None = None) -> None:
+    async def run(self, frames: AsyncGenerator[list[bytes], None] | None = None) -> None:
         """Until the source ends, which a live one never does. `frames` replaces the socket."""
         self.progress.seq = self.progress.committed = await self._saved_cursor()
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._read(frames or stream(self.source, self.cursor, status=self.status)))
+        chunks = frames or stream(self.source, self.cursor, status=self.status)
+        async with aclosing(chunks), asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._read(chunks))
             tasks.create_task(self._verify())
             tasks.create_task(self._apply())
 
@@ -151,10 +152,14 @@ class Follower:
 
     # -- reading: no await per frame, so 99 % of them cost a few microseconds
 
-    async def _read(self, chunks: AsyncIterator[Sequence[bytes]]) -> None:
+    async def _read(self, chunks: AsyncGenerator[list[bytes], None]) -> None:
         inbox, progress = self._inbox, self.progress
         sift = self._interest.sift
+        connects = 0
         async for chunk in chunks:
+            if connects != self.status.connects:
+                connects = self.status.connects
+                self._check_continuity(chunk[0])
             for raw in chunk:
                 try:
                     seq, frame = sift(raw)
@@ -179,6 +184,22 @@ class Follower:
                 await inbox.emptied.wait()
         inbox.closed = True
         inbox.filled.set()
+
+    def _check_continuity(self, first: bytes) -> None:
+        """A host that lost its history and does not say so starts below the cursor (rules A8, A9). Its
+        events are applied, the stored cursor stays, and a person is told."""
+        asked = self.status.cursor
+        try:
+            seq, _ = self._interest.sift(first)
+        except BadFrame:
+            return  # it is counted as unreadable in a moment
+        self.progress.notice = None
+        if asked is not None and seq is not None and seq < asked:
+            self.progress.notice = (
+                f"this host went back from seq {asked:,} to {seq:,}; "
+                "if it lost its history, restart with ingest --forget-cursor"
+            )
+            log.error("source went back", source=self.source.url, asked=asked, seq=seq)
 
     def _track(self, frame: Frame) -> None:
         """From its first record of ours on, before that is verified, nothing of an account is dropped."""

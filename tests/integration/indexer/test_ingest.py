@@ -380,6 +380,22 @@ async def test_a08_a_future_cursor_is_reported_and_never_reset(network: Network,
     assert await one(pool, "select seq from source_cursor") == 900
 
 
+async def test_t24_a_host_that_starts_again_from_seq_1_is_reported_and_its_events_are_applied(
+    network: Network, pool: Pool
+) -> None:
+    async with pool.connection() as conn:
+        url = parse_source(network.relay.url).url
+        await conn.execute("insert into source_cursor (url, seq) values (%s, 900)", (url,))
+    ana = network.account("ana")
+    fresh = frame("#commit", ana.write([("create", TRACK, R1, track("Fresh start"))]), 1)
+    network.relay.publish(900)  # what its log now ends with, so that it doesn't call our cursor future
+    network.relay.script.append(Say((fresh,), code=None))
+    async with ingesting(network, pool) as running:
+        await until(lambda: one(pool, "select title from track"), "Fresh start")
+        assert "went back from seq 900 to 1" in (running.follower.progress.notice or "")
+    assert await one(pool, "select seq from source_cursor") == 900
+
+
 async def test_t25_a_consumer_that_was_too_slow_goes_on_from_where_it_is(
     network: Network, pool: Pool
 ) -> None:
