@@ -23,8 +23,14 @@ SHUTDOWN_S = 3.0
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--connections", type=int, default=4, metavar="N", help="database connections to read through [4]"
+        "--connections", type=_count, default=4, metavar="N", help="database connections to read through [4]"
     )
+
+
+def _count(text: str) -> int:
+    if not (text.isdecimal() and 1 <= int(text) <= 100):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 100")
+    return int(text)
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
@@ -48,7 +54,9 @@ async def serve(settings: Settings, catalog: Catalog, connections: int, status_f
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    config = AppConfig(version=VERSION, public_url=settings.public_url, service_did=settings.service_did)
+    # A port that is not chosen yet cannot be part of a name.
+    did = settings.service_did if settings.port or settings.public_url else None
+    config = AppConfig(version=VERSION, public_url=settings.public_url, service_did=did)
     async with make_reader(settings.database_url, connections=connections) as reads:
         app = build_app(reads, catalog, config)
         runner = make_runner(app, shutdown_timeout_s=SHUTDOWN_S)

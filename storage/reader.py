@@ -97,6 +97,7 @@ class _Connection:
         self._queue: deque[_Waiting] = deque()
         self._result: PGresult | None = None
         self._lost: asyncio.Future[str] = self._loop.create_future()
+        self._silent = False
         self.error = "not connected yet"
 
     @property
@@ -117,7 +118,7 @@ class _Connection:
             except (psycopg.Error, OSError, TimeoutError) as error:
                 self.error = str(error).strip() or type(error).__name__
             finally:
-                self._close(self.error)
+                self._close()
             if self._loop.time() - opened_at > 60:
                 backoff_s, logged = MIN_BACKOFF_S, ""
             if self.error != logged:
@@ -128,33 +129,45 @@ class _Connection:
 
     async def _serve(self) -> None:
         reader = self._reader
-        async with await psycopg.AsyncConnection.connect(
+        conn = await psycopg.AsyncConnection.connect(
             reader.dsn, autocommit=True, connect_timeout=5, application_name="plyr-read"
-        ) as conn:
+        )
+        try:
             async with asyncio.timeout(10):
                 await reader.prepare(conn)
-            self._lost = self._loop.create_future()
-            self._pg = pg = conn.pgconn
-            pg.nonblocking = 1
-            pg.enter_pipeline_mode()
-            descriptor = pg.socket
-            self._loop.add_reader(descriptor, self._readable)
-            reader.opened.set()
-            try:
-                while not (await asyncio.wait([self._lost], timeout=1))[0]:
-                    if self._queue and self._loop.time() - self._queue[0].asked_at > 2 * reader.timeout_s + 1:
-                        self._lost.set_result("no answer")
-                self.error = self._lost.result()
-            finally:
-                self._loop.remove_reader(descriptor)
-                self._loop.remove_writer(descriptor)
+            await self._pump(conn.pgconn)
+        finally:
+            await conn.close()
 
-    def _close(self, reason: str) -> None:
-        self._pg, self._result = None, None
+    async def _pump(self, pg: PGconn) -> None:
+        """Ask and answer until the connection is lost. Psycopg's own methods are out of bounds from here on."""
+        reader = self._reader
+        self._lost = self._loop.create_future()
+        pg.nonblocking = 1
+        pg.enter_pipeline_mode()
+        descriptor = pg.socket
+        self._loop.add_reader(descriptor, self._readable)
+        self._pg = pg
+        reader.opened.set()
+        try:
+            while not (await asyncio.wait([self._lost], timeout=1))[0]:
+                patience_s = reader.timeout_s + 1
+                if self._queue and self._loop.time() - self._queue[0].asked_at > patience_s:
+                    self._silent = True
+                    self._break("the database does not answer")
+            self.error = self._lost.result()
+        finally:
+            self._loop.remove_reader(descriptor)
+            self._loop.remove_writer(descriptor)
+
+    def _close(self) -> None:
+        # Asking elsewhere what was not answered in time would only keep the caller waiting longer.
+        failure = TimedOut if self._silent else Unavailable
+        self._pg, self._result, self._silent = None, None, False
         while self._queue:
             answer = self._queue.popleft().answer
             if not answer.done():
-                answer.set_exception(Unavailable(reason))
+                answer.set_exception(failure(self.error))
 
     def ask(self, name: bytes, params: Sequence[Cell]) -> asyncio.Future[Rows]:
         pg = self._pg

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -170,6 +172,28 @@ async def test_a_server_that_restarts_is_found_again(tmp_path: Path):
                 pytest.fail("not found again")
     finally:
         first.stop()
+
+
+async def test_a_server_that_falls_silent_is_given_up_on(database: str):
+    async with Reader(database, STATEMENTS, connections=1, timeout_s=0.5, connect_wait_s=3) as reads:
+        assert await echo(reads, "before") == b"before"
+        with psycopg.connect(database) as conn:
+            row = conn.execute(
+                "select pid from pg_stat_activity"
+                " where datname = current_database() and application_name = 'plyr-read'"
+            ).fetchone()
+        assert row is not None
+        try:
+            os.kill(row[0], signal.SIGSTOP)
+        except (PermissionError, ProcessLookupError):
+            pytest.skip("this Postgres is not ours to stop")
+        try:
+            async with asyncio.timeout(5):
+                with pytest.raises(TimedOut, match="does not answer"):
+                    await echo(reads, "frozen")
+                assert await echo(reads, "after") == b"after"
+        finally:
+            os.kill(row[0], signal.SIGCONT)
 
 
 async def test_the_callers_own_error_stays_what_it_is(database: str):
