@@ -199,10 +199,14 @@ def read_commit(by_cid: dict[bytes, bytes], root: bytes) -> tuple[dict[str, Any]
         or not (commit["prev"] is None or _is_link(commit["prev"]))
     ):
         raise CommitRejected(Reason.BAD_COMMIT, "not the fields of a version 3 commit")
-    if libipld.encode_dag_cbor(commit) != block:
+    unsigned = commit.copy()
+    sig = unsigned.pop("sig")
+    message = libipld.encode_dag_cbor(unsigned)
+    # canonical order is did, rev, sig, data, prev, version: only did varies in length, and prev
+    after = 61 if commit["prev"] is None else 101
+    if block != b"".join((b"\xa6", message[1:-after], b"csigX@", sig, message[-after:])):
         raise CommitRejected(Reason.BAD_COMMIT, "not canonical")
-    unsigned = {name: value for name, value in commit.items() if name != "sig"}
-    return commit, libipld.encode_dag_cbor(unsigned)
+    return commit, message
 
 
 def _signed_data(by_cid: dict[bytes, bytes], root: bytes, did: Did, rev: Rev, key: PublicKey) -> bytes:

@@ -259,7 +259,7 @@ class FakeRepo:
 
     def _sign(self, blocks: dict[bytes, bytes], rev: str) -> bytes:
         unsigned = {"did": self.did, "version": 3, "data": self.data, "rev": rev, "prev": None}
-        block = libipld.encode_dag_cbor({**unsigned, "sig": self.key.sign(libipld.encode_dag_cbor(unsigned))})
+        block = signed_block(unsigned, self.key)
         cid = block_cid(block)
         rest = dict(blocks)
         blocks.clear()
@@ -289,13 +289,25 @@ def edit_blocks(body: Mapping[str, Any], edit: Callable[[dict[bytes, bytes]], ob
     return {**body, "blocks": write_car(car.roots[0], blocks)}
 
 
+def signed_block(unsigned: Mapping[str, Any], key: SigningKey) -> bytes:
+    """The bytes of a commit object with its signature.
+
+    libipld encodes bytes that look like a CID as a link, and one signature in some thousands does:
+    it is put in afterwards.
+    """
+    no_sig = b"\xff" * 64
+    return libipld.encode_dag_cbor({**unsigned, "sig": no_sig}).replace(
+        no_sig, key.sign(libipld.encode_dag_cbor(dict(unsigned)))
+    )
+
+
 def resign(body: Mapping[str, Any], key: SigningKey, **changes: Any) -> dict[str, Any]:
     """The same commit with fields of the signed object changed, signed anew with `key`."""
     car = read_car(body["blocks"])
     blocks = dict(car.blocks)
     signed: dict[str, Any] = libipld.decode_dag_cbor(blocks.pop(car.roots[0]))
     unsigned = {name: value for name, value in {**signed, **changes}.items() if name != "sig"}
-    block = libipld.encode_dag_cbor({**unsigned, "sig": key.sign(libipld.encode_dag_cbor(unsigned))})
+    block = signed_block(unsigned, key)
     cid = block_cid(block)
     return {**body, "commit": cid, "blocks": write_car(cid, {cid: block, **blocks})}
 

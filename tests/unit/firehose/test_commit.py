@@ -30,7 +30,7 @@ from firehose.keys import PublicKey
 from firehose.mst import EMPTY, key_height
 from lexicons.syntax import tid_from_us
 from tests.corpus import NOW_US, Corpus
-from tests.fakenet.repo import FakeRepo, SigningKey, Write, edit_blocks, frame, resign
+from tests.fakenet.repo import FakeRepo, SigningKey, Write, edit_blocks, frame, resign, signed_block
 
 Body = dict[str, Any]
 POST = "app.bsky.feed.post"
@@ -116,6 +116,23 @@ def test_p256_accounts_are_verified_too() -> None:
     body = repo.write([("create", POST, "3k", {"n": 1})])
     assert verify_commit(body, key_of(repo), NOW_US).did == repo.did
     rejected(body, PublicKey.parse(SigningKey(2, "p256").did_key), Reason.BAD_SIGNATURE)
+
+
+def test_a_signature_that_looks_like_a_cid_is_bytes_all_the_same() -> None:
+    repo = FakeRepo(seed="sig")
+    looked_alike = 0
+    for n in range(20_000):
+        unsigned = {"did": repo.did, "version": 3, "data": EMPTY, "rev": str(tid_from_us(n)), "prev": None}
+        block = signed_block(unsigned, repo.key)
+        signature = libipld.decode_dag_cbor(block)["sig"]
+        if libipld.encode_dag_cbor(libipld.decode_dag_cbor(block)) != block:
+            looked_alike += 1
+            body = {**repo.write([]), "rev": unsigned["rev"], "since": None, "commit": block_cid(block)}
+            body["blocks"] = write_car(block_cid(block), {block_cid(block): block})
+            assert len(signature) == 64
+            assert verify_commit(body, key_of(repo), NOW_US).rev == unsigned["rev"]
+            break
+    assert looked_alike
 
 
 def test_a_first_commit_may_leave_prev_data_out() -> None:
@@ -359,7 +376,7 @@ def test_a_commit_object_of_other_fields_is_refused(repo: FakeRepo, body: Body, 
     rejected(resign(body, repo.key, **changes), key_of(repo), Reason.BAD_COMMIT)
 
 
-def signed_block(body: Body, edit: Callable[[bytes], bytes]) -> Body:
+def with_commit_block(body: Body, edit: Callable[[bytes], bytes]) -> Body:
     """The same commit with other bytes for its commit object."""
     car = read_car(body["blocks"])
     blocks = dict(car.blocks)
@@ -373,13 +390,13 @@ def signed_block(body: Body, edit: Callable[[bytes], bytes]) -> Body:
 
 def test_t19_a_commit_object_that_is_not_canonical_is_refused(repo: FakeRepo, body: Body) -> None:
     rejected(
-        signed_block(body, lambda raw: raw.replace(b"gversion\x03", b"gversion\x18\x03")),
+        with_commit_block(body, lambda raw: raw.replace(b"gversion\x03", b"gversion\x18\x03")),
         key_of(repo),
         Reason.BAD_COMMIT,
     )
-    rejected(signed_block(body, lambda raw: raw + b"\x00"), key_of(repo), Reason.BAD_COMMIT)
-    rejected(signed_block(body, lambda _: b"\x81" * 5000 + b"\x00"), key_of(repo), Reason.BAD_COMMIT)
-    rejected(signed_block(body, lambda _: b"\x01"), key_of(repo), Reason.BAD_COMMIT)
+    rejected(with_commit_block(body, lambda raw: raw + b"\x00"), key_of(repo), Reason.BAD_COMMIT)
+    rejected(with_commit_block(body, lambda _: b"\x81" * 5000 + b"\x00"), key_of(repo), Reason.BAD_COMMIT)
+    rejected(with_commit_block(body, lambda _: b"\x01"), key_of(repo), Reason.BAD_COMMIT)
 
 
 def test_a_commit_object_without_prev_or_sig_is_refused(repo: FakeRepo, body: Body) -> None:
@@ -389,7 +406,7 @@ def test_a_commit_object_without_prev_or_sig_is_refused(repo: FakeRepo, body: Bo
             value = libipld.decode_dag_cbor(raw)
             return libipld.encode_dag_cbor({field: value[field] for field in value if field != name})
 
-        rejected(signed_block(body, drop), key_of(repo), Reason.BAD_COMMIT)
+        rejected(with_commit_block(body, drop), key_of(repo), Reason.BAD_COMMIT)
 
 
 def test_a_prev_of_older_times_is_tolerated(repo: FakeRepo, body: Body) -> None:

@@ -1,0 +1,220 @@
+"""One node of a repo's search tree: its bytes, its rules, and how it looks without a key.
+
+A sound tree has canonical nodes, keys in order, shared prefixes used up, every key on the layer of
+its leading zero bits, no subtree under layer 0, no empty node that carries nothing (repository
+spec, "MST structure"; rule B10).
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import Any, NamedTuple
+
+import libipld
+
+from firehose.car import DAG_CBOR, RAW, block_cid
+
+MAX_KEY = 1024
+MAX_ENTRIES = 1000  # a node of more is not chance: (3/4)^1000
+
+EMPTY_NODE = b"\xa2ae\x80al\xf6"
+EMPTY = block_cid(EMPTY_NODE)  # the root of a repo without records
+
+_VALUE_PREFIXES = (DAG_CBOR, RAW)
+_decode = libipld.decode_dag_cbor
+_encode = libipld.encode_dag_cbor
+
+
+class BadTree(ValueError):
+    """A node breaks a rule of the tree's shape."""
+
+
+class Node(NamedTuple):
+    """A checked node: `subs[i]` lies left of `keys[i]`, the last one right of them all."""
+
+    layer: int
+    keys: list[bytes]
+    vals: list[bytes]
+    subs: list[bytes | None]
+
+
+class Place(NamedTuple):
+    """Where a key is or would be in a node of which nothing else is known.
+
+    `before` is the key before that place, empty for none; `near` the entry there and the next one,
+    as far as they exist; `left` the subtree between the two.
+    """
+
+    raw: bytes
+    body: dict[str, Any]
+    at: int
+    before: bytes
+    near: list[dict[str, Any]]
+    left: Any
+
+
+def key_height(key: bytes) -> int:
+    """The layer of a key: leading zero bits of its sha-256, counted in pairs."""
+    digest = sha256(key).digest()
+    return (256 - int.from_bytes(digest, "big").bit_length()) >> 1 if digest[0] < 64 else 0
+
+
+def common_prefix(a: bytes, b: bytes) -> int:
+    """How many leading bytes two keys share."""
+    size = min(len(a), len(b))
+    if a[:size] == b[:size]:
+        return size
+    differing = int.from_bytes(a[:size], "big") ^ int.from_bytes(b[:size], "big")
+    return size - ((differing.bit_length() + 7) >> 3)
+
+
+def top_layer(raw: bytes) -> int:
+    """The layer of a top node, which its first key tells."""
+    try:
+        entries = _decode(raw)["e"]
+        if entries:
+            return key_height(entries[0]["k"])
+    except (ValueError, RecursionError, TypeError, KeyError) as error:
+        raise BadTree(f"not a node: {error}") from None
+    raise BadTree("an empty node on top")
+
+
+def read_node(raw: bytes, layer: int, *, heights: bool = True) -> Node:
+    """The node in `raw`, which lies on `layer`, every rule checked (the height of its keys on request)."""
+    try:
+        node = _read(raw, layer)
+    except BadTree:
+        raise
+    except (ValueError, RecursionError, TypeError, KeyError) as error:
+        raise BadTree(f"not a node: {error}") from None
+    for sub in node.subs:
+        _check_sub(sub, layer)
+    for key in node.keys:
+        if heights and key_height(key) != layer:
+            raise BadTree(f"key on layer {layer} belongs on {key_height(key)}")
+        if len(key) > MAX_KEY:
+            raise BadTree("a key is too long")
+    if not node.keys and node.subs[0] is None:
+        raise BadTree("an empty node that is not the root of an empty repo")
+    return node
+
+
+def _read(raw: bytes, layer: int) -> Node:
+    keys: list[bytes] = []
+    vals: list[bytes] = []
+    body = _decode(raw)
+    entries = body["e"]
+    if len(entries) > MAX_ENTRIES:
+        raise BadTree(f"a node of {len(entries)} entries")
+    subs: list[bytes | None] = [body["l"]]
+    key = b""
+    for entry in entries:
+        prefix, suffix, val = entry["p"], entry["k"], entry["v"]
+        # the byte behind the shared prefix must differ, and upwards: order and compression at once
+        if key[prefix : prefix + 1] >= suffix[:1] or not 0 <= prefix <= len(key) or prefix is True:
+            raise BadTree("keys out of order, or their shared prefix not used up")
+        if len(entry) != 4 or not _is_value(val):
+            raise BadTree("an entry with other fields, or a value that is no link")
+        key = key[:prefix] + suffix
+        keys.append(key)
+        vals.append(val)
+        subs.append(entry["t"])
+    if len(body) != 2 or _encode(body) != raw:
+        raise BadTree("not a canonical node")
+    return Node(layer, keys, vals, subs)
+
+
+def node_bytes(node: Node) -> bytes:
+    """The canonical bytes of a node."""
+    entries: list[dict[str, bytes | int | None]] = []
+    before = b""
+    for key, val, sub in zip(node.keys, node.vals, node.subs[1:], strict=True):
+        prefix = common_prefix(before, key)
+        entries.append({"k": key[prefix:], "p": prefix, "t": sub, "v": val})
+        before = key
+    return _encode({"e": entries, "l": node.subs[0]})
+
+
+def locate(raw: bytes, key: bytes) -> Place:
+    """The place of `key` in the node in `raw`; of the node itself, no rule is checked."""
+    try:
+        body = _decode(raw)
+        entries = body["e"]
+        at = 0
+        before = b""
+        for entry in entries:
+            here = before[: entry["p"]] + entry["k"]
+            if here >= key:
+                break
+            before = here
+            at += 1
+        return Place(raw, body, at, before, entries[at : at + 2], entries[at - 1]["t"] if at else body["l"])
+    except (ValueError, RecursionError, TypeError, KeyError) as error:
+        raise BadTree(f"not a node: {error}") from None
+
+
+def holds(place: Place, key: bytes, layer: int) -> bool:
+    """True if `key` is in its place. Then all is checked that would not be seen without the key:
+    its entry, how the next one follows on it, and that the bytes are canonical."""
+    try:
+        here = _follows(place, key)
+    except (TypeError, KeyError) as error:
+        raise BadTree(f"not a node: {error}") from None
+    if here:
+        _check_sub(place.left, layer)
+        _check_sub(place.near[0]["t"], layer)
+    return here
+
+
+def _follows(place: Place, key: bytes) -> bool:
+    _, body, _, before, near, _ = place
+    if not near or before[: near[0]["p"]] + near[0]["k"] != key:
+        return False
+    for entry in near:
+        prefix = entry["p"]
+        if before[prefix : prefix + 1] >= entry["k"][:1] or not 0 <= prefix <= len(before) or prefix is True:
+            raise BadTree("keys out of order, or their shared prefix not used up")
+        before = key
+    if len(near[0]) != 4 or not _is_value(near[0]["v"]) or len(key) > MAX_KEY:
+        raise BadTree("an entry with other fields, or a value that is no link")
+    if len(body) != 2 or _encode(body) != place.raw:
+        raise BadTree("not a canonical node")
+    return True
+
+
+def with_value(place: Place, value: bytes) -> bytes:
+    """The node's bytes with another value for the key that it `holds`."""
+    place.near[0]["v"] = value
+    return _encode(place.body)
+
+
+def without(place: Place, key: bytes, below: bytes | None) -> bytes | None:
+    """The node's bytes without the key that it `holds`, `below` in place of the subtrees around it.
+
+    None if nothing is left of the node. A node may be left that has one subtree and no key.
+    """
+    body, at = place.body, place.at
+    entries = body["e"]
+    gone = entries.pop(at)
+    if at:
+        entries[at - 1]["t"] = below
+    else:
+        body["l"] = below
+    if at < len(entries) and entries[at]["p"] > gone["p"]:
+        # the next key shares less with the one before the gone key
+        after = entries[at]
+        after["k"] = key[gone["p"] : after["p"]] + after["k"]
+        after["p"] = gone["p"]
+    return _encode(body) if entries or below is not None else None
+
+
+def _is_value(val: bytes) -> bool:
+    return len(val) == 36 and val[:4] in _VALUE_PREFIXES
+
+
+def _check_sub(sub: object, layer: int) -> None:
+    if sub is not None:
+        if type(sub) is not bytes or len(sub) != 36 or sub[:4] != DAG_CBOR:
+            raise BadTree("a subtree that is no link")
+        if layer == 0:
+            raise BadTree("a node of layer 0 has a subtree")
