@@ -129,7 +129,7 @@ async def _report(followers: Sequence[Follower], pool: Pool, status: StatusWrite
 def _shown(follower: Follower, rate: float) -> ShownSource:
     status, progress = follower.status, follower.progress
     connected = status.state is SourceState.CONNECTED
-    lag_s = _age_s(progress.newest) if connected else None
+    lag_s = _lag_s(progress.newest, status.last_frame_at) if connected else None
     state = status.state.value
     if connected:
         state = "catching up" if lag_s is not None and lag_s > CATCHING_UP_S and rate > 1 else "live"
@@ -143,14 +143,14 @@ def _shown(follower: Follower, rate: float) -> ShownSource:
     }
 
 
-def _age_s(raw: bytes) -> float | None:
-    """How old the newest frame is, by the time that the source put into it."""
-    if not raw:
+def _lag_s(raw: bytes, received_at: float | None) -> float | None:
+    """How old the newest frame was when it came, by the time that the source put into it."""
+    if not raw or received_at is None:
         return None
     try:
         frame = decode_frame(raw)
         if not isinstance(frame, Frame):
             return None
-        return max(0.0, time.time() - parse_datetime(str(frame.body.get("time"))).timestamp())
+        return max(0.0, received_at - parse_datetime(str(frame.body.get("time"))).timestamp())
     except (BadFrame, InvalidSyntax):
         return None
