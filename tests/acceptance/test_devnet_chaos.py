@@ -30,6 +30,7 @@ from storage.embedded import EmbeddedPostgres
 from storage.migrate import migrate
 from tests.acceptance.service import Program, cursors, until
 from tests.devnet.compare import (
+    departures,
     differences,
     indexed_counts,
     indexed_records,
@@ -270,6 +271,7 @@ class Faults:
         assert self.postgres.killed == POSTGRES_KILLS
         assert self.pds_stops == PDS_STOPS
         assert self.drive.retried > 0, "a PDS was away while nobody needed it"
+        assert self.drive.forgiven == [], "a PDS tore a write: its firehose may not be what it stores"
         assert sum(proxy.faults.cut for proxy in self.proxies) >= CUTS
         for proxy in self.proxies:
             assert proxy.faults.duplicated >= 50
@@ -319,6 +321,7 @@ async def expect_what_the_network_says(
     net: Devnet, accounts: Sequence[Account], plan: Plan, dsn: str
 ) -> None:
     listed = await listed_records(net, accounts, NS)
+    assert departures(plan, listed, NS) == []
     validity = planned_validity(plan)
     async with await psycopg.AsyncConnection.connect(dsn) as conn:
         expected = {uri: (record.cid, validity[uri]) for uri, record in listed.items()}

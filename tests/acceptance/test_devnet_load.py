@@ -16,6 +16,7 @@ from tests.acceptance.service import Answers, cursors
 from tests.acceptance.world import World
 from tests.devnet.compare import (
     Counts,
+    departures,
     differences,
     indexed_counts,
     indexed_records,
@@ -57,6 +58,7 @@ async def test_after_a_mixed_load_the_index_is_what_the_network_says(world: Worl
     expect_traps(plan, drive)
 
     listed = await listed_records(net, accounts, NS)
+    assert departures(plan, listed, NS) == []
     validity = planned_validity(plan)
     expected = {uri: (record.cid, validity[uri]) for uri, record in listed.items()}
     async with await psycopg.AsyncConnection.connect(world.dsn) as conn:

@@ -70,6 +70,17 @@ async def listed_records(net: Devnet, accounts: Sequence[Account], namespace: st
     return {record.uri: record for page in pages for record in page}
 
 
+def departures(plan: Plan, listed: Mapping[str, Listed], namespace: str) -> list[str]:
+    """Where the PDSs' records of ours are not what the plan leads to: a driver's or a PDS's fault."""
+    planned = {
+        f"at://{plan.dids[actor]}/{collection}/{rkey}": write.record
+        for (actor, collection, rkey), write in plan.final.items()
+        if collection.startswith(f"{namespace}.")
+    }
+    there = {uri: record.value for uri, record in listed.items() if record.collection != BSKY_PROFILE}
+    return differences(there, planned)
+
+
 def planned_validity(plan: Plan) -> dict[str, bool]:
     """Whether the lexicon accepts each record that exists in the end, by URI, as the plan meant it."""
     return {f"at://{plan.dids[key[0]]}/{key[1]}/{key[2]}": write.valid for key, write in plan.final.items()}

@@ -94,7 +94,19 @@ await saveState()
 
 function listen(app, port) {
   return new Promise((resolve, reject) => {
+    // app.listen, not http.createServer: a PDS hangs its firehose on it.
     const server = app.listen(port, host, () => resolve(server)).once('error', reject)
+    const [answer] = server.listeners('request')
+    server.removeListener('request', answer).on('request', (req, res) => {
+      if (server.leaving) return req.socket.destroy() // a kept-alive connection that outlived close()
+      server.pending.add(res)
+      res.once('close', () => {
+        server.pending.delete(res)
+        if (server.leaving && !server.pending.size) server.leaving()
+      })
+      answer.call(server, req, res)
+    })
+    server.pending = new Set()
     server.streams = new Set()
     server.on('upgrade', (_req, socket) => {
       server.streams.add(socket)
@@ -240,12 +252,13 @@ async function stopPds(i) {
   const names = await pds.ctx.accountManager.db.db.selectFrom('actor').select(['handle', 'did']).execute()
   lastNames[i] = new Map(names.map(({ handle, did }) => [handle, did]))
   nodes[i] = {}
-  const closed = new Promise((resolve) => server.close(resolve))
-  server.closeIdleConnections()
+  server.close()
   for (const socket of server.streams) socket.destroy()
-  const deadline = setTimeout(() => shut(server), 3_000)
-  await closed
-  clearTimeout(deadline)
+  await new Promise((resolve) => {
+    server.leaving = resolve
+    if (!server.pending.size) resolve()
+  })
+  server.closeAllConnections()
   await pds.destroy()
 }
 

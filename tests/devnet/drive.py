@@ -1,8 +1,8 @@
 """Carries a plan out against a devnet, at a bounded rate, through outages.
 
 Each account's steps happen in the plan's order, those of different accounts side by side. A
-request whose answer was lost is sent again; a refusal of the second try then means that the
-first one had arrived.
+request whose answer was lost is sent again; where that is refused, a look at the PDS tells whether
+the first one had arrived.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ class Drive:
     slow_after: int | None = None  # writes from which on it goes at a fifth of that
     done: int = 0  # writes that a PDS has answered
     retried: int = 0
+    forgiven: list[str] = field(default_factory=list)  # refusals of what had arrived before
     seconds: float = 0.0
     first_rev: dict[str, str] = field(default_factory=dict)  # of each URI's first version
     _next_at: float = 0.0
@@ -77,11 +78,10 @@ class Drive:
             try:
                 rev = await self._send(step)
             except XrpcFailed as failure:
-                if failure.status < 500:
-                    if not lost:
-                        raise
+                if lost and await self._arrived(step):
+                    self.forgiven.append(str(failure))
                     return
-                if time.monotonic() > deadline:
+                if failure.status < 500 or time.monotonic() > deadline:
                     raise
             except (aiohttp.ClientError, TimeoutError):
                 if time.monotonic() > deadline:
@@ -94,6 +94,18 @@ class Drive:
             lost = True
             self.retried += 1
             await asyncio.sleep(RETRY_S)
+
+    async def _arrived(self, step: Step) -> bool:
+        """Whether the PDS holds what this step wrote (a commit is there whole, or not at all)."""
+        account, write = self.accounts[step.actor], step.writes[-1]
+        key = {"repo": account.did, "collection": write.collection, "rkey": write.rkey}
+        try:
+            answer = await self.net.call("com.atproto.repo.getRecord", account, params=key)
+        except XrpcFailed as failure:
+            return write.record is None and failure.error == "RecordNotFound"
+        except (aiohttp.ClientError, TimeoutError):
+            return False
+        return answer["value"] == write.record
 
     def _uri(self, step: Step, write: Write) -> str:
         return f"at://{self.accounts[step.actor].did}/{write.collection}/{write.rkey}"
