@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from tests.acceptance.world import World, opened
+from tests.devnet.fixtures import _devnet_when_marked, devnet_packages
+from tests.devnet.install import InstallFailed, ensure
+
+__all__ = ["_devnet_when_marked", "devnet_packages", "world"]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """An install belongs before the first test: it takes longer than a test may."""
+    if not config.option.collectonly and any(item.get_closest_marker("devnet") for item in items):
+        with suppress(InstallFailed):  # each test that needs it will say so
+            ensure()
 
 
 @pytest.fixture

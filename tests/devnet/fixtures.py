@@ -1,0 +1,25 @@
+"""For test modules and conftests: tests marked `devnet` have its packages, or are skipped and say why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import require
+from tests.devnet.install import InstallFailed, ensure
+
+
+@pytest.fixture(scope="session")
+def devnet_packages() -> Path:
+    """The folder of the devnet's packages, installed now if need be (minutes, once)."""
+    try:
+        return ensure()
+    except InstallFailed as failure:
+        require("the test network", str(failure))
+
+
+@pytest.fixture(autouse=True)
+def _devnet_when_marked(request: pytest.FixtureRequest) -> None:
+    if request.node.get_closest_marker("devnet"):
+        request.getfixturevalue("devnet_packages")
