@@ -103,4 +103,5 @@ def profile(row: ProfileRow) -> bytes:
 def page(key: bytes, items: Sequence[bytes], after: Place | None, *more: bytes) -> bytes:
     """An answer of many: `{cursor?, …more, key: [items]}`."""
     head = [b'"cursor":"%b"' % cursors.encode(after)] if after is not None else []
-    return b"{%b}" % b",".join([*head, *more, b'"%b":[%b]' % (key, b",".join(items))])
+    opening = b",".join([*head, *more, b'"%b":[' % key])
+    return b"".join((b"{", opening, b",".join(items), b"]}"))

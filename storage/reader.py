@@ -140,7 +140,7 @@ class _Connection:
             await conn.close()
 
     async def _pump(self, pg: PGconn) -> None:
-        """Ask and answer until the connection is lost. Psycopg's own methods are out of bounds from here on."""
+        """Ask and answer until the connection is lost. Psycopg's own methods are out of bounds here."""
         reader = self._reader
         self._lost = self._loop.create_future()
         pg.nonblocking = 1
