@@ -54,6 +54,7 @@ def read_car(data: bytes) -> Car:
             raise BadCar("cut inside the header")
         roots = _roots(data[start:offset])
     blocks: dict[bytes, bytes] = {}
+    sha, dag_cbor = sha256, DAG_CBOR
     end = len(data)
     while offset < end:
         # nearly all lengths have one or two bytes
@@ -70,8 +71,8 @@ def read_car(data: bytes) -> Car:
         cid = data[offset:start]
         offset += size
         block = data[start:offset]
-        digest = sha256(block).digest()
-        if size < 36 or (DAG_CBOR + digest != cid and RAW + digest != cid):
+        digest = sha(block).digest()
+        if size < 36 or (dag_cbor + digest != cid and RAW + digest != cid):
             raise BadCar("cut inside a block" if offset > end else _complaint(size, cid))
         blocks[cid] = block
     if offset > end:

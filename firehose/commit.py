@@ -14,6 +14,7 @@ rejected as `missing_block`, and a resync brings in all of them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any, cast
@@ -45,6 +46,8 @@ MAX_RECORD = 1_048_576
 MAX_REV_AHEAD_US = 300_000_000
 
 _COMMIT_FIELDS = frozenset({"did", "version", "data", "rev", "prev", "sig"})
+_cid = cast("Callable[[bytes], Cid]", libipld.encode_cid)
+_is_nsid = lru_cache(maxsize=4096)(is_nsid)  # there are few collections
 _ACTIONS = {action.value: action for action in Action}
 
 
@@ -265,7 +268,7 @@ def _parse_ops(
             raise CommitRejected(Reason.BAD_SYNTAX, "an operation without a path of its own")
         paths.add(path)
         collection, _, rkey = path.partition("/")
-        if not is_nsid(collection) or not is_rkey(rkey):
+        if not _is_nsid(collection) or not is_rkey(rkey):
             raise CommitRejected(Reason.BAD_SYNTAX, "a path is not collection/rkey")
         if action is Action.DELETE:
             if after is not None:
@@ -327,10 +330,6 @@ def _time(body: dict[str, Any]) -> str:
 def _last_rev(second: int) -> str:
     """The greatest rev that is not from the future; TIDs sort as their times do."""
     return tid_from_us((second + 1) * 1_000_000 + MAX_REV_AHEAD_US - 1, 1023)
-
-
-def _cid(raw: bytes) -> Cid:
-    return Cid(libipld.encode_cid(raw))
 
 
 def _is_link(value: object) -> bool:

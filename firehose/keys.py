@@ -98,6 +98,10 @@ class _P256:
 
 def _der(r: bytes, s: bytes) -> bytes:
     """The two numbers as coincurve's public API wants them: minimal, signed, 0x30-wrapped."""
+    if s[0] and 0 < r[0] < 128:  # nearly half of all signatures; a low s never has its top bit set
+        return b"".join((b"\x30\x44\x02\x20", r, b"\x02\x20", s))
+    if s[0] and r[0]:
+        return b"".join((b"\x30\x45\x02\x21\0", r, b"\x02\x20", s))
     r = r.lstrip(b"\0")
     s = s.lstrip(b"\0")
     if not r or r[0] > 127:

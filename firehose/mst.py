@@ -129,7 +129,7 @@ class Tree:
         way = self._find(key)
         place = way.place
         value = place.near[0]["v"]
-        below = self._merge(place.left, place.near[0]["t"], key, way.layer - 1)
+        below = self.merge(place.left, place.near[0]["t"], key, way.layer - 1)
         raw = without(place, key, below)
         if way.passed or place.body["e"]:
             self.root = self._climb(way, None if raw is None else self._put(raw))
@@ -230,14 +230,15 @@ class Tree:
             layer -= 1
         return EMPTY
 
-    def _merge(self, left: bytes | None, right: bytes | None, key: bytes, layer: int) -> bytes | None:
-        """One subtree out of the two that lie around `key`."""
+    def merge(self, left: bytes | None, right: bytes | None, key: bytes, layer: int) -> bytes | None:
+        """One subtree out of the two of `layer` that lie around `key`."""
         if left is None or right is None:
             return left or right
-        low, high = self.node(left, layer), self.node(right, layer)
+        low = read_node(self._raw(left), layer, heights=False)
+        high = read_node(self._raw(right), layer, heights=False)
         if (low.keys and low.keys[-1] >= key) or (high.keys and high.keys[0] <= key):
             raise BadTree("a subtree's keys lie outside its place")
-        middle = self._merge(low.subs[-1], high.subs[0], key, layer - 1)
+        middle = self.merge(low.subs[-1], high.subs[0], key, layer - 1)
         subs = [*low.subs[:-1], middle, *high.subs[1:]]
         return self._put(node_bytes(Node(layer, low.keys + high.keys, low.vals + high.vals, subs)))
 
@@ -245,7 +246,7 @@ class Tree:
         """The subtree's parts left and right of `key`, which is not in it."""
         if cid is None:
             return None, None
-        node = self.node(cid, layer)
+        node = read_node(self._raw(cid), layer, heights=False)
         at = bisect_left(node.keys, key)
         low, high = self._split(node.subs[at], key, layer - 1)
         left = Node(layer, node.keys[:at], node.vals[:at], [*node.subs[:at], low])
@@ -315,9 +316,9 @@ def _undo_from_below(
 
     The way to a key need not be found from the root: its node holds the record's CID, that node's
     CID stands in its parent, and so on up. On the way each node is patched, and nothing of it is
-    decoded but what says that the key lies between its neighbours. The usual kind is a key that
-    leaves its node standing and has at most one subtree beside it, with nodes before the records
-    and parents before their children among the blocks. All else, errors too, is for the other way.
+    decoded but what says that the key lies between its neighbours. The usual kind is a key that is
+    not alone in its node, and comes with parents before their children among the blocks. All else,
+    errors too, is for the other way.
     """
     nodes = list(blocks.items())
     value = b"av" + _LINK + after
@@ -336,10 +337,12 @@ def _undo_from_below(
         if before is not None:
             changed = with_value(place, before)
         else:
-            right = place.near[0]["t"]
-            if place.left is not None and right is not None:
-                return None
-            changed = without(place, key, place.left or right)
+            below, right = place.left, place.near[0]["t"]
+            if below is None or right is None:
+                below = below or right
+            else:
+                below = Tree(blocks, root).merge(below, right, key, layer - 1)
+            changed = without(place, key, below)
             if changed is None or not place.body["e"]:
                 return None
         while child != root:

@@ -7,6 +7,7 @@ spec, "MST structure"; rule B10).
 
 from __future__ import annotations
 
+import re
 from hashlib import sha256
 from typing import Any, NamedTuple
 
@@ -21,6 +22,8 @@ EMPTY_NODE = b"\xa2ae\x80al\xf6"
 EMPTY = block_cid(EMPTY_NODE)  # the root of a repo without records
 
 _VALUE_PREFIXES = (DAG_CBOR, RAW)
+# saves decoding a node for its first key; any other form of node is decoded
+_FIRST_KEY = re.compile(rb"\xa2ae[\x81-\x97]\xa4ak(?:[\x41-\x57]|X[\x18-\xff])([!-~]+)ap\x00").match
 _decode = libipld.decode_dag_cbor
 _encode = libipld.encode_dag_cbor
 
@@ -70,6 +73,9 @@ def common_prefix(a: bytes, b: bytes) -> int:
 
 def top_layer(raw: bytes) -> int:
     """The layer of a top node, which its first key tells."""
+    found = _FIRST_KEY(raw)
+    if found is not None:
+        return key_height(found[1])
     try:
         entries = _decode(raw)["e"]
         if entries:
