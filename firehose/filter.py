@@ -9,9 +9,13 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+from libipld import decode_dag_cbor_multi
+
 from firehose.events import ErrorFrame, Frame
-from firehose.frames import decode_frame, seq_of
+from firehose.frames import MAX_SEQ, decode_frame, seq_of
 from lexicons.syntax import Did, Nsid
+
+_COMMIT_HEADER = b"\xa2atg#commitbop\x01"
 
 
 class Interest:
@@ -50,7 +54,23 @@ class Interest:
         return kind == "#info"
 
     def sift(self, raw: bytes) -> tuple[int | None, Frame | ErrorFrame | None]:
-        """The seq of the frame in `raw`, and the frame itself if it concerns us; raises `BadFrame`."""
+        """The seq of the frame in `raw`, and the frame itself if it concerns us; raises `BadFrame`.
+
+        The same as `decode_frame` and `wants`, with the strangers' commits, which are nearly all
+        there is, sorted out before a frame is made of them: 1.7 µs each, of which decoding is 1.3.
+        """
+        if raw.startswith(_COMMIT_HEADER):
+            try:
+                _, body = decode_dag_cbor_multi(raw)
+                seq = body["seq"]
+                if type(seq) is int and 0 <= seq <= MAX_SEQ and body["repo"] not in self.tracked:
+                    for op in body["ops"]:
+                        if op["path"].startswith(self._prefixes):
+                            break
+                    else:
+                        return seq, None
+            except (ValueError, RecursionError, TypeError, KeyError, AttributeError):
+                pass  # odd in some way: the plain way says what it is
         frame = decode_frame(raw)
         if isinstance(frame, ErrorFrame) or self.wants(frame):
             return seq_of(frame), frame

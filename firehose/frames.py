@@ -16,7 +16,7 @@ from firehose.events import ErrorFrame, Frame
 SEQUENCED = frozenset({"#commit", "#sync", "#identity", "#account"})
 
 _SEQ_KEY = re.compile(rb"cseq(\x1b.{8}|\x1a.{4}|\x19.{2}|\x18.|[\x00-\x17])", re.DOTALL)
-_MAX_SEQ = 2**63 - 1
+MAX_SEQ = 2**63 - 1
 
 
 class BadFrame(Exception):
@@ -55,7 +55,7 @@ def decode_frame(raw: bytes) -> Frame | ErrorFrame:
             raise BadFrame("message without a type", _seq_hint(raw))
         if kind in SEQUENCED:
             seq = body.get("seq")
-            if type(seq) is not int or not 0 <= seq <= _MAX_SEQ:
+            if type(seq) is not int or not 0 <= seq <= MAX_SEQ:
                 raise BadFrame(f"{kind} without a seq")
         return Frame(kind, body)
     if op == -1:
@@ -70,7 +70,7 @@ def seq_of(frame: Frame | ErrorFrame) -> int | None:
     if isinstance(frame, ErrorFrame):
         return None
     seq = frame.body.get("seq")
-    return seq if type(seq) is int and 0 <= seq <= _MAX_SEQ else None
+    return seq if type(seq) is int and 0 <= seq <= MAX_SEQ else None
 
 
 def _error_frame(body: dict[str, Any]) -> ErrorFrame:
@@ -87,4 +87,4 @@ def _seq_hint(raw: bytes) -> int | None:
         return None
     head = found.group(1)
     seq = head[0] if len(head) == 1 else int.from_bytes(head[1:], "big")
-    return seq if seq <= _MAX_SEQ else None
+    return seq if seq <= MAX_SEQ else None

@@ -30,6 +30,7 @@ from firehose.node import (
     Place,
     common_prefix,
     holds,
+    joined_bytes,
     key_height,
     locate,
     node_bytes,
@@ -239,8 +240,7 @@ class Tree:
         if (low.keys and low.keys[-1] >= key) or (high.keys and high.keys[0] <= key):
             raise BadTree("a subtree's keys lie outside its place")
         middle = self.merge(low.subs[-1], high.subs[0], key, layer - 1)
-        subs = [*low.subs[:-1], middle, *high.subs[1:]]
-        return self._put(node_bytes(Node(layer, low.keys + high.keys, low.vals + high.vals, subs)))
+        return self._put(joined_bytes(low, high, middle))
 
     def _split(self, cid: bytes | None, key: bytes, layer: int) -> tuple[bytes | None, bytes | None]:
         """The subtree's parts left and right of `key`, which is not in it."""
@@ -316,8 +316,8 @@ def _undo_from_below(
 
     The way to a key need not be found from the root: its node holds the record's CID, that node's
     CID stands in its parent, and so on up. On the way each node is patched, and nothing of it is
-    decoded but what says that the key lies between its neighbours. The usual kind is a key that is
-    not alone in its node, and comes with parents before their children among the blocks. All else,
+    decoded but what says that the key lies between its neighbours. The usual kind is a key that
+    leaves something of its node, and comes with parents before their children among the blocks. All else,
     errors too, is for the other way.
     """
     nodes = list(blocks.items())
@@ -343,7 +343,7 @@ def _undo_from_below(
             else:
                 below = Tree(blocks, root).merge(below, right, key, layer - 1)
             changed = without(place, key, below)
-            if changed is None or not place.body["e"]:
+            if changed is None or (child == root and not place.body["e"]):
                 return None
         while child != root:
             link = _LINK + child

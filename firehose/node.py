@@ -8,6 +8,7 @@ spec, "MST structure"; rule B10).
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from hashlib import sha256
 from typing import Any, NamedTuple
 
@@ -33,12 +34,16 @@ class BadTree(ValueError):
 
 
 class Node(NamedTuple):
-    """A checked node: `subs[i]` lies left of `keys[i]`, the last one right of them all."""
+    """A checked node: `subs[i]` lies left of `keys[i]`, the last one right of them all.
+
+    `entries` are its entries as they were read, if it was.
+    """
 
     layer: int
     keys: list[bytes]
     vals: list[bytes]
     subs: list[bytes | None]
+    entries: Sequence[dict[str, Any]] = ()
 
 
 class Place(NamedTuple):
@@ -127,7 +132,7 @@ def _read(raw: bytes, layer: int) -> Node:
         subs.append(entry["t"])
     if len(body) != 2 or _encode(body) != raw:
         raise BadTree("not a canonical node")
-    return Node(layer, keys, vals, subs)
+    return Node(layer, keys, vals, subs, entries)
 
 
 def node_bytes(node: Node) -> bytes:
@@ -139,6 +144,19 @@ def node_bytes(node: Node) -> bytes:
         entries.append({"k": key[prefix:], "p": prefix, "t": sub, "v": val})
         before = key
     return _encode({"e": entries, "l": node.subs[0]})
+
+
+def joined_bytes(low: Node, high: Node, middle: bytes | None) -> bytes:
+    """The bytes of the node that two read ones are together, with `middle` where they meet."""
+    entries = [*low.entries, *high.entries]
+    if low.keys:
+        low.entries[-1]["t"] = middle
+        if high.keys:
+            first = high.entries[0]
+            first["p"] = prefix = common_prefix(low.keys[-1], high.keys[0])
+            first["k"] = high.keys[0][prefix:]
+        return _encode({"e": entries, "l": low.subs[0]})
+    return _encode({"e": entries, "l": middle})
 
 
 def locate(raw: bytes, key: bytes) -> Place:
@@ -166,7 +184,7 @@ def holds(place: Place, key: bytes, layer: int) -> bool:
         here = _follows(place, key)
     except (TypeError, KeyError) as error:
         raise BadTree(f"not a node: {error}") from None
-    if here:
+    if here and (place.left is not None or place.near[0]["t"] is not None):
         _check_sub(place.left, layer)
         _check_sub(place.near[0]["t"], layer)
     return here
