@@ -160,7 +160,7 @@ def joined_bytes(low: Node, high: Node, middle: bytes | None) -> bytes:
 
 
 def locate(raw: bytes, key: bytes) -> Place:
-    """The place of `key` in the node in `raw`; of the node itself, no rule is checked."""
+    """The place of `key` in the node in `raw`; of the node itself only the size is checked."""
     try:
         body = _decode(raw)
         entries = body["e"]
@@ -172,9 +172,12 @@ def locate(raw: bytes, key: bytes) -> Place:
                 break
             before = here
             at += 1
-        return Place(raw, body, at, before, entries[at : at + 2], entries[at - 1]["t"] if at else body["l"])
+        place = Place(raw, body, at, before, entries[at : at + 2], entries[at - 1]["t"] if at else body["l"])
     except (ValueError, RecursionError, TypeError, KeyError) as error:
         raise BadTree(f"not a node: {error}") from None
+    if len(entries) > MAX_ENTRIES:  # each operation of a commit may come by here
+        raise BadTree(f"a node of {len(entries)} entries")
+    return place
 
 
 def holds(place: Place, key: bytes, layer: int) -> bool:

@@ -423,7 +423,10 @@ def test_too_many_entries_and_too_long_keys_are_refused() -> None:
         shared = common_prefix(last, key)
         entries.append((key[shared:], shared, value(1), None))
         last = key
-    refused(raw_node(None, *entries), match="entries")
+    crowded = raw_node(None, *entries)
+    refused(crowded, match="entries")
+    with pytest.raises(BadTree, match="entries"):
+        invert({block_cid(crowded): crowded}, block_cid(crowded), [(entries[0][0], value(1), None)])
     good = raw_node(None, *entries[:-1])
     assert len(list(walk({block_cid(good): good}, block_cid(good)))) == MAX_ENTRIES
     refused(raw_node(None, (b"x" * 5000, 0, value(1), None)))
