@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import shutil
 import signal
 import sys
 import time
@@ -99,11 +100,15 @@ async def test_the_demo_shows_what_its_people_made_and_leaves_nothing_behind() -
 @pytest.mark.timeout(180)
 async def test_a_killed_demo_takes_its_children_along() -> None:
     async with demo("--port", "0") as process:
-        await lines_until(process, "listening on")
+        lines = await lines_until(process, "listening on")
+        folders = [match[1] for line in lines for match in [re.search(r" in (\S+)/postgres,", line)] if match]
         children = psutil.Process(process.pid).children(recursive=True)
         process.kill()
         await process.wait()
-        await all_gone(children)
+        try:
+            await all_gone(children)
+        finally:
+            shutil.rmtree(folders[0])  # what only a demo that ends by itself can clear away
 
 
 async def test_without_node_the_demo_says_so_in_one_line(tmp_path: Path) -> None:
