@@ -14,10 +14,11 @@ rejected as `missing_block`, and a resync brings in all of them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from enum import StrEnum
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import libipld
 
@@ -45,7 +46,14 @@ MAX_SYNC_BLOCKS = 10_000
 MAX_RECORD = 1_048_576
 MAX_REV_AHEAD_US = 300_000_000
 
-_COMMIT_FIELDS = frozenset({"did", "version", "data", "rev", "prev", "sig"})
+_SIG = b"csigX@"
+# {did, rev, sig, data, prev, version}: canonical DAG-CBOR leaves no choice in order or lengths
+_COMMIT = re.compile(
+    rb"\xa6cdid([\x60-\x77]|x[\x18-\xff]|y[\x01-\x08].)(did:[!-~]+)crevm([2-7a-z]{13})csigX@(.{64})"
+    rb"ddata\xd8\x2aX%\x00(\x01\x71\x12\x20.{32})"
+    rb"dprev(?:\xf6|\xd8\x2aX%\x00(\x01\x71\x12\x20.{32}))gversion\x03",
+    re.DOTALL,
+).fullmatch
 _cid = cast("Callable[[bytes], Cid]", libipld.encode_cid)
 _is_nsid = lru_cache(maxsize=4096)(is_nsid)  # there are few collections
 _ACTIONS = {action.value: action for action in Action}
@@ -176,50 +184,51 @@ def info_of(body: dict[str, Any]) -> Info:
     return Info(name=name, message=message if type(message) is str else None)
 
 
-def read_commit(by_cid: dict[bytes, bytes], root: bytes) -> tuple[dict[str, Any], bytes]:
-    """The commit object under `root`, its fields checked, and the bytes that its `sig` signs (rule B4).
+class SignedCommit(NamedTuple):
+    """A commit object: `message` is what `sig` signs, its canonical encoding without `sig`.
 
-    The signed bytes are the canonical encoding of the object without `sig`.
+    `prev` is a leftover of older versions of the protocol.
     """
+
+    did: Did
+    rev: Rev
+    sig: bytes
+    data: bytes
+    prev: bytes | None
+    message: bytes
+
+
+def read_commit(by_cid: dict[bytes, bytes], root: bytes) -> SignedCommit:
+    """The commit object under `root`, canonical and of version 3 with exactly its fields (rule B4)."""
     block = by_cid.get(root)
     if block is None:
         raise CommitRejected(Reason.MISSING_BLOCK, "no block for the commit")
-    try:
-        signed = libipld.decode_dag_cbor(block)
-    except (ValueError, RecursionError) as error:
-        raise CommitRejected(Reason.BAD_COMMIT, f"not DAG-CBOR: {error}") from None
-    if type(signed) is not dict:
-        raise CommitRejected(Reason.BAD_COMMIT, "not a map")
-    commit = cast("dict[str, Any]", signed)
-    if (
-        commit.keys() != _COMMIT_FIELDS
-        or commit["version"] != 3
-        or type(commit["version"]) is not int
-        or type(commit["did"]) is not str
-        or type(commit["rev"]) is not str
-        or type(commit["sig"]) is not bytes
-        or not _is_link(commit["data"])
-        or not (commit["prev"] is None or _is_link(commit["prev"]))
-    ):
-        raise CommitRejected(Reason.BAD_COMMIT, "not the fields of a version 3 commit")
-    unsigned = commit.copy()
-    sig = unsigned.pop("sig")
-    message = libipld.encode_dag_cbor(unsigned)
-    # canonical order is did, rev, sig, data, prev, version: only did varies in length, and prev
-    after = 61 if commit["prev"] is None else 101
-    if block != b"".join((b"\xa6", message[1:-after], b"csigX@", sig, message[-after:])):
-        raise CommitRejected(Reason.BAD_COMMIT, "not canonical")
-    return commit, message
+    found = _COMMIT(block)
+    if found is None:
+        raise CommitRejected(Reason.BAD_COMMIT, "not a canonical commit object of version 3")
+    head, did, rev, sig, data, prev = found.groups()
+    if head != _text_head(len(did)):
+        raise CommitRejected(Reason.BAD_COMMIT, "the DID's length is wrong")
+    at = found.start(4)
+    message = b"\xa5" + block[1 : at - len(_SIG)] + block[at + 64 :]
+    return SignedCommit(Did(did.decode()), Rev(rev.decode()), sig, data, prev, message)
+
+
+def _text_head(size: int) -> bytes:
+    """How canonical CBOR begins a text of `size` bytes."""
+    if size < 24:
+        return bytes((0x60 | size,))
+    return bytes((0x78, size)) if size < 256 else b"\x79" + size.to_bytes(2, "big")
 
 
 def _signed_data(by_cid: dict[bytes, bytes], root: bytes, did: Did, rev: Rev, key: PublicKey) -> bytes:
     """The tree's root out of the commit object, whose signature holds for this account and rev."""
-    commit, message = read_commit(by_cid, root)
-    if commit["did"] != did or commit["rev"] != rev:
+    commit = read_commit(by_cid, root)
+    if commit.did != did or commit.rev != rev:
         raise CommitRejected(Reason.MISMATCH, "the signed commit is another account's or of another rev")
-    if not key.verify(message, commit["sig"]):
+    if not key.verify(commit.message, commit.sig):
         raise CommitRejected(Reason.BAD_SIGNATURE, f"not signed by {key.did_key}")
-    return commit["data"]
+    return commit.data
 
 
 def _check_inversion(

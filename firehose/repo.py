@@ -37,21 +37,21 @@ def read_repo(data: bytes, key: PublicKey | None) -> Repo:
         car = read_car(data)
     except BadCar as error:
         raise CommitRejected(Reason.BAD_CAR, str(error)) from None
-    commit, message = read_commit(car.blocks, car.roots[0])
-    if key is not None and not key.verify(message, commit["sig"]):
+    commit = read_commit(car.blocks, car.roots[0])
+    if key is not None and not key.verify(commit.message, commit.sig):
         raise CommitRejected(Reason.BAD_SIGNATURE, f"not signed by {key.did_key}")
     try:
-        records = tuple(_records(car.blocks, commit["data"]))
+        records = tuple(_records(car.blocks, commit.data))
     except mst.Missing as error:
         raise CommitRejected(Reason.MISSING_BLOCK, str(error)) from None
     except mst.BadTree as error:
         raise CommitRejected(Reason.BAD_TREE, str(error)) from None
     return Repo(
-        did=Did(commit["did"]),
-        rev=Rev(commit["rev"]),
+        did=commit.did,
+        rev=commit.rev,
         cid=cid_str(car.roots[0]),
-        data=cid_str(commit["data"]),
-        prev=None if commit["prev"] is None else cid_str(commit["prev"]),
+        data=cid_str(commit.data),
+        prev=None if commit.prev is None else cid_str(commit.prev),
         records=records,
     )
 
