@@ -28,6 +28,7 @@ from firehose.node import (
     BadTree,
     Node,
     Place,
+    check_beside,
     common_prefix,
     holds,
     joined_bytes,
@@ -56,6 +57,7 @@ __all__ = [
 ]
 
 _LINK = b"\xd8\x2a\x58\x25\x00"
+_LINK_START = _LINK + DAG_CBOR
 _MAX_SEARCHED = 64  # blocks: more are no usual commit, and searching them could be made costly
 
 
@@ -235,11 +237,9 @@ class Tree:
         """One subtree out of the two of `layer` that lie around `key`."""
         if left is None or right is None:
             return left or right
-        low = read_node(self._raw(left), layer, heights=False)
-        high = read_node(self._raw(right), layer, heights=False)
-        if (low.keys and low.keys[-1] >= key) or (high.keys and high.keys[0] <= key):
-            raise BadTree("a subtree's keys lie outside its place")
-        middle = self.merge(low.subs[-1], high.subs[0], key, layer - 1)
+        low, high = locate(self._raw(left), key), locate(self._raw(right), key)
+        check_beside(low, high, layer)
+        middle = self.merge(low.left, high.left, key, layer - 1)
         return self._put(joined_bytes(low, high, middle))
 
     def _split(self, cid: bytes | None, key: bytes, layer: int) -> tuple[bytes | None, bytes | None]:
@@ -346,15 +346,15 @@ def _undo_from_below(
             if changed is None or (child == root and not place.body["e"]):
                 return None
         while child != root:
-            link = _LINK + child
-            start, cid = -1, child
-            while start < 0:
+            link, cid = _LINK + child, child
+            head = found = tail = b""
+            while not found:
                 number -= 1
                 if number < 0:
                     return None
                 cid, raw = nodes[number]
-                start = raw.find(link)
-            if raw[start - 2 : start] not in (b"at", b"al"):
+                head, found, tail = raw.partition(link)
+            if not head.endswith((b"at", b"al")):
                 return None
             if not low or not high:
                 # no key on this side so far: the nearest one on the way up is the neighbour
@@ -362,8 +362,7 @@ def _undo_from_below(
                 if parent.left != child:
                     return None
                 low, high = low or parent.before, high or bool(parent.near)
-            new = DAG_CBOR + sha256(changed).digest()
-            changed = raw[: start + 5] + new + raw[start + 41 :]
+            changed = b"".join((head, _LINK_START, sha256(changed).digest(), tail))
             child = cid
             layer += 1
         if top_layer(changed) != layer:

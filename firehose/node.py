@@ -8,7 +8,6 @@ spec, "MST structure"; rule B10).
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from hashlib import sha256
 from typing import Any, NamedTuple
 
@@ -34,16 +33,12 @@ class BadTree(ValueError):
 
 
 class Node(NamedTuple):
-    """A checked node: `subs[i]` lies left of `keys[i]`, the last one right of them all.
-
-    `entries` are its entries as they were read, if it was.
-    """
+    """A checked node: `subs[i]` lies left of `keys[i]`, the last one right of them all."""
 
     layer: int
     keys: list[bytes]
     vals: list[bytes]
     subs: list[bytes | None]
-    entries: Sequence[dict[str, Any]] = ()
 
 
 class Place(NamedTuple):
@@ -132,7 +127,7 @@ def _read(raw: bytes, layer: int) -> Node:
         subs.append(entry["t"])
     if len(body) != 2 or _encode(body) != raw:
         raise BadTree("not a canonical node")
-    return Node(layer, keys, vals, subs, entries)
+    return Node(layer, keys, vals, subs)
 
 
 def node_bytes(node: Node) -> bytes:
@@ -144,19 +139,6 @@ def node_bytes(node: Node) -> bytes:
         entries.append({"k": key[prefix:], "p": prefix, "t": sub, "v": val})
         before = key
     return _encode({"e": entries, "l": node.subs[0]})
-
-
-def joined_bytes(low: Node, high: Node, middle: bytes | None) -> bytes:
-    """The bytes of the node that two read ones are together, with `middle` where they meet."""
-    entries = [*low.entries, *high.entries]
-    if low.keys:
-        low.entries[-1]["t"] = middle
-        if high.keys:
-            first = high.entries[0]
-            first["p"] = prefix = common_prefix(low.keys[-1], high.keys[0])
-            first["k"] = high.keys[0][prefix:]
-        return _encode({"e": entries, "l": low.subs[0]})
-    return _encode({"e": entries, "l": middle})
 
 
 def locate(raw: bytes, key: bytes) -> Place:
@@ -233,6 +215,40 @@ def without(place: Place, key: bytes, below: bytes | None) -> bytes | None:
         after["k"] = key[gone["p"] : after["p"]] + after["k"]
         after["p"] = gone["p"]
     return _encode(body) if entries or below is not None else None
+
+
+def check_beside(low: Place, high: Place, layer: int) -> None:
+    """Checks what would not be seen any more when the nodes on both sides of a key become one:
+    that they lie there, where they meet, that each carries something, and canonical bytes."""
+    try:
+        if low.near or high.at:
+            raise BadTree("a subtree's keys lie outside its place")
+        first = high.near[0]["p"] if high.near else 0
+    except (TypeError, KeyError) as error:
+        raise BadTree(f"not a node: {error}") from None
+    if first != 0:
+        raise BadTree("a first key that shares a prefix")
+    for place in (low, high):
+        _check_sub(place.left, layer)
+        if len(place.body) != 2 or _encode(place.body) != place.raw:
+            raise BadTree("not a canonical node")
+        if not place.body["e"] and place.left is None:
+            raise BadTree("an empty node that is not the root of an empty repo")
+
+
+def joined_bytes(low: Place, high: Place, middle: bytes | None) -> bytes:
+    """The bytes of the node that the two become, with `middle` where they meet."""
+    entries: list[dict[str, Any]] = [*low.body["e"], *high.body["e"]]
+    left = low.body["l"]
+    if low.body["e"]:
+        low.body["e"][-1]["t"] = middle
+    else:
+        left = middle
+    if low.body["e"] and high.near:
+        first = high.near[0]
+        first["p"] = prefix = common_prefix(low.before, first["k"])
+        first["k"] = first["k"][prefix:]
+    return _encode({"e": entries, "l": left})
 
 
 def _is_value(val: bytes) -> bool:
