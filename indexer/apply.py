@@ -45,7 +45,9 @@ async def apply_batch(
     `identities` says under which key the batch's unknown accounts were verified: those with a record
     of ours in the batch are tracked from now on. Raises what psycopg raises, with nothing done.
     """
-    async with conn.transaction():
+    # In a pipeline Postgres writes one table while we put the rows of the next together; only what is
+    # read is waited for.
+    async with conn.pipeline(), conn.transaction():
         locked = await repos.lock(conn, batch.dids) if batch.dids else {}
         new = [i for i in identities if i.did in batch.discovered and i.did not in locked]
         if new:
@@ -75,7 +77,10 @@ async def _records(conn: Connection, batch: Prepared, locked: dict[Did, Repo], c
     changed = decide.changes(batch, locked, stored, collections)
     if not changed:
         return 0
-    await records.put(conn, decide.record_rows(changed))
+    if new := decide.record_rows(changed, known=False):
+        await records.add(conn, new)
+    if newer := decide.record_rows(changed, known=True):
+        await records.replace(conn, newer)
     uris = decide.mentioned(changed, collections)
     ids = await tracks.intern(conn, uris) if uris else {}
     pairs = decide.pairs_of(changed, ids, collections)

@@ -34,11 +34,12 @@ MAX_TRACK_URI = 1024  # a DID of this network has at most 261 characters, a reco
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A record that really changes. `was` is the track that its old version pointed at, if the old
-    version was a like or comment of a track."""
+    """A record that really changes. `known`: we hold an older version or a tombstone. `was` is the track
+    that this older version pointed at, if it was a like or comment of a track."""
 
     repo: Repo
     candidate: Candidate
+    known: bool
     was: AtUri | None
 
     @property
@@ -75,7 +76,7 @@ def sync_states(batch: Prepared, repos: Mapping[Did, Repo]) -> list[SyncState]:
         repo = repos.get(did)
         if repo is None:
             continue
-        before = chain = Chain.of(repo.rev, repo.data, repo.gaps)
+        before = chain = Chain.of(repo.rev, repo.data, repo.gaps or [])
         for event in history:
             chain = extend(chain, event) if isinstance(event, Commit) else observe(chain, event)
         if chain != before and chain.rev is not None and chain.data is not None:
@@ -102,14 +103,16 @@ def changes(
         was = None
         if old is not None and old.block is not None and old.invalid is None and c.collection in pointing:
             was = track_uri(decode(old.block)["subject"]["uri"], collections)
-        result.append(Change(repo, c, was))
+        result.append(Change(repo, c, old is not None, was))
     return result
 
 
-def record_rows(changed: list[Change]) -> list[RecordRow]:
+def record_rows(changed: list[Change], *, known: bool) -> list[RecordRow]:
+    """Rows of the changes whose key we hold already, or of the others."""
     return [
         RecordRow(x.repo.id, c.collection, c.rkey, c.rev, c.cid, c.block, c.invalid)
         for x in changed
+        if x.known is known
         for c in [x.candidate]
     ]
 

@@ -7,10 +7,10 @@ business.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
-from firehose.events import Account, Action, Commit, Event, Identity, Sync
+from firehose.events import Account, Action, Commit, Event, Identity, RecordOp, Sync
 from lexicons.catalog import Catalog
 from lexicons.records import InvalidRecord, Record, parse_record
 from lexicons.syntax import Cid, Did, Nsid, Rev, Rkey
@@ -34,45 +34,55 @@ class Candidate:
 class Prepared:
     """A batch, sorted by what it touches. `discovered`: accounts with a record of ours in it."""
 
-    candidates: list[Candidate] = field(default_factory=list[Candidate])
+    newest: dict[tuple[Did, Nsid, Rkey], Candidate] = field(
+        default_factory=dict[tuple[Did, Nsid, Rkey], Candidate]
+    )
     history: dict[Did, list[Commit | Sync]] = field(default_factory=dict[Did, list[Commit | Sync]])
     accounts: list[Account] = field(default_factory=list[Account])
     identities: set[Did] = field(default_factory=set[Did])
     discovered: set[Did] = field(default_factory=set[Did])
 
     @property
+    def candidates(self) -> Collection[Candidate]:
+        return self.newest.values()
+
+    @property
     def dids(self) -> set[Did]:
         return {*self.history, *(a.did for a in self.accounts), *self.identities}
 
-
-def prepare(events: Iterable[Event], catalog: Catalog) -> Prepared:
-    """Collapse and parse a batch. An invalid record becomes a candidate with its reason (rule F1)."""
-    batch = Prepared()
-    collections = catalog.collections
-    newest: dict[tuple[Did, Nsid, Rkey], Candidate] = {}
-    for event in events:
+    def add(self, event: Event, catalog: Catalog) -> None:
+        """One more event. An invalid record becomes a candidate with its reason (rule F1)."""
         match event:
             case Commit():
-                batch.history.setdefault(event.did, []).append(event)
+                self.history.setdefault(event.did, []).append(event)
                 for op in event.ops:
-                    if op.collection in collections.own:
-                        batch.discovered.add(event.did)
-                    elif op.collection != collections.bsky_profile:
-                        continue
-                    key = (event.did, op.collection, op.rkey)
-                    known = newest.get(key)
-                    if known is None or known.rev <= event.rev:
-                        cid = None if op.action is Action.DELETE else op.cid
-                        newest[key] = Candidate(*key, event.rev, cid, op.block, None, None)
+                    self._add_op(event, op, catalog)
             case Sync():
-                batch.history.setdefault(event.did, []).append(event)
+                self.history.setdefault(event.did, []).append(event)
             case Account():
-                batch.accounts.append(event)
+                self.accounts.append(event)
             case Identity():
-                batch.identities.add(event.did)
+                self.identities.add(event.did)
             case _:  # Info concerns the stream, not the tables
                 pass
-    batch.candidates = [parsed(candidate, catalog) for candidate in newest.values()]
+
+    def _add_op(self, commit: Commit, op: RecordOp, catalog: Catalog) -> None:
+        if op.collection in catalog.collections.own:
+            self.discovered.add(commit.did)
+        elif op.collection != catalog.collections.bsky_profile:
+            return
+        key = (commit.did, op.collection, op.rkey)
+        known = self.newest.get(key)
+        if known is None or known.rev <= commit.rev:
+            cid = None if op.action is Action.DELETE else op.cid
+            self.newest[key] = parsed(Candidate(*key, commit.rev, cid, op.block, None, None), catalog)
+
+
+def prepare(events: Iterable[Event], catalog: Catalog) -> Prepared:
+    """A batch, collapsed and parsed."""
+    batch = Prepared()
+    for event in events:
+        batch.add(event, catalog)
     return batch
 
 

@@ -108,4 +108,4 @@ def _change(record: LiveRecord, catalog: Catalog) -> Change:
         hidden=False,
     )
     candidate = Candidate(r.did, r.collection, r.rkey, r.rev, r.cid, r.block, None, None)
-    return Change(repo, parsed(candidate, catalog), None)
+    return Change(repo, parsed(candidate, catalog), known=True, was=None)

@@ -94,7 +94,7 @@ class Upkeep:
                 await refresh_profiles(conn, changed, self._catalog)
             if before is not None and before.pds != doc.pds:
                 await refresh_cards(conn, before.id, self._catalog)
-        self._verifier.forget(did)
+        self._verifier.learn(doc)
 
     async def _rejected(self) -> None:
         while True:

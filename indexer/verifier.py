@@ -97,10 +97,13 @@ class Verifier:
         self._docs: dict[Did, IdentityDoc] = {}
         self._clock = clock
 
-    def forget(self, did: Did) -> None:
-        """The account's identity changed: ask for its key again before the next check."""
-        for known in (self._stored, self._parsed, self._docs):
-            known.pop(did, None)
+    def learn(self, doc: IdentityDoc) -> None:
+        """The account's identity was looked up: from now on its commits are checked with this key."""
+        try:
+            self._remember(doc)
+        except NoKey:  # a document without a usable key: its next commit asks again, and is set aside
+            for known in (self._stored, self._parsed, self._docs):
+                known.pop(doc.did, None)
 
     async def verify(self, frames: Sequence[Received], source: str, *, wait_s: float) -> Verified:
         """Every frame in order, as an event or as a rejection. `wait_s` bounds the wait for identities."""
@@ -140,7 +143,7 @@ class Verifier:
         did = Did(str(frame.body.get("repo", frame.body.get("did"))))
         if did in missing:
             raise missing[did]
-        key = self._key(did)
+        key = await self._key(did)
         try:
             event = check(frame.body, key, now_us)
         except CommitRejected as error:
@@ -155,12 +158,12 @@ class Verifier:
         out.identities.setdefault(did, NewRepo(did, doc.pds if doc else None, self._parsed[did].did_key))
         return event
 
-    def _key(self, did: Did) -> PublicKey:
+    async def _key(self, did: Did) -> PublicKey:
         key = self._parsed.get(did)
         if key is None:
             text = self._stored.get(did)
             if text is None:
-                raise NoKey("no_identity", f"no signing key is known for {did}", retry=True)
+                return self._remember(await self._resolve(did, refresh=False))
             key = self._parsed[did] = _parse(text)
         return key
 

@@ -42,6 +42,10 @@ _handle = re.compile(rf"(?:{_LABEL}\.)+{_TLD}").fullmatch
 _nsid = re.compile(rf"{_TLD}(?:\.{_LABEL})+\.[a-zA-Z][a-zA-Z0-9]{{0,62}}").fullmatch
 _tid = re.compile(r"[234567a-j][234567a-z]{12}").fullmatch
 _rkey = re.compile(r"[a-zA-Z0-9._:~-]{1,512}").fullmatch
+# What nearly all of them look like; whatever else there is takes the long way.
+_usual_at_uri = re.compile(
+    r"at://did:plc:[a-z2-7]{24}/[a-z]{1,20}(?:\.[a-zA-Z]{1,20}){2,5}/[234567a-j][234567a-z]{12}"
+).fullmatch
 _cid = re.compile(r"[a-zA-Z0-9+=]{8,256}").fullmatch
 _uri = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]{0,80}:[!-~]+").fullmatch
 _datetime = re.compile(
@@ -108,6 +112,8 @@ def is_rkey(s: str) -> bool:
 
 def is_at_uri(s: str) -> bool:
     """True for the restricted form that records may hold: no query, no fragment, no trailing slash."""
+    if _usual_at_uri(s) is not None:
+        return True
     try:
         parse_at_uri(s)
     except InvalidSyntax:

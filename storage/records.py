@@ -77,8 +77,14 @@ async def get_many(conn: Connection, keys: Iterable[RecordKey]) -> dict[RecordKe
         return {RecordKey(s.repo_id, s.collection, s.rkey): s for s in await cursor.fetchall()}
 
 
-async def put(conn: Connection, rows: Sequence[RecordRow]) -> None:
-    await conn.execute(_SQL["put"], {"rows": as_json(rows)})
+async def add(conn: Connection, rows: Sequence[RecordRow]) -> None:
+    """Store records whose keys nobody holds; the caller has locked their repos and looked."""
+    await conn.execute(_SQL["add"], {"rows": as_json(rows)})
+
+
+async def replace(conn: Connection, rows: Sequence[RecordRow]) -> None:
+    """Store newer versions of records that we hold, or held."""
+    await conn.execute(_SQL["replace"], {"rows": as_json(rows)})
 
 
 async def live(conn: Connection, collections: Iterable[Nsid]) -> AsyncIterator[LiveRecord]:

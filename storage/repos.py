@@ -26,7 +26,7 @@ class Repo:
     pds: str | None
     rev: Rev | None
     data: Cid | None
-    gaps: list[dict[str, Any]]
+    gaps: list[dict[str, Any]] | None  # None: no gap
     active: bool
     status: str | None
     account_source: str | None
@@ -90,7 +90,7 @@ async def save_account(
 async def hide(conn: Connection, repo_id: int, hidden: bool) -> bool:
     """Set what the rules say about visibility. True if it was otherwise before."""
     cursor = await conn.execute(_SQL["hide"], {"id": repo_id, "hidden": hidden})
-    return cursor.rowcount == 1
+    return await cursor.fetchone() is not None
 
 
 async def identity_due(conn: Connection, limit: int) -> list[Did]:

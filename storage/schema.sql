@@ -26,7 +26,7 @@ create table repo (
     gaps           jsonb not null default '[]',     -- what we know that we missed, see indexer/chain.py
     first_seen_at  timestamptz not null default now(),
     last_seen_at   timestamptz not null default now()
-);
+) with (fillfactor = 60);           -- room to update in place: every commit moves rev and data
 create unique index repo_handle on repo (handle);
 create index repo_identity_due on repo (identity_due) where identity_due is not null;
 
@@ -51,7 +51,7 @@ create table track_stat (
     likes     int not null default 0,     -- distinct visible accounts
     comments  int not null default 0,     -- visible comments
     plays     bigint not null default 0
-);
+) with (fillfactor = 80);
 create index track_stat_top on track_stat (likes desc, id desc) where likes > 0;
 
 create table track (

@@ -38,11 +38,11 @@ class StatDelta:
 async def intern(conn: Connection, uris: Iterable[AtUri]) -> dict[AtUri, int]:
     """The id of each URI; a URI that nobody mentioned before gets one, with counters at zero."""
     wanted = sorted(uris)
-    cursor = await conn.execute(_SQL["find"], {"uris": wanted})
+    cursor = await conn.execute(_SQL["find"], {"uris": as_json(wanted)})
     ids = {AtUri(uri): int(id) for uri, id in await cursor.fetchall()}
     missing = [uri for uri in wanted if uri not in ids]
     if missing:
-        cursor = await conn.execute(_SQL["intern"], {"uris": missing})
+        cursor = await conn.execute(_SQL["intern"], {"uris": as_json(missing)})
         ids.update({AtUri(uri): int(id) for uri, id in await cursor.fetchall()})
     return ids
 

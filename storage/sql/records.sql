@@ -4,17 +4,21 @@ select r.repo_id, r.collection, r.rkey, r.rev, r.block, r.invalid
 from json_to_recordset(%(keys)s) as k (repo_id int, collection text, rkey text)
 join record r using (repo_id, collection, rkey)
 
--- name: put
--- A newer version replaces the whole row, a tombstone too. The guard on rev makes any order and
--- any number of deliveries end the same.
+-- name: add
+-- Keys that are new under the repo's lock; without a check for conflicts, which would cost a third.
 insert into record (repo_id, collection, rkey, rev, cid, block, verified, invalid)
 select n.repo_id, n.collection, n.rkey, n.rev, n.cid, n.block, true, n.invalid
 from json_to_recordset(%(rows)s) as n
     (repo_id int, collection text, rkey text, rev text, cid text, block bytea, invalid text)
-on conflict (repo_id, collection, rkey) do update
-set rev = excluded.rev, cid = excluded.cid, block = excluded.block,
-    verified = excluded.verified, invalid = excluded.invalid
-where record.rev < excluded.rev
+
+-- name: replace
+-- A newer version replaces the whole row, a tombstone too. The guard on rev makes any order and
+-- any number of deliveries end the same.
+update record r
+set rev = n.rev, cid = n.cid, block = n.block, verified = true, invalid = n.invalid
+from json_to_recordset(%(rows)s) as n
+    (repo_id int, collection text, rkey text, rev text, cid text, block bytea, invalid text)
+where (r.repo_id, r.collection, r.rkey) = (n.repo_id, n.collection, n.rkey) and r.rev < n.rev
 
 -- name: live
 -- Everything that is there, for a rebuild: what was invalid may be valid under today's lexicons.

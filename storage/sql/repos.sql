@@ -20,7 +20,7 @@ on conflict (repo_id) do nothing
 -- name: lock
 -- The row lock is what serialises writers of one repo; always taken in order of id, so that
 -- two batches cannot wait for each other.
-select r.id, r.did, r.handle, r.pds, r.rev, r.data, r.gaps, r.active, r.status,
+select r.id, r.did, r.handle, r.pds, r.rev, r.data, nullif(r.gaps, '[]') as gaps, r.active, r.status,
        r.account_source, r.account_seq, p.hidden
 from repo r join profile p on p.repo_id = r.id
 where r.did = any(%(dids)s)
@@ -42,7 +42,7 @@ where id = %(id)s
 
 -- name: hide
 -- What the visibility rules say; true only if that changed.
-update profile set hidden = %(hidden)s where repo_id = %(id)s and hidden <> %(hidden)s
+update profile set hidden = %(hidden)s where repo_id = %(id)s and hidden <> %(hidden)s returning repo_id
 
 -- name: identity_due
 -- Identities to resolve, the longest waiting first.

@@ -5,11 +5,10 @@ from json_to_recordset(%(pairs)s) as k (repo_id int, track_id bigint)
 join "like" l using (repo_id, track_id)
 
 -- name: add_likes
--- A like never changes: replacing one is removing the old and adding the new.
+-- A like never changes: replacing one is removing the old, which was done before, and adding the new.
 insert into "like" (repo_id, track_id, rkey, sort_at)
 select n.repo_id, n.track_id, n.rkey, n.sort_at
 from json_to_recordset(%(rows)s) as n (repo_id int, track_id bigint, rkey text, sort_at timestamptz)
-on conflict (repo_id, track_id, rkey) do update set sort_at = excluded.sort_at
 
 -- name: remove_likes
 -- By whole primary key.

@@ -1,10 +1,10 @@
 -- name: find
 -- Ids of the URIs that were mentioned before: nearly all of them, nearly always.
-select uri, id from track_stat where uri = any(%(uris)s)
+select uri, id from track_stat where uri in (select json_array_elements_text(%(uris)s))
 
 -- name: intern
 -- The rest. Another writer may be adding the same URI: then its row comes back untouched.
-insert into track_stat (uri) select unnest(%(uris)s::text[])
+insert into track_stat (uri) select json_array_elements_text(%(uris)s)
 on conflict (uri) do update set uri = excluded.uri
 returning uri, id
 

@@ -28,7 +28,8 @@ from psycopg.rows import TupleRow
 
 from firehose.events import Commit, RecordOp
 from indexer.apply import apply_batch
-from indexer.prepare import Prepared, prepare
+from indexer.ingest import prepare_in_turns
+from indexer.prepare import Prepared
 from lexicons.catalog import Catalog
 from lexicons.datamodel import cid_of, encode
 from lexicons.syntax import AtUri, Cid, Did, Rev, tid_from_us
@@ -59,7 +60,7 @@ async def run(options: Options, server: database.Server) -> Finding:
         "dsn": dsn,
         "accounts": size.accounts,
         "tracks": size.tracks,
-        "pairs": options.size(7, 3),
+        "pairs": options.size(7, 5),
         "batches": options.size(10, 4),
         "profile": options.profile,
     }
@@ -107,7 +108,6 @@ def clone(dsn: str) -> None:
                 ).format(**names)
             )
         connection.execute("vacuum analyze")
-        connection.execute("checkpoint")
 
 
 def check(dsn: str, *, created: int, deleted: int, last_seq: int) -> tuple[str, ...]:
@@ -296,7 +296,7 @@ async def _prepare(
 ) -> None:
     """As ingest does it: the next batch is prepared while the last one is written."""
     for batch in batches:
-        await slot.put((prepare(batch, catalog), batch[-1].seq))
+        await slot.put((await prepare_in_turns(batch, catalog), batch[-1].seq))
 
 
 async def _new_rows(connection: AsyncConnection[TupleRow], parts: int) -> list[_Rows]:

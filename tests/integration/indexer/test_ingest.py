@@ -429,6 +429,7 @@ async def test_t27_a_flood_is_taken_in_bounded_batches(network: Network, pool: P
     async with ingesting(network, pool) as running:
         await until(lambda: one(pool, "select seq from source_cursor"), network.seq, 30)
         assert running.follower.progress.matched == 1500
+    assert await reasons(pool) == {}
     assert await one(pool, "select count(*) from record where invalid is null") == 1500
 
 
