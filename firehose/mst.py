@@ -29,6 +29,7 @@ from firehose.node import (
     Node,
     Place,
     check_beside,
+    check_sub,
     common_prefix,
     holds,
     joined_bytes,
@@ -134,6 +135,8 @@ class Tree:
         value = place.near[0]["v"]
         below = self.merge(place.left, place.near[0]["t"], key, way.layer - 1)
         raw = without(place, key, below)
+        if not way.passed and place.body["e"] and raw is not None and top_layer(raw) != way.layer:
+            raise BadTree("a key that does not belong on top")  # its own height had told the layer
         if way.passed or place.body["e"]:
             self.root = self._climb(way, None if raw is None else self._put(raw))
         else:
@@ -236,11 +239,22 @@ class Tree:
     def merge(self, left: bytes | None, right: bytes | None, key: bytes, layer: int) -> bytes | None:
         """One subtree out of the two of `layer` that lie around `key`."""
         if left is None or right is None:
+            self._check_side(left or right, key, layer, on_left=left is not None)
             return left or right
         low, high = locate(self._raw(left), key), locate(self._raw(right), key)
         check_beside(low, high, layer)
         middle = self.merge(low.left, high.left, key, layer - 1)
         return self._put(joined_bytes(low, high, middle))
+
+    def _check_side(self, cid: bytes | None, key: bytes, layer: int, *, on_left: bool) -> None:
+        """Checks that all keys of a subtree lie on one side of `key`: those along the edge towards it do."""
+        while cid is not None:
+            place = locate(self._raw(cid), key)
+            if place.near if on_left else place.at:
+                raise BadTree("a subtree's keys lie outside its place")
+            check_sub(place.left, layer)
+            cid = place.left
+            layer -= 1
 
     def _split(self, cid: bytes | None, key: bytes, layer: int) -> tuple[bytes | None, bytes | None]:
         """The subtree's parts left and right of `key`, which is not in it."""
@@ -317,7 +331,7 @@ def _undo_from_below(
     The way to a key need not be found from the root: its node holds the record's CID, that node's
     CID stands in its parent, and so on up. On the way each node is patched, and nothing of it is
     decoded but what says that the key lies between its neighbours. The usual kind is a key that
-    leaves something of its node, and comes with parents before their children among the blocks. All else,
+    leaves something of its node, with parents before their children among the blocks. All else,
     errors too, is for the other way.
     """
     nodes = list(blocks.items())
@@ -338,9 +352,7 @@ def _undo_from_below(
             changed = with_value(place, before)
         else:
             below, right = place.left, place.near[0]["t"]
-            if below is None or right is None:
-                below = below or right
-            else:
+            if below is not None or right is not None:
                 below = Tree(blocks, root).merge(below, right, key, layer - 1)
             changed = without(place, key, below)
             if changed is None or (child == root and not place.body["e"]):

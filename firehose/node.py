@@ -94,7 +94,7 @@ def read_node(raw: bytes, layer: int, *, heights: bool = True) -> Node:
     except (ValueError, RecursionError, TypeError, KeyError) as error:
         raise BadTree(f"not a node: {error}") from None
     for sub in node.subs:
-        _check_sub(sub, layer)
+        check_sub(sub, layer)
     for key in node.keys:
         if heights and key_height(key) != layer:
             raise BadTree(f"key on layer {layer} belongs on {key_height(key)}")
@@ -170,8 +170,8 @@ def holds(place: Place, key: bytes, layer: int) -> bool:
     except (TypeError, KeyError) as error:
         raise BadTree(f"not a node: {error}") from None
     if here and (place.left is not None or place.near[0]["t"] is not None):
-        _check_sub(place.left, layer)
-        _check_sub(place.near[0]["t"], layer)
+        check_sub(place.left, layer)
+        check_sub(place.near[0]["t"], layer)
     return here
 
 
@@ -229,7 +229,7 @@ def check_beside(low: Place, high: Place, layer: int) -> None:
     if first != 0:
         raise BadTree("a first key that shares a prefix")
     for place in (low, high):
-        _check_sub(place.left, layer)
+        check_sub(place.left, layer)
         if len(place.body) != 2 or _encode(place.body) != place.raw:
             raise BadTree("not a canonical node")
         if not place.body["e"] and place.left is None:
@@ -255,7 +255,8 @@ def _is_value(val: bytes) -> bool:
     return len(val) == 36 and val[:4] in _VALUE_PREFIXES
 
 
-def _check_sub(sub: object, layer: int) -> None:
+def check_sub(sub: object, layer: int) -> None:
+    """Checks that a subtree of a node on `layer` is None or a link, and that there may be one."""
     if sub is not None:
         if type(sub) is not bytes or len(sub) != 36 or sub[:4] != DAG_CBOR:
             raise BadTree("a subtree that is no link")

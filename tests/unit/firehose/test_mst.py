@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 from bisect import bisect_left
@@ -267,7 +268,7 @@ def test_operations_that_do_not_fit_are_refused() -> None:
 def test_a_node_that_did_not_come_along_is_missing() -> None:
     key = b"a.b.c/7"
     blocks, root = build({f"a.b.c/{n}".encode(): value(n) for n in range(200)})
-    whole = {cid: blocks[cid] for cid in reachable(blocks, root)}
+    whole = root_first(blocks, root)
     tree = Tree(whole, root)
     way = [root]
     for node in tree.path(key):
@@ -284,14 +285,88 @@ def test_a_node_that_did_not_come_along_is_missing() -> None:
             assert refused.value.cid == cid
 
 
-def reachable(blocks: Blocks, root: bytes) -> set[bytes]:
-    found, waiting = set[bytes](), [root]
+def root_first(blocks: Mapping[bytes, bytes], root: bytes) -> Blocks:
+    """The nodes under `root`, parents before their children, as hosts write them."""
+    ordered: Blocks = {}
+    waiting = [root]
     while waiting:
         cid = waiting.pop()
-        found.add(cid)
+        ordered[cid] = blocks[cid]
         body = libipld.decode_dag_cbor(blocks[cid])
         waiting += [sub for sub in (body["l"], *(entry["t"] for entry in body["e"])) if sub is not None]
-    return found
+    return ordered
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sets(KEYS, min_size=1, max_size=70), st.data())
+def test_the_order_of_the_blocks_makes_no_difference(keys: set[bytes], data: st.DataObject) -> None:
+    held = {key: value(key) for key in keys}
+    blocks, root = build(held)
+    ordered = root_first(blocks, root)
+    key = data.draw(st.sampled_from(sorted(keys)))
+    before = data.draw(st.sampled_from([None, value("before")]))
+    rest = {other: cid for other, cid in held.items() if other != key}
+    expected = build(rest if before is None else {**rest, key: before})[1]
+    op = (key, held[key], before)
+    assert invert(ordered, root, [op]) == expected
+    assert invert(dict(reversed(ordered.items())), root, [op]) == expected
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sets(KEYS, min_size=4, max_size=60), KEYS)
+def test_a_key_in_another_place_than_its_own_is_refused(keys: set[bytes], key: bytes) -> None:
+    """The tree before is sound; the one after holds one more key, in a node where it does not belong."""
+    held = {other: value(other) for other in keys if other != key}
+    blocks, before = build(held)
+    tree = Tree(blocks, before)
+    tree.insert(key, value(key))
+    sound = tree.root
+    nodes = root_first(blocks, before)
+    accepted = set[bytes]()
+    for chosen, right in itertools.product(nodes, (False, True)):
+        after, root = misplaced(nodes, before, chosen, key, right=right)
+        for order in (after, dict(reversed(after.items()))):
+            try:
+                if invert(order, root, [(key, value(key), None)]) == before:
+                    accepted.add(root)
+            except (BadTree, NotInvertible, Missing):
+                pass
+    assert accepted <= {sound}
+
+
+def misplaced(nodes: Blocks, root: bytes, chosen: bytes, key: bytes, *, right: bool) -> tuple[Blocks, bytes]:
+    """The tree with `key` put into the node `chosen`, in order among that node's keys; and its root.
+
+    The subtree that lay in its place comes to lie on one side of it as a whole.
+    """
+    renamed: dict[bytes, bytes] = {}
+    after: Blocks = {}
+    for cid in reversed(nodes):
+        body = libipld.decode_dag_cbor(nodes[cid])
+        entries: list[tuple[bytes, bytes, bytes | None]] = []
+        last = b""
+        for entry in body["e"]:
+            last = last[: entry["p"]] + entry["k"]
+            entries.append((last, entry["v"], renamed.get(entry["t"], entry["t"])))
+        left = renamed.get(body["l"], body["l"])
+        if cid == chosen:
+            at = bisect_left([each for each, _, _ in entries], key)
+            entries.insert(at, (key, value(key), None))
+            if right and at:
+                other, val, sub = entries[at - 1]
+                entries[at - 1 : at + 1] = [(other, val, None), (key, value(key), sub)]
+            elif right:
+                entries[0], left = (key, value(key), left), None
+        packed: list[tuple[bytes, int, bytes, bytes | None]] = []
+        last = b""
+        for each, val, sub in entries:
+            shared = common_prefix(last, each)
+            packed.append((each[shared:], shared, val, sub))
+            last = each
+        raw = raw_node(left, *packed)
+        renamed[cid] = block_cid(raw)
+        after[renamed[cid]] = raw
+    return dict(reversed(after.items())), renamed[root]
 
 
 # -- trees that nobody may write ---------------------------------------------------------------------
