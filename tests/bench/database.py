@@ -47,6 +47,11 @@ class Server:
         await migrate(dsn)
         return dsn
 
+    def checkpoint(self) -> None:
+        """Have everything written to disk now, and not while something is measured."""
+        with psycopg.connect(self.dsn, autocommit=True) as admin:
+            admin.execute("checkpoint")
+
     def drop(self, name: str) -> None:
         with psycopg.connect(self.dsn, autocommit=True) as admin:
             admin.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))

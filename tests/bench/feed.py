@@ -78,6 +78,7 @@ async def run(options: Options, postgres: database.Server) -> Finding:
     )
     dsn = await postgres.fresh("feed")
     await asyncio.to_thread(seed.seed, dsn, size)
+    postgres.checkpoint()
     cores = machine.cores() or (None, None)
     counts = options.size((6_000, 500), (1_500, 150))
     task = {"dsn": dsn, "profiled": counts[0]}

@@ -5,7 +5,8 @@ what is stored, write records, projections, counters, sync states and the cursor
 transaction per batch. The limit is COPY of the rows that came of it into clones of the
 tables with all of their indexes, which hold the same rows before, as many rows to a
 transaction: it parses, decides, counts and guards nothing. Deletes and counters leave no
-new row, so the limit doesn't pay for them.
+new row, so the limit doesn't pay for them. No checkpoint comes between seeding and the end: it
+would make each page cost its image in the log once more, on whichever side touches it first.
 
 Gate: every created record is there and every deleted one a tombstone, all counters equal a
 recount, the cursor is the last seq, and the clones hold the same records as the tables.

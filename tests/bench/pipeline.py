@@ -45,7 +45,7 @@ _DATABASE = "pipeline"
 async def run(options: Options, server: database.Server) -> Finding:
     """Generate the capture, start the relay, and let both sides read it in turns."""
     folder = options.scratch
-    taken = await asyncio.to_thread(capture.write, folder, options.size(100_000, 20_000), SHARE)
+    taken = await asyncio.to_thread(capture.write, folder, options.size(100_000, 30_000), SHARE)
     certificate, key = replay.write_certificate(folder)
     cores = machine.cores() or (None, None)
     task = {"wire": str(taken.wire), "certificate": str(certificate), "key": str(key)}
@@ -101,7 +101,7 @@ async def run(options: Options, server: database.Server) -> Finding:
         notes=(
             f"{taken.size / taken.frames:,.0f} bytes a frame; the SDK's side verifies nothing",
             (
-                "a consumer better than the SDK's documentation, that makes no models of other apps' records: "
+                "a consumer better than its documentation, that makes no models of other apps' records: "
                 f"{lean.per_second:,.0f} frames/s, ours is {mine.typical.per_second / lean.per_second:.1f} ×"
             ),
         ),
