@@ -5,11 +5,11 @@ from __future__ import annotations
 import copy
 import random
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import libipld
 import pytest
+from msgspec.structs import replace
 
 from firehose.capture import record_line
 from firehose.car import DAG_CBOR, RAW, block_cid, read_car, write_car
