@@ -117,7 +117,7 @@ async def run(options: Options, postgres: database.Server) -> Finding:
             profiles["feed"] = (await our_child.answer(60))["profile"]
     postgres.drop("feed")
     pairs = [Pair(mine.sample, other.sample) for mine, other in rounds]
-    both = tuple(
+    both = median(
         (other.sample.cpu_s + other.postgres_s)
         / other.sample.n
         / ((mine.sample.cpu_s + mine.postgres_s) / mine.sample.n)
@@ -131,7 +131,6 @@ async def run(options: Options, postgres: database.Server) -> Finding:
         contestants=contestants,
         targets=(
             Target("requests per second of server CPU", tuple(pair.by_cpu for pair in pairs), RATIO, AIM),
-            Target("the same with Postgres' CPU counted in", both, RATIO, AIM),
         ),
         goals=(
             Goal(
@@ -144,6 +143,7 @@ async def run(options: Options, postgres: database.Server) -> Finding:
         ),
         gates=gates,
         notes=(
+            f"with the CPU of Postgres counted in on both sides: {both:.1f} ×",
             _note("plyr", [mine for mine, _ in rounds]),
             _note("FastAPI + SQLAlchemy", [other for _, other in rounds]),
         ),
