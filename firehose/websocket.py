@@ -3,8 +3,9 @@
 The `websockets` library does the protocol; this adds what a fast one-way stream wants from it:
 
 - Bytes are received into one buffer that is used again, not into a new object per TLS record,
-  and all messages that one read brought are handed over as one list. Over TLS a message of
-  5.5 kB then costs about 8 µs instead of 15.
+  and all messages that one read brought are handed over as one list. Whole binary messages,
+  which is what a firehose sends, are taken straight out of that buffer; the library gets the
+  handshake and every other frame. Over TLS a message of 5.5 kB then costs about 4 µs instead of 15.
 - Reading pauses when `high_water_bytes` of messages wait, so that a slow consumer's delay
   reaches the sender's socket and not our memory.
 - Silence is not death (A16, T26): a connection that brings no byte for a while is pinged, and
@@ -31,6 +32,8 @@ from websockets.protocol import State
 
 MAX_MESSAGE_BYTES = 5_000_000  # of the whole message (A5)
 _READ_BUFFER_BYTES = 256 * 1024
+_END_OF_HEAD = b"\r\n\r\n"
+_WHOLE_BINARY = 0x82  # first byte of a frame: final, no extension, binary
 
 # The library prints every frame at DEBUG, whoever asked for DEBUG of something else.
 _log = logging.getLogger("plyr.firehose.websocket")
@@ -70,7 +73,11 @@ class _Inbox(Assembler):
             data = b"".join(self._parts)
             self._parts = []
         self.chunk.append(data)
-        self.chunk_bytes += len(data)
+        self.added(len(data))
+
+    def added(self, nbytes: int) -> None:
+        """Messages of so many bytes were appended to `chunk`."""
+        self.chunk_bytes += nbytes
         if self.chunk_bytes > self._high_water_bytes and not self.paused:
             self.paused = True
             self._transport.pause_reading()
@@ -113,6 +120,8 @@ class StreamConnection(ClientConnection, asyncio.BufferedProtocol):
         self._buffer = memoryview(bytearray(_READ_BUFFER_BYTES))
         self._heard_at = 0.0
         self._texts_told = 0
+        self._held = 0  # bytes at the front of the buffer that are the beginning of something
+        self._in_message = False  # the library is in the middle of a fragmented message
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -121,14 +130,76 @@ class StreamConnection(ClientConnection, asyncio.BufferedProtocol):
         self._heard_at = self.loop.time()
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return self._buffer
+        return self._buffer[self._held :]
 
     def buffer_updated(self, nbytes: int) -> None:
         self._heard_at = self.loop.time()
-        # Parsed before it returns, so the buffer may be filled anew.
-        self.data_received(self._buffer[:nbytes])  # pyright: ignore[reportArgumentType]
+        end = self._held + nbytes
+        at = self._take_handshake(end) if self.protocol.state is State.CONNECTING else 0
+        if self.protocol.state is State.OPEN:
+            at = self._take_frames(at, end)
+        elif self.protocol.state is not State.CONNECTING:
+            self._hand_over(at, end)
+            at = end
+        self._held = end - at
+        if at and self._held:
+            self._buffer[: self._held] = self._buffer[at:end]
         if self.protocol.state in (State.CLOSING, State.CLOSED):
             self._inbox.close()
+
+    def _hand_over(self, at: int, end: int) -> None:
+        # Parsed before it returns, so the buffer may be filled anew.
+        self.data_received(self._buffer[at:end])  # pyright: ignore[reportArgumentType]
+
+    def _take_handshake(self, end: int) -> int:
+        """Gives the library the answer to the handshake and nothing behind it; returns where that begins."""
+        received = bytes(self._buffer[:end])
+        found = received.find(_END_OF_HEAD)
+        if found >= 0:
+            end = found + len(_END_OF_HEAD)
+        else:
+            # The end of the head may have come in part.
+            end -= next(size for size in (3, 2, 1, 0) if received.endswith(_END_OF_HEAD[:size]))
+        self._hand_over(0, end)
+        return end
+
+    def _take_frames(self, at: int, end: int) -> int:
+        """Takes whole frames out of the buffer; returns where the first incomplete one begins (RFC 6455)."""
+        buffer, inbox = self._buffer, self._inbox
+        append, added = inbox.chunk.append, 0
+        while end - at >= 2:
+            first, size = buffer[at], buffer[at + 1]
+            start = at + 2
+            if size > 125:
+                start += 2 if size == 126 else 8
+                if start > end:
+                    break
+                masked, size = size > 127, int.from_bytes(buffer[at + 2 : start], "big")
+                if masked or size > MAX_MESSAGE_BYTES:
+                    # Nothing that a server may send: the library says so and closes.
+                    self._hand_over(at, end)
+                    at = end
+                    break
+            stop = start + size
+            if stop > end:
+                if stop - at > len(buffer):
+                    self._buffer = memoryview(bytearray(stop))
+                    self._buffer[:end] = buffer[:end]
+                break
+            if first == _WHOLE_BINARY and not self._in_message:
+                append(bytes(buffer[start:stop]))
+                added += size
+            else:
+                if first & 0x08 == 0:
+                    self._in_message = first & 0x80 == 0
+                self._hand_over(at, stop)
+                if self.protocol.state is not State.OPEN:
+                    self._hand_over(stop, end)
+                    stop = end
+            at = stop
+        if added:
+            inbox.added(added)
+        return at
 
     @property
     def text_messages(self) -> int:
