@@ -14,22 +14,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from firehose.events import Commit
 from indexer import cards
 from indexer.chain import Chain, extend, observe
-from indexer.prepare import Candidate, Prepared
+from indexer.prepare import Candidate, Prepared, track_uri
 from lexicons.catalog import Collections
 from lexicons.datamodel import decode
 from lexicons.records import Comment, Like, List, Track
-from lexicons.syntax import AtUri, Did, Rkey, is_atproto_did
+from lexicons.syntax import AtUri, Did, Rkey
 from storage.records import RecordKey, RecordRow, Stored
 from storage.repos import Repo, SyncState
 from storage.search import fold
 from storage.social import CommentRow, LikeKey, LikeRow, ListRow, Pair, RowKey
 from storage.tracks import StatDelta, TrackRow
-
-MAX_TRACK_URI = 1024  # a DID of this network has at most 261 characters, a record key 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +40,6 @@ class Change:
     candidate: Candidate
     known: bool
     was: AtUri | None
-
-    @property
-    def uri(self) -> AtUri:
-        c = self.candidate
-        return AtUri(f"at://{c.did}/{c.collection}/{c.rkey}")
 
 
 @dataclass(slots=True)
@@ -117,30 +111,13 @@ def record_rows(changed: list[Change], *, known: bool) -> list[RecordRow]:
     ]
 
 
-def track_uri(uri: str, collections: Collections) -> AtUri | None:
-    """The URI itself if it names a track of ours by a DID that can exist, else None (trap T20: the
-    syntax allows 8 kB, an index entry a third of that)."""
-    if len(uri) > MAX_TRACK_URI:
-        return None
-    authority, _, path = uri.removeprefix("at://").partition("/")
-    collection, _, rkey = path.partition("/")
-    ours = collection == collections.track and rkey != "" and is_atproto_did(authority)
-    return AtUri(uri) if ours else None
-
-
 def mentioned(changed: list[Change], collections: Collections) -> set[AtUri]:
     """Every track URI that these changes need an id for."""
     uris = {x.was for x in changed if x.was is not None}
     for x in changed:
-        match x.candidate.record:
-            case Like(subject=subject) | Comment(subject=subject):
-                if (uri := track_uri(subject.uri, collections)) is not None:
-                    uris.add(uri)
-            case List(items=items):
-                uris.update(u for i in items if (u := track_uri(i.subject.uri, collections)) is not None)
-            case _:
-                if x.candidate.collection == collections.track:
-                    uris.add(x.uri)
+        uris.update(x.candidate.subjects.values())
+        if x.candidate.collection == collections.track:
+            uris.add(x.candidate.uri)
     return uris
 
 
@@ -148,11 +125,10 @@ def pairs_of(changed: list[Change], ids: Mapping[AtUri, int], collections: Colle
     """The (account, track) pairs whose likes must be known to count them right."""
     pairs: set[Pair] = set()
     for x in changed:
-        if x.candidate.collection != collections.like:
-            continue
-        record = x.candidate.record
-        now = track_uri(record.subject.uri, collections) if isinstance(record, Like) else None
-        pairs.update(Pair(x.repo.id, ids[uri]) for uri in (x.was, now) if uri is not None)
+        if x.candidate.collection == collections.like:
+            pairs.update(Pair(x.repo.id, ids[uri]) for uri in x.candidate.subjects.values())
+            if x.was is not None:
+                pairs.add(Pair(x.repo.id, ids[x.was]))
     return pairs
 
 
@@ -174,26 +150,27 @@ def effects(
                 counter.unlike(key, visible)
             else:
                 counter.comment(ids[x.was], -1, visible)
+        subject = c.subjects.get(0)
         match c.record:
             case Track():
-                out.tracks.append(track_row(c.record, x, ids[x.uri]))
+                out.tracks.append(track_row(c.record, x, ids[c.uri]))
             case Like():
-                if (uri := track_uri(c.record.subject.uri, collections)) is not None:
-                    like = LikeRow(repo.id, ids[uri], c.rkey, cards.sort_time(c.record.created_at, c.rev))
+                if subject is not None:
+                    like = LikeRow(repo.id, ids[subject], c.rkey, _moment(c))
                     out.likes.append(like)
                     counter.like(like, visible)
             case Comment():
-                if (uri := track_uri(c.record.subject.uri, collections)) is not None:
-                    out.comments.append(comment_row(c.record, x, ids[uri]))
-                    counter.comment(ids[uri], +1, visible)
+                if subject is not None:
+                    out.comments.append(comment_row(c.record, x, ids[subject]))
+                    counter.comment(ids[subject], +1, visible)
                 elif x.was is not None:
                     out.removed_comments.append(RowKey(repo.id, c.rkey))
             case List():
-                out.lists.append(list_row(c.record, x, ids, collections))
+                out.lists.append(list_row(c.record, x, ids))
             case _ if c.collection in (collections.profile, collections.bsky_profile):
                 out.profiles.add(repo.id)
             case _ if c.collection == collections.track:
-                out.removed_tracks.append(ids[x.uri])
+                out.removed_tracks.append(ids[c.uri])
             case _ if c.collection == collections.comment:
                 out.removed_comments.append(RowKey(repo.id, c.rkey))
             case _ if c.collection == collections.list:
@@ -208,46 +185,51 @@ def track_row(track: Track, x: Change, id: int) -> TrackRow:
     c = x.candidate
     assert c.cid is not None
     words = " ".join(filter(None, (track.title, track.artist, track.album)))
+    card = c.card or cards.track_card(track, uri=c.uri, did=c.did, cid=c.cid, rev=c.rev, pds=x.repo.pds)
     return TrackRow(
         id=id,
         repo_id=x.repo.id,
         rkey=c.rkey,
         cid=c.cid,
-        sort_at=cards.sort_time(track.created_at, c.rev),
+        sort_at=_moment(c),
         indexed_at=cards.rev_time(c.rev),
         title=storable(track.title),
-        card=cards.track_card(track, uri=x.uri, did=c.did, cid=c.cid, rev=c.rev, pds=x.repo.pds),
+        card=card,
         search=storable(fold(words)),
     )
 
 
 def comment_row(comment: Comment, x: Change, track_id: int) -> CommentRow:
     c = x.candidate
-    assert c.cid is not None
+    assert c.card is not None
     return CommentRow(
         repo_id=x.repo.id,
         rkey=c.rkey,
         track_id=track_id,
         timestamp_ms=comment.timestamp_ms,
-        sort_at=cards.sort_time(comment.created_at, c.rev),
-        card=cards.comment_card(comment, uri=x.uri, cid=c.cid, rev=c.rev),
+        sort_at=_moment(c),
+        card=c.card,
     )
 
 
-def list_row(list_: List, x: Change, ids: Mapping[AtUri, int], collections: Collections) -> ListRow:
+def list_row(list_: List, x: Change, ids: Mapping[AtUri, int]) -> ListRow:
     c = x.candidate
-    assert c.cid is not None
-    found = ((n, track_uri(item.subject.uri, collections)) for n, item in enumerate(list_.items))
+    assert c.card is not None
     return ListRow(
         repo_id=x.repo.id,
         rkey=c.rkey,
         list_type=None if list_.list_type is None else storable(list_.list_type),
         name=None if list_.name is None else storable(list_.name),
         items=len(list_.items),
-        sort_at=cards.sort_time(list_.created_at, c.rev),
-        card=cards.list_card(list_, uri=x.uri, cid=c.cid, rev=c.rev),
-        track_ids={n: ids[uri] for n, uri in found if uri is not None},
+        sort_at=_moment(c),
+        card=c.card,
+        track_ids={n: ids[uri] for n, uri in c.subjects.items()},
     )
+
+
+def _moment(c: Candidate) -> datetime:
+    assert c.sort_at is not None
+    return c.sort_at
 
 
 def storable(text: str) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from indexer import decide
 from indexer.apply import write
 from indexer.decide import Change
-from indexer.prepare import Candidate, parsed
+from indexer.prepare import Candidate, read
 from indexer.profiles import refresh_profiles
 from lexicons.catalog import Catalog
 from storage import rebuild, records, repos, tracks
@@ -107,5 +107,5 @@ def _change(record: LiveRecord, catalog: Catalog) -> Change:
         account_seq=None,
         hidden=False,
     )
-    candidate = Candidate(r.did, r.collection, r.rkey, r.rev, r.cid, r.block, None, None)
-    return Change(repo, parsed(candidate, catalog), known=True, was=None)
+    candidate = Candidate(r.did, r.collection, r.rkey, r.rev, r.cid, r.block)
+    return Change(repo, read(candidate, catalog), known=True, was=None)
