@@ -18,7 +18,7 @@ from firehose.frames import BadFrame, decode_frame
 from firehose.identity import IdentityResolver
 from firehose.net import GuardedClient
 from firehose.relay import BadSource, Source, SourceState, SourceStatus, parse_source
-from indexer.ingest import Follower, Limits
+from indexer.ingest import Follower, Limits, spare_the_collector
 from indexer.upkeep import Upkeep
 from indexer.verifier import Verifier
 from lexicons.catalog import Catalog, CatalogError
@@ -102,6 +102,7 @@ async def ingest(
             )
             for source in sources
         ]
+        spare_the_collector()
         async with asyncio.TaskGroup() as tasks:
             for follower in followers:
                 tasks.create_task(follower.run())

@@ -25,7 +25,7 @@ from firehose.filter import Interest
 from firehose.identity import IdentityResolver
 from firehose.net import GuardedClient
 from firehose.relay import SourceStatus, parse_source
-from indexer.ingest import Follower
+from indexer.ingest import Follower, spare_the_collector
 from indexer.verifier import Verifier
 from lexicons.catalog import Catalog
 from lexicons.syntax import Did
@@ -183,6 +183,7 @@ async def follow(task: dict[str, Any]) -> None:
             verifier=Verifier(IdentityResolver(client, "https://plc.directory"), dict(known)),
             status=SourceStatus(source.url),
         )
+        spare_the_collector()
         profiler = cProfile.Profile(time.process_time)
         if task["profile"]:
             profiler.enable()
