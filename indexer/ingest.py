@@ -192,10 +192,12 @@ class Follower:
                     continue
                 if seq is not None:
                     progress.seq = seq
+                if frame is None:
+                    continue
                 if isinstance(frame, ErrorFrame):
                     progress.notice = f"{frame.error}: {frame.message or ''}"
                     log.error("source ended the stream", source=self.source.url, notice=progress.notice)
-                elif frame is not None:
+                else:
                     self._track(frame)
                     inbox.frames.append(Received(seq, raw, frame))
             progress.seen += len(chunk)

@@ -16,10 +16,11 @@ from firehose.events import Frame
 from firehose.frames import decode_frame, seq_of
 from firehose.identity import IdentityError, IdentityResolver
 from indexer.apply import apply_batch
+from indexer.ingest import REFUSED
 from indexer.prepare import prepare
 from indexer.profiles import refresh_profiles
 from indexer.replay import refresh_cards
-from indexer.verifier import Received, Verifier
+from indexer.verifier import Received, Verified, Verifier
 from lexicons.catalog import Catalog
 from lexicons.syntax import Did
 from storage import rejected, repos
@@ -56,9 +57,11 @@ class Upkeep:
     async def _identities(self) -> None:
         while True:
             self._woken.clear()
-            with suppress(OperationalError, PoolTimeout):  # the follower reports it, and so do we by waiting
+            try:
                 while await self.refresh_due():
                     pass
+            except* (OperationalError, PoolTimeout) as group:
+                log.warning("identities wait for the database", error=str(group.exceptions[0]).strip())
             with suppress(TimeoutError):
                 async with asyncio.timeout(PAUSE_S):
                     await self._woken.wait()
@@ -98,9 +101,11 @@ class Upkeep:
 
     async def _rejected(self) -> None:
         while True:
-            with suppress(OperationalError, PoolTimeout):
+            try:
                 while await self.retry_due():
                     pass
+            except* (OperationalError, PoolTimeout) as group:
+                log.warning("set-aside events wait for the database", error=str(group.exceptions[0]).strip())
             await asyncio.sleep(PAUSE_S)
 
     async def retry_due(self) -> int:
@@ -118,13 +123,20 @@ class Upkeep:
             raise TypeError(f"rejected event {row.id} is an error frame, which is never set aside")
         received = Received(seq_of(frame), row.raw, frame)
         verified = await self._verifier.verify([received], row.source, wait_s=RETRY_WAIT_S)
-        async with self._pool.connection() as conn, conn.transaction():
-            if verified.rejections:
-                still = verified.rejections[0]
+        still = verified.rejections[0] if verified.rejections else None
+        if still is None:
+            try:
+                await self._apply(row, verified)
+            except REFUSED as error:
+                still = received.rejection(row.source, "storage", str(error).strip())
+        if still is not None:
+            async with self._pool.connection() as conn:
                 await rejected.postpone(
                     conn, row.id, reason=still.reason, detail=still.detail, again=still.retry_s is not None
                 )
-                return
+
+    async def _apply(self, row: Due, verified: Verified) -> None:
+        async with self._pool.connection() as conn, conn.transaction():
             await apply_batch(
                 conn,
                 prepare((c.event for c in verified.checked), self._catalog),

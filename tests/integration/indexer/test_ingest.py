@@ -271,6 +271,24 @@ async def test_a_directory_that_is_away_sets_the_event_aside_and_it_is_applied_l
     assert await reasons(pool) == {}
 
 
+async def test_an_event_set_aside_that_postgres_then_refuses_waits_for_a_person(
+    network: Network, pool: Pool
+) -> None:
+    ana = network.account("ana", known=False)
+    network.web.pages[f"{network.web.origin}/{ana.did}"] = Page(b"busy", 503)
+    async with ingesting(network, pool) as running:
+        network.write(ana, "create", TRACK, R1, track("Far too long for this"))
+        await until(lambda: reasons(pool), {"identity_unreachable": 1})
+        network.publish_identity(ana)
+        async with pool.connection() as conn:
+            await conn.execute("alter table track alter title type varchar(10)")
+            await conn.execute("update rejected_event set next_attempt_at = now()")
+        assert await running.upkeep.retry_due() == 1
+        assert await running.upkeep.retry_due() == 0
+    assert await reasons(pool) == {"storage": 1}
+    assert await one(pool, "select next_attempt_at is null from rejected_event") is True
+
+
 async def test_t35_an_identity_that_never_answers_holds_up_nobody_else(network: Network, pool: Pool) -> None:
     slow, ana = network.account("slow"), network.account("ana")
     network.web.pages[f"{network.web.origin}/{slow.did}"] = Page(b"{}", delay_s=30)

@@ -150,6 +150,42 @@ def test_sifting_keeps_what_the_plain_way_keeps(body: dict[str, object], seq: in
     assert interest.sift(raw) == plainly(interest, raw)
 
 
+REV = "3mptbypluud2a"
+LINK = bytes.fromhex("01711220") + bytes(range(32))
+
+
+@settings(max_examples=1000)
+@given(
+    path=PATHS | st.builds(lambda name, n: f"{name}/{'r' * n}", st.sampled_from(NAMES), st.integers(0, 300)),
+    repo=st.sampled_from([KNOWN, STRANGER, STRANGER[:-1], STRANGER + "a"]),
+    rev=st.sampled_from([REV, REV[:-1], REV + "2"]),
+    action=st.sampled_from(["create", "update", "delete"]),
+    more=st.sampled_from([{}, {"prev": LINK}, {"cid": None}]),
+    times=st.sampled_from([1, 1, 1, 2]),
+    seq=st.integers(0, 2**64 - 1) | st.integers(2**32, 2**40),
+)
+def test_what_looks_like_the_usual_frame_is_judged_as_it_is_decoded(
+    path: str, repo: str, rev: str, action: str, more: dict[str, object], times: int, seq: int
+) -> None:
+    interest = Interest(OURS, {KNOWN})
+    op = {"path": path, "action": action, "cid": LINK} | more
+    body = {
+        "ops": [op] * times,
+        "rev": rev,
+        "repo": repo,
+        "blocks": bytes(300),
+        "time": "2026-07-04T14:38:08Z",
+    }
+    raw = frame("#commit", body, seq)
+    try:
+        expected = plainly(interest, raw)
+    except BadFrame as error:
+        with pytest.raises(BadFrame, match=error.reason):
+            interest.sift(raw)
+    else:
+        assert interest.sift(raw) == expected
+
+
 def test_sifting_keeps_what_the_plain_way_keeps_of_real_commits() -> None:
     known, stranger = FakeRepo(seed=1), FakeRepo(seed=2)
     interest = Interest(OURS, {Did(known.did)})
