@@ -5,7 +5,7 @@ BIN := .venv/bin
 COMPILE := $(BIN)/python -m piptools compile --quiet --strip-extras --generate-hashes --allow-unsafe \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 
-# Under a minute: formatting, lint, types, direction of imports, unit tests.
+# About a minute: formatting, lint, types, direction of imports, unit tests.
 check: .venv/dev.lock
 	@$(MAKE) --no-print-directory -j2 --keep-going --output-sync=target types unit lint imports
 

@@ -7,7 +7,7 @@ holds one may trust its records. `Sync` was verified, too. `Identity`, `Account`
 `Info` are hearsay: they say where to look, never what is true.
 
 Structs rather than dataclasses because there is one or more for every frame that concerns us, and
-they cost a fifth.
+they cost a tenth.
 """
 
 from __future__ import annotations

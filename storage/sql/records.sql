@@ -5,7 +5,7 @@ from json_to_recordset(%(keys)s) as k (repo_id int, collection text, rkey text)
 join record r using (repo_id, collection, rkey)
 
 -- name: add
--- Keys that are new under the repo's lock; without a check for conflicts, which would cost a third.
+-- Keys that are new under the repo's lock; nobody else can add them, so nothing checks for conflicts.
 insert into record (repo_id, collection, rkey, rev, cid, block, verified, invalid)
 select n.repo_id, n.collection, n.rkey, n.rev, n.cid, n.block, true, n.invalid
 from json_to_recordset(%(rows)s) as n
