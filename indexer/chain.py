@@ -15,24 +15,15 @@ resync has to repair is known exactly. Pure: no I/O, no clock.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from typing import Any
 
 from firehose.events import Commit, Sync
+from indexer.states import State
 from lexicons.syntax import Cid, Rev
 
 MOST_GAPS = 32  # beyond that the two oldest become one: less exact, never less true
-
-
-class State(StrEnum):
-    """Where a repo stands. Only PENDING, ACTIVE and DESYNCHRONIZED follow from the chain."""
-
-    PENDING = "pending"  # we never saw its beginning
-    RESYNCING = "resyncing"
-    ACTIVE = "active"  # everything came
-    DESYNCHRONIZED = "desynchronized"  # something in the middle is missing
-    ERROR = "error"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +80,38 @@ def observe(chain: Chain, sync: Sync) -> Chain:
     return Chain(
         sync.rev, sync.data, _bounded((*chain.gaps, Gap(chain.rev, chain.data, sync.rev, sync.data)))
     )
+
+
+def doubt(chain: Chain) -> Chain:
+    """The chain once something after its head could not be proven: only a resync closes that gap."""
+    gap = Gap(chain.rev, chain.data, None, None)
+    if chain.rev is None or gap in chain.gaps:
+        return chain
+    return replace(chain, gaps=_bounded((*chain.gaps, gap)))
+
+
+def rebase(chain: Chain, rev: Rev, data: Cid, before: Collection[Gap] = ()) -> Chain:
+    """The chain once the whole repo was read at `rev`, with MST root `data`. `before` are the gaps that
+    were known when the read began: what it brought is newer than those without an end.
+
+    What was missing up to there is known now. Commits that came meanwhile and lie behind `rev` stay,
+    with what is missing among them:
+
+        head r9, gaps (… r3] (r5 … r8], read at r4     head r9, gap (r5 … r8]
+        head r9, gap (r3 … r8], read at r5             head r9, gap (r5 … r8]
+        head r5, gap (r3 …, read at r6                 head r6, no gap
+    """
+    if chain.rev is None or chain.rev <= rev:
+        return Chain(rev, data)
+    kept: list[Gap] = []
+    for gap in chain.gaps:
+        if gap.until is None and gap in before:
+            continue
+        if gap.after is not None and gap.after >= rev:
+            kept.append(gap)
+        elif gap.until is None or gap.until > rev:
+            kept.append(Gap(rev, data, gap.until, gap.until_data))
+    return replace(chain, gaps=tuple(gap for gap in kept if not _closed(gap)))
 
 
 def _fill(gap: Gap, commit: Commit) -> tuple[Gap, ...]:

@@ -1,11 +1,13 @@
 from dataclasses import dataclass
 
 import orjson
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from firehose.events import Commit, Sync
-from indexer.chain import MOST_GAPS, Chain, State, extend, observe
+from indexer.chain import MOST_GAPS, Chain, Gap, doubt, extend, observe, rebase
+from indexer.states import MOVES, IllegalMove, State, move
 from lexicons.syntax import Cid, Did, Rev
 
 
@@ -121,3 +123,58 @@ def test_a_chain_that_lacks_a_commit_is_never_active(delivery: Delivery, lost: i
 def test_gaps_survive_their_storage(delivery: Delivery) -> None:
     chain = after(*delivery.order[: len(delivery.order) // 2])
     assert Chain.of(chain.rev, chain.data, orjson.loads(orjson.dumps(chain.gaps))) == chain
+
+
+def read(n: int) -> tuple[Rev, Cid]:
+    """What a resync says that read the repo at its n-th commit."""
+    return rev(n), Cid(f"data{n}")
+
+
+def test_a_repo_read_whole_is_active_at_what_was_read() -> None:
+    assert rebase(after(3), *read(6)) == Chain(*read(6))
+    assert rebase(Chain(), *read(6)).state is State.ACTIVE
+
+
+def test_commits_that_came_during_a_read_join_on_to_it() -> None:
+    assert rebase(after(2, 5, 6), *read(4)) == after(1, 2, 3, 4, 5, 6)
+    assert rebase(after(2, 5, 6), *read(5)) == after(1, 2, 3, 4, 5, 6)
+
+
+def test_what_is_missing_behind_a_read_stays_missing() -> None:
+    assert rebase(after(3, 6, 9), *read(4)).gaps == (
+        Gap(*read(4), *read(5)),
+        Gap(*read(6), *read(8)),
+    )
+
+
+def test_a_doubt_is_closed_by_a_read_that_began_after_it_alone() -> None:
+    doubted = doubt(after(1, 2))
+    assert doubted.state is State.DESYNCHRONIZED
+    assert doubt(doubted) == doubted
+    assert extend(doubted, commit(3)).state is State.DESYNCHRONIZED
+    later = extend(doubted, commit(3))
+    assert rebase(later, *read(2), doubted.gaps) == after(1, 2, 3)
+    assert rebase(extend(doubt(after(1, 2, 3)), commit(4)), *read(3)).state is State.DESYNCHRONIZED
+
+
+@given(st.permutations([1, 2, 3, 4, 5, 6, 7]), st.integers(1, 7), st.integers(0, 7))
+def test_a_read_at_any_moment_of_any_order_ends_in_step(order: list[int], at: int, when: int) -> None:
+    chain = Chain()
+    for n, number in enumerate(order):
+        if n == when:
+            chain = rebase(chain, *read(at), chain.gaps)
+        chain = extend(chain, commit(number))
+    if when == 7:
+        chain = rebase(chain, *read(at), chain.gaps)
+    assert chain == after(1, 2, 3, 4, 5, 6, 7)
+
+
+def test_every_state_has_its_moves_and_no_other() -> None:
+    assert set(MOVES) == set(State)
+    for before in State:
+        for then in State:
+            if then is before or then in MOVES[before]:
+                assert move(before, then) is then
+            else:
+                with pytest.raises(IllegalMove):
+                    move(before, then)
