@@ -82,7 +82,7 @@ async def _records(conn: Connection, batch: Prepared, locked: dict[Did, Repo], c
     if newer := decide.record_rows(changed, known=True):
         await records.replace(conn, newer)
     uris = decide.mentioned(changed, collections)
-    ids = await tracks.intern(conn, uris) if uris else {}
+    ids = (await tracks.intern(conn, uris)).ids if uris else {}
     pairs = decide.pairs_of(changed, ids, collections)
     likes = await social.likes_of(conn, pairs) if pairs else {}
     await write(conn, decide.effects(changed, ids, likes, collections), catalog)

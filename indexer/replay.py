@@ -69,7 +69,7 @@ async def refresh_cards(conn: Connection, repo_id: int, catalog: Catalog) -> Non
     collections = catalog.collections
     changed = [_change(r, catalog) for r in await records.live_of_repo(conn, repo_id, collections.track)]
     if changed:
-        ids = await tracks.intern(conn, decide.mentioned(changed, collections))
+        ids = (await tracks.intern(conn, decide.mentioned(changed, collections))).ids
         await tracks.put(conn, decide.effects(changed, ids, {}, collections).tracks)
 
 
@@ -80,7 +80,7 @@ async def _project(
     judged = [_change(record, catalog) for record in chunk]
     changed = [x for x in judged if x.candidate.record is not None]
     uris = decide.mentioned(changed, catalog.collections)
-    ids = await tracks.intern(conn, uris) if uris else {}
+    ids = (await tracks.intern(conn, uris)).ids if uris else {}
     out = decide.effects(changed, ids, {}, catalog.collections)
     out.profiles, out.counts = set(), []  # both come once, at the end
     await write(conn, out, catalog)

@@ -53,11 +53,16 @@ create table record (
     primary key (repo_id, collection, rkey)
 );
 
--- Interned track URIs, and what is counted about each. A row exists from the first mention
--- on, so a like that arrives before its track is already counted when the track comes.
+-- Interned track URIs. A row exists from the first mention on, so a like that arrives before its
+-- track already has something to point at.
+create table track_uri (
+    id   bigint generated always as identity primary key,
+    uri  text not null unique
+);
+
+-- What is counted about each of them; a track that comes later finds its likes counted.
 create table track_stat (
-    id        bigint generated always as identity primary key,
-    uri       text not null unique,
+    id        bigint primary key,         -- track_uri.id
     likes     int not null default 0,     -- distinct visible accounts
     comments  int not null default 0,     -- visible comments
     plays     bigint not null default 0
@@ -65,7 +70,7 @@ create table track_stat (
 create index track_stat_top on track_stat (likes desc, id desc) where likes > 0;
 
 create table track (
-    id           bigint primary key,      -- track_stat.id
+    id           bigint primary key,      -- track_uri.id
     repo_id      int not null,
     rkey         text not null,
     cid          text not null,
@@ -82,7 +87,7 @@ create index track_search on track using gin (search);
 
 create table "like" (
     repo_id   int not null,
-    track_id  bigint not null,            -- track_stat.id, whether the track is there or not
+    track_id  bigint not null,            -- track_uri.id, whether the track is there or not
     rkey      text not null,
     sort_at   timestamptz not null,
     primary key (repo_id, track_id, rkey)
@@ -117,7 +122,7 @@ create index list_repo_sort on list (repo_id, sort_at desc, id desc);
 create table list_item (
     list_id   bigint not null references list on delete cascade,
     position  int not null,
-    track_id  bigint not null,            -- track_stat.id
+    track_id  bigint not null,            -- track_uri.id
     primary key (list_id, position)
 );
 

@@ -1,4 +1,4 @@
-"""Tables `track_stat` (interned track URIs and their counters) and `track` (the projection)."""
+"""Tables `track_uri` (interned URIs), `track_stat` (their counters) and `track` (the projection)."""
 
 from __future__ import annotations
 
@@ -35,16 +35,26 @@ class StatDelta:
     comments: int
 
 
-async def intern(conn: Connection, uris: Iterable[AtUri]) -> dict[AtUri, int]:
-    """The id of each URI; a URI that nobody mentioned before gets one, with counters at zero."""
+@dataclass(frozen=True, slots=True)
+class Names:
+    """The numbers of some URIs; `added` are those that got theirs just now."""
+
+    ids: dict[AtUri, int]
+    added: list[AtUri]
+
+
+async def intern(conn: Connection, uris: Iterable[AtUri]) -> Names:
+    """The id of each URI; one that nobody mentioned before gets one, with counters at zero."""
     wanted = sorted(uris)
-    cursor = await conn.execute(_SQL["find"], {"uris": as_json(wanted)})
-    ids = {AtUri(uri): int(id) for uri, id in await cursor.fetchall()}
-    missing = [uri for uri in wanted if uri not in ids]
-    if missing:
+    ids: dict[AtUri, int] = {}
+    added: list[AtUri] = []
+    while missing := [uri for uri in wanted if uri not in ids]:  # again, if another writer was quicker
         cursor = await conn.execute(_SQL["intern"], {"uris": as_json(missing)})
-        ids.update({AtUri(uri): int(id) for uri, id in await cursor.fetchall()})
-    return ids
+        for uri, id, new in await cursor.fetchall():
+            ids[AtUri(uri)] = id
+            if new:
+                added.append(AtUri(uri))
+    return Names(ids, added)
 
 
 async def put(conn: Connection, rows: Sequence[TrackRow]) -> None:

@@ -67,8 +67,8 @@ select * from (
 -- The tracks at the URIs in $2, in their order.
 select t.id, t.card, p.card author, -u.place a, 0 b
   from unnest($2::text[]) with ordinality u(uri, place)
-  join track_stat s on s.uri = u.uri
-  join track t on t.id = s.id
+  join track_uri n on n.uri = u.uri
+  join track t on t.id = n.id
   join profile p on p.repo_id = t.repo_id and not p.hidden
 
 -- name: in_list
@@ -153,7 +153,7 @@ select c.card, p.card, c.timestamp_ms, c.repo_id, c.rkey from (
 -- name: track_id
 -- The number of a track that can be shown.
 select t.id
-  from track_stat s
-  join track t on t.id = s.id
+  from track_uri n
+  join track t on t.id = n.id
   join profile p on p.repo_id = t.repo_id and not p.hidden
- where s.uri = $1::text
+ where n.uri = $1::text

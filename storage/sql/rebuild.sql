@@ -28,7 +28,7 @@ create temporary table profile (like public.profile including indexes) on commit
 
 -- name: start_profile
 -- The looks are put in later, by the statement that always does it.
-insert into pg_temp.profile (repo_id, hidden, card, search) select id, not active, '', ''::tsvector from repo
+insert into pg_temp.profile (repo_id, hidden, card, search) select id, not active or taken_down is not null, '', ''::tsvector from repo
 
 -- name: recount
 -- Counters from nothing but the rebuilt tables.
@@ -89,8 +89,8 @@ where old.* is distinct from new.*
 
 -- name: differ_track_stat
 -- Plays have no record behind them and are left alone.
-select old.uri, false, false
-from track_stat old join pg_temp.stat new on new.id = old.id
+select u.uri, false, false
+from track_stat old join pg_temp.stat new on new.id = old.id join track_uri u on u.id = old.id
 where (old.likes, old.comments) is distinct from (new.likes, new.comments)
 
 -- name: replace_track

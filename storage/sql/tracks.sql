@@ -1,12 +1,16 @@
--- name: find
--- Ids of the URIs that were mentioned before: nearly all of them, nearly always.
-select uri, id from track_stat where uri in (select json_array_elements_text(%(uris)s))
-
 -- name: intern
--- The rest. Another writer may be adding the same URI: then its row comes back untouched.
-insert into track_stat (uri) select json_array_elements_text(%(uris)s)
-on conflict (uri) do update set uri = excluded.uri
-returning uri, id
+-- The number of each URI, in one look at the index: nearly all of the tracks that people point at were
+-- mentioned before, and a new track is not. One that somebody else is adding at this moment is missing.
+with asked as materialized (
+    select a.uri, u.id from json_array_elements_text(%(uris)s) as a (uri) left join track_uri u using (uri)
+), added as (
+    insert into track_uri (uri) select uri from asked where id is null on conflict do nothing returning id, uri
+), counted as (
+    insert into track_stat (id) select id from added
+)
+select uri, id, false from asked where id is not null
+union all
+select uri, id, true from added
 
 -- name: put
 -- A track is its newest valid version; an update replaces every column.
@@ -20,7 +24,7 @@ set repo_id = excluded.repo_id, rkey = excluded.rkey, cid = excluded.cid, sort_a
     indexed_at = excluded.indexed_at, title = excluded.title, card = excluded.card, search = excluded.search
 
 -- name: remove
--- Out of sight; its row in track_stat stays, since others' likes still point there.
+-- Out of sight; its number stays, since others' likes still point there.
 delete from track where id = any(%(ids)s)
 
 -- name: count

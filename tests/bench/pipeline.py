@@ -142,9 +142,12 @@ def check_ours(dsn: str, taken: Capture) -> None:
             return connection.execute(query.encode()).fetchall()
 
         require_equal("rejections", rows("select reason, count(*) from rejected_event group by reason"), [])
-        tracks = {uri for (uri,) in rows("select s.uri from track t join track_stat s using (id)")}
+        tracks = {uri for (uri,) in rows("select s.uri from track t join track_uri s using (id)")}
         require_equal("tracks", tracks, taken.outcome.tracks)
-        counts = {uri: (likes, comments) for uri, likes, comments in rows(_COUNTS.format("track_stat"))}
+        counts = {
+            uri: (likes, comments)
+            for uri, likes, comments in rows(_COUNTS.format("track_stat join track_uri using (id)"))
+        }
         require_equal("counters", counts, taken.outcome.counts())
         require_equal("states of the accounts", rows("select distinct state from repo"), [("active",)])
         require_equal("cursor", rows("select seq from source_cursor"), [(taken.last_seq,)])

@@ -26,21 +26,23 @@ TABLES: Mapping[str, LiteralString] = {
         from record x join repo r on r.id = x.repo_id""",
     "track": """
         select s.uri, t.title, t.sort_at, t.indexed_at, t.card
-        from track t join track_stat s using (id)""",
-    "track_stat": "select uri, likes, comments from track_stat where likes > 0 or comments > 0",
+        from track t join track_uri s using (id)""",
+    "track_stat": """
+        select uri, likes, comments from track_stat join track_uri using (id)
+        where likes > 0 or comments > 0""",
     "like": """
         select r.did, s.uri, l.rkey, l.sort_at
-        from "like" l join repo r on r.id = l.repo_id join track_stat s on s.id = l.track_id""",
+        from "like" l join repo r on r.id = l.repo_id join track_uri s on s.id = l.track_id""",
     "comment": """
         select r.did, c.rkey, s.uri, c.timestamp_ms, c.sort_at, c.card
-        from comment c join repo r on r.id = c.repo_id join track_stat s on s.id = c.track_id""",
+        from comment c join repo r on r.id = c.repo_id join track_uri s on s.id = c.track_id""",
     "list": """
         select r.did, l.rkey, l.list_type, l.name, l.items, l.sort_at, l.card
         from list l join repo r on r.id = l.repo_id""",
     "list_item": """
         select r.did, l.rkey, i.position, s.uri
         from list_item i join list l on l.id = i.list_id
-        join repo r on r.id = l.repo_id join track_stat s on s.id = i.track_id""",
+        join repo r on r.id = l.repo_id join track_uri s on s.id = i.track_id""",
     "profile": """
         select r.did, p.hidden, p.display_name, p.avatar, p.bio, p.created_at, p.card, p.search::text
         from profile p join repo r on r.id = p.repo_id""",
@@ -110,7 +112,8 @@ async def indexed_records(conn: psycopg.AsyncConnection) -> dict[str, tuple[str,
 
 async def indexed_counts(conn: psycopg.AsyncConnection) -> dict[str, Counts]:
     cursor = await conn.execute(
-        "select uri, likes, comments from track_stat where likes <> 0 or comments <> 0"
+        "select uri, likes, comments from track_stat join track_uri using (id)"
+        " where likes <> 0 or comments <> 0"
     )
     return {uri: Counts(likes, comments) async for uri, likes, comments in cursor}
 

@@ -11,18 +11,18 @@ TABLES: dict[str, LiteralString] = {
     "record": """select did, collection, rkey, record.rev, cid, block, verified, invalid
                  from record join repo on repo.id = repo_id order by did, collection, rkey""",
     "track": """select s.uri, t.rkey, t.cid, sort_at, indexed_at, title, card, search::text
-                from track t join track_stat s using (id) order by s.uri""",
+                from track t join track_uri s using (id) order by s.uri""",
     # A URI that somebody once mentioned and nobody does any more is of no consequence.
-    "track_stat": """select uri, likes, comments, plays from track_stat
+    "track_stat": """select uri, likes, comments, plays from track_stat join track_uri using (id)
                      where likes <> 0 or comments <> 0 or plays <> 0 order by uri""",
     "like": """select did, rkey, uri, sort_at from "like" join repo on repo.id = repo_id
-               join track_stat s on s.id = track_id order by did, rkey, uri""",
+               join track_uri s on s.id = track_id order by did, rkey, uri""",
     "comment": """select did, rkey, uri, timestamp_ms, sort_at, card from comment
-                  join repo on repo.id = repo_id join track_stat s on s.id = track_id order by did, rkey""",
+                  join repo on repo.id = repo_id join track_uri s on s.id = track_id order by did, rkey""",
     "list": """select did, rkey, list_type, name, items, sort_at, card from list
                join repo on repo.id = repo_id order by did, rkey""",
     "list_item": """select did, rkey, position, uri from list_item join list on list.id = list_id
-                    join repo on repo.id = repo_id join track_stat s on s.id = track_id
+                    join repo on repo.id = repo_id join track_uri s on s.id = track_id
                     order by did, rkey, position""",
     "profile": """select did, hidden, display_name, avatar, bio, created_at, card, search::text
                   from profile join repo on repo.id = repo_id order by did""",

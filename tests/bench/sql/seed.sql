@@ -12,10 +12,10 @@ create function pg_temp.cid(n bigint) returns text immutable language sql as
 create function pg_temp.zulu(t timestamptz) returns text immutable language sql as
     $$select to_char(t at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')$$;
 
-insert into repo (id, did, handle, pds, signing_key, identity_at, identity_due, state, rev, data)
+insert into repo (id, did, handle, pds, signing_key, identity_at, identity_due, resync_due, state, rev, data)
 overriding system value
 select n, pg_temp.did(n), 'artist' || n || '.plyr.example', 'https://pds' || n % 20 || '.example',
-       {signing_key}, now(), null, 'active', {rev}, {data}
+       {signing_key}, now(), null, null, 'active', {rev}, {data}
 from generate_series(1, {accounts}::bigint) n;
 select setval(pg_get_serial_sequence('repo', 'id'), {accounts});
 
@@ -71,14 +71,17 @@ select repo_id, pg_temp.rkey({tracks} + {likes} + n), track_id, n % 300000, sort
               n % 300000, pg_temp.zulu(sort_at), pg_temp.zulu(sort_at))
 from new_like where n <= {comments} order by repo_id, n;
 
-insert into track_stat (id, uri, likes, comments, plays)
+insert into track_uri (id, uri)
 overriding system value
-select t.id, 'at://' || r.did || '/fm.plyr.track/' || t.rkey, coalesce(l.likes, 0), coalesce(c.comments, 0), t.id % 50
+select t.id, 'at://' || r.did || '/fm.plyr.track/' || t.rkey
+from orm.track t join repo r on r.id = t.repo_id
+order by t.id;
+select setval(pg_get_serial_sequence('track_uri', 'id'), {tracks});
+
+insert into track_stat (id, likes, comments, plays)
+select t.id, coalesce(l.likes, 0), coalesce(c.comments, 0), t.id % 50
 from orm.track t
-join repo r on r.id = t.repo_id
 left join (select track_id, count(distinct repo_id) as likes from new_like group by track_id) l on l.track_id = t.id
 left join (select track_id, count(*) as comments from comment group by track_id) c on c.track_id = t.id
 order by t.id;
-select setval(pg_get_serial_sequence('track_stat', 'id'), {tracks});
-
 drop table new_like

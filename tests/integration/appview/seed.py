@@ -79,11 +79,13 @@ class Seed:
         return cid, members(whole)
 
     def stat(self, uri: str) -> int:
-        return self._insert(
-            "insert into track_stat (uri) values (%s)"
+        id = self._insert(
+            "insert into track_uri (uri) values (%s)"
             " on conflict (uri) do update set uri = excluded.uri returning id",
             (uri,),
         )
+        self.conn.execute("insert into track_stat (id) values (%s) on conflict do nothing", (id,))
+        return id
 
     def track(self, repo_id: int, title: str, *, at: datetime | None = None, **fields: Any) -> str:
         rkey, moment = self._next()

@@ -62,7 +62,9 @@ async def one(conn: Connection, query: str, *params: object) -> object:
 
 async def count_of(conn: Connection, uri: str) -> tuple[int, int]:
     row = await (
-        await conn.execute("select likes, comments from track_stat where uri = %s", (uri,))
+        await conn.execute(
+            "select likes, comments from track_stat join track_uri using (id) where uri = %s", (uri,)
+        )
     ).fetchone()
     return (0, 0) if row is None else (row[0], row[1])
 
@@ -246,7 +248,7 @@ async def test_a_list_keeps_its_order_duplicates_and_id(conn: Connection) -> Non
     await apply(conn, [ana], ana.update(LIST, R1, album("B", uris[::-1][:2])))
     rows = await (
         await conn.execute(
-            "select position, uri from list_item join track_stat s on s.id = track_id order by 1"
+            "select position, uri from list_item join track_uri s on s.id = track_id order by 1"
         )
     ).fetchall()
     assert rows == [(0, uris[2]), (1, uris[1])]
