@@ -5,6 +5,7 @@
         relay.script.append(Refuse(429, {"Retry-After": "1"}))   # for the next dial, one each
 
 Without a script a dial is served as the event-stream specification says (/specs/event-stream).
+With `listing`, its port also answers queries about the accounts that pass through it, as relays do.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
+from tests.fakenet.http import Page
 from tests.fakenet.repo import error_frame, frame
 
 
@@ -51,6 +53,7 @@ class Say:
 
 
 Act = Callable[[ServerConnection], Awaitable[None]]
+Listing = Callable[[str, dict[str, str]], Page]  # NSID and parameters → the answer
 
 
 @dataclass(frozen=True)
@@ -63,8 +66,9 @@ class Dial:
 class FakeRelay:
     """`log` holds frames by seq from `oldest` on; `dials` what was asked for; `sent` counts messages."""
 
-    def __init__(self, ssl_context: ssl.SSLContext | None = None) -> None:
+    def __init__(self, ssl_context: ssl.SSLContext | None = None, listing: Listing | None = None) -> None:
         self._ssl = ssl_context
+        self._listing = listing
         self._server: Server | None = None
         self._live: set[asyncio.Queue[bytes]] = set()
         self.log: dict[int, bytes] = {}
@@ -115,6 +119,8 @@ class FakeRelay:
             queue.put_nowait(raw)
 
     async def _consider(self, connection: ServerConnection, request: Request) -> Response | None:
+        if self._listing is not None and "Upgrade" not in request.headers:
+            return self._listed(request, self._listing)
         query = parse_qs(urlsplit(request.path).query)
         cursor = int(query["cursor"][0]) if "cursor" in query else None
         self.dials.append(Dial(time.monotonic(), urlsplit(request.path).path, cursor))
@@ -124,6 +130,13 @@ class FakeRelay:
             headers = Headers(refusal.headers, Connection="close", Content_Length="0")
             return Response(refusal.status, "Refused", headers, b"")
         return None
+
+    def _listed(self, request: Request, listing: Listing) -> Response:
+        parts = urlsplit(request.path)
+        page = listing(parts.path.removeprefix("/xrpc/"), dict(parse_qsl(parts.query)))
+        length = {"Content-Length": str(len(page.body)), "Connection": "close"}
+        headers = Headers({**page.headers, **length})
+        return Response(page.status, "", headers, page.body)
 
     async def _serve(self, connection: ServerConnection) -> None:
         cursor = self.dials[-1].cursor
