@@ -2,7 +2,7 @@
 
 Exit codes: 0 done, 1 it did not work out, 2 the command line or a setting is wrong, 130 interrupted.
 A command's module has `add_arguments(parser)` and `run(args, settings) -> int`, and is
-imported only when it is asked for.
+imported only when it is asked for; a group's module has `COMMANDS` instead.
 """
 
 from __future__ import annotations
@@ -12,34 +12,21 @@ import contextlib
 import difflib
 import importlib
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from bin import VERSION
+from bin.command import Command
 
 if TYPE_CHECKING:
     from bin.settings import Settings
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
-    """`settings`: takes the flags of bin.settings. `database`: wants one, migrated, before it runs.
-
-    `alone`: everything it needs is among its arguments, and its `run` takes these alone.
-    """
-
-    module: str
-    summary: str
-    settings: bool = False
-    database: Literal["no", "open", "migrated"] = "no"
-    alone: bool = False
-
-
 COMMANDS = {
     "up": Command("bin.up", "run everything: read the network, index it, answer requests", settings=True),
-    "ingest": Command("bin.ingest", "only read and index the network", settings=True, database="migrated"),
-    "web": Command("bin.web", "only answer requests", settings=True, database="migrated"),
+    "ingest": Command("bin.ingest", "only read and index the network", True, "migrated", supervised=True),
+    "web": Command("bin.web", "only answer requests", True, "migrated", supervised=True),
+    "sync": Command("bin.sync", "make the index whole: backfill and resync, and how that goes", group=True),
     "migrate": Command(
         "bin.migrate", "bring the database to this version's tables", settings=True, database="open"
     ),
@@ -68,49 +55,56 @@ class Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
-    parser = _overview()
-    if not arguments:
-        parser.print_help()
-        return 0
-    name = arguments[0]
-    if name not in COMMANDS:
-        if name.startswith("-"):
-            parser.parse_args(arguments)  # --help, --version, or an error
-        near = difflib.get_close_matches(name, COMMANDS, 1)
-        parser.error(f"unknown command {name}" + (f", did you mean {near[0]}?" if near else ""))
     try:
-        return _run(name, arguments[1:])
+        return _choose("plyr", COMMANDS, arguments, "An AT Protocol appview for audio.")
     except KeyboardInterrupt:
         return 130
 
 
-def _overview() -> argparse.ArgumentParser:
+def _choose(program: str, commands: Mapping[str, Command], arguments: list[str], description: str) -> int:
+    """Run the command that `arguments` begin with; without one, say what there is."""
+    parser = _overview(program, commands, description)
+    if not arguments:
+        parser.print_help()
+        return 0
+    name = arguments[0]
+    if name not in commands:
+        if name.startswith("-"):
+            parser.parse_args(arguments)  # --help, --version, or an error
+        near = difflib.get_close_matches(name, commands, 1)
+        parser.error(f"unknown command {name}" + (f", did you mean {near[0]}?" if near else ""))
+    command, program = commands[name], f"{program} {name}"
+    summary = command.summary[0].upper() + command.summary[1:] + "."
+    if command.group:
+        return _choose(program, importlib.import_module(command.module).COMMANDS, arguments[1:], summary)
+    return _run(program, command, arguments[1:], summary)
+
+
+def _overview(program: str, commands: Mapping[str, Command], description: str) -> argparse.ArgumentParser:
     parser = Parser(
-        prog="plyr",
-        description="An AT Protocol appview for audio.",
-        epilog=EPILOG,
+        prog=program,
+        description=description,
+        epilog=EPILOG.replace("plyr", program, 1),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"plyr {VERSION}")
     group = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser)
-    for name, command in COMMANDS.items():
+    for name, command in commands.items():
         group.add_parser(name, help=command.summary, add_help=False)
     return parser
 
 
-def _run(name: str, arguments: list[str]) -> int:
+def _run(program: str, command: Command, arguments: list[str], summary: str) -> int:
     from bin import settings as settings_module  # here: `plyr` alone and --version are quick
 
-    command = COMMANDS[name]
-    summary = command.summary[0].upper() + command.summary[1:] + "."
-    parser = Parser(prog=f"plyr {name}", description=summary, allow_abbrev=False)
+    parser = Parser(prog=program, description=summary, allow_abbrev=False)
     module = importlib.import_module(command.module)
     module.add_arguments(parser)
     if command.settings:
         _add_settings(parser)
-    if name in ("ingest", "web"):
+    if command.supervised:
         parser.add_argument("--status-fd", type=int, help=argparse.SUPPRESS)
-    if name == "test":
+    if command.module == "bin.tests":
         own = [argument for argument in arguments if argument in ("-h", "--help")]
         args = parser.parse_args(own)
         args.passed_on = arguments

@@ -40,13 +40,19 @@ class PartState(StrEnum):
 
 @dataclass
 class Part:
-    """One supervised child: what it is, and what is known about it now."""
+    """One supervised child: what it is, and what is known about it now. `arguments` follow its name on
+    the command line."""
 
     name: str
     state: PartState = PartState.STARTING
     status: PartStatus = field(default_factory=PartStatus)
     starts: int = 0
     retry_at: float = 0  # monotonic, while waiting
+    arguments: tuple[str, ...] = ()
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        return (self.name, *self.arguments)
 
 
 class Supervisor:
@@ -100,7 +106,7 @@ class Supervisor:
         report, reported = os.pipe()
         try:
             process = self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-P", "-m", "bin.cli", self.part.name, "--status-fd", str(reported)),
+                *(sys.executable, "-P", "-m", "bin.cli", *self.part.command, "--status-fd", str(reported)),
                 env=self._environment,
                 stdin=asyncio.subprocess.PIPE,  # the lifeline: nothing is ever written
                 stdout=asyncio.subprocess.PIPE,
