@@ -4,12 +4,13 @@ A URL is taken apart strictly (`firehose.address`), its host is resolved by us, 
 address is looked at, and the socket goes to an address that was looked at: a name that
 answers differently the second time finds no second time. Redirects are followed by hand,
 through the same door. Nothing waits longer than `timeout_s` or holds more than `max_bytes`
-(rules D8, D9; T34, T35).
+(rules D8, D9; T34, T35). `download` is for bodies too large to hold: it fills a file.
 
     FetchFailed
     ├── Blocked        the URL, or an address behind it, is none that we go to
     ├── TooLarge       the body is larger than the caller allowed
     ├── TimedOut       the whole exchange took longer than the caller allowed
+    │   └── TooSlow    download: a body that stood still, or came in more slowly than allowed
     ├── Unreachable    no connection, or no valid answer
     │   └── NoSuchHost the host's name certainly has no address
     ├── BadStatus      get_json: the answer's status is not 200
@@ -21,10 +22,12 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 from urllib.parse import urljoin
 
 import aiohttp
@@ -35,6 +38,8 @@ from firehose.address import Blocked, FetchFailed, check_address, check_url, is_
 from firehose.dns import Dns, NoSuchName
 
 MAX_REDIRECTS = 3
+MAX_REFUSAL_BYTES = 65_536
+_MAX_PIECE = 262_144
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
@@ -44,6 +49,10 @@ class TooLarge(FetchFailed):
 
 class TimedOut(FetchFailed):
     """The exchange, redirects and body included, took longer than the caller allowed."""
+
+
+class TooSlow(TimedOut):
+    """The body stood still, or came in more slowly than the caller allowed."""
 
 
 class Unreachable(FetchFailed):
@@ -160,16 +169,43 @@ class GuardedClient:
         `timeout_s` spans everything from the name's resolution to the body's last byte;
         `max_bytes` counts the body after decompression.
         """
-        try:
+        body = bytearray()
+        with _timed_out(url, timeout_s):
+            async with asyncio.timeout(timeout_s), await self._open(url, accept) as response:
+                await _receive(response, body.extend, max_bytes)
+        return _response(response, bytes(body))
+
+    async def download(
+        self,
+        url: str,
+        file: BinaryIO,
+        *,
+        max_bytes: int,
+        timeout_s: float,
+        idle_s: float,
+        min_rate: float = 0,
+        accept: str | None = None,
+    ) -> Response:
+        """GET as `get_bytes`, but the body of a 200 answer goes into `file`; the `Response` has none.
+
+        Of another answer the body's first 64 KiB are in the `Response`, and the file is left alone.
+        `TooSlow` when the head, or more of the body, takes longer than `idle_s`, or when after
+        `idle_s` the body has come in at less than `min_rate` bytes a second. An `OSError` is the file's.
+        The catch: what came before an error stays in the file.
+        """
+        refusal = bytearray()
+        with _timed_out(url, timeout_s):
             async with asyncio.timeout(timeout_s):
-                return await self._get(url, max_bytes, accept)
-        except TimeoutError as exc:
-            raise TimedOut(f"{url[:200]}: not done after {timeout_s:g} s") from exc
-        except aiohttp.ClientConnectorDNSError as exc:
-            kind = NoSuchHost if isinstance(exc.os_error, NoSuchName) else Unreachable
-            raise kind(f"{url[:200]}: {exc.os_error}") from exc
-        except (aiohttp.ClientError, OSError) as exc:
-            raise Unreachable(f"{url[:200]}: {exc or type(exc).__name__}") from exc
+                with _timed_out(url, idle_s, TooSlow):
+                    async with asyncio.timeout(idle_s):
+                        response = await self._open(url, accept)
+                async with response:
+                    if response.status == 200:
+                        await _receive(response, file.write, max_bytes, idle_s, min_rate)
+                    else:
+                        with suppress(TooLarge):
+                            await _receive(response, refusal.extend, MAX_REFUSAL_BYTES, idle_s, min_rate)
+        return _response(response, bytes(refusal))
 
     async def get_json(
         self, url: str, *, max_bytes: int, timeout_s: float, accept: str = "application/json"
@@ -183,19 +219,22 @@ class GuardedClient:
         except orjson.JSONDecodeError as exc:
             raise BadBody(f"{url}: not JSON: {exc}") from exc
 
-    async def _get(self, url: str, max_bytes: int, accept: str | None) -> Response:
+    async def _open(self, url: str, accept: str | None) -> aiohttp.ClientResponse:
+        """The first answer that is no redirect, its body unread; the caller closes it."""
         if self._session is None:
             raise RuntimeError("GuardedClient is not open")
         headers = {"Accept": accept} if accept else {}
+        asked = url
         for _ in range(MAX_REDIRECTS + 1):
-            target = check_url(url, allow_loopback=self.allow_loopback)
-            async with self._session.get(target, headers=headers, allow_redirects=False) as response:
-                location = response.headers.get("Location")
-                if response.status not in _REDIRECTS or location is None:
-                    body = await _read_body(response, max_bytes)
-                    return Response(response.status, response.headers, body, str(target))
-            url = urljoin(str(target), location).partition("#")[0]
-        raise Blocked(f"more than {MAX_REDIRECTS} redirects, the last to {url[:200]!r}")
+            target = check_url(asked, allow_loopback=self.allow_loopback)
+            with _translated(url):
+                response = await self._session.get(target, headers=headers, allow_redirects=False)
+            location = response.headers.get("Location")
+            if response.status not in _REDIRECTS or location is None:
+                return response
+            response.close()
+            asked = urljoin(str(target), location).partition("#")[0]
+        raise Blocked(f"more than {MAX_REDIRECTS} redirects, the last to {asked[:200]!r}")
 
     def _open_socket(self, addr_info: tuple[Any, ...]) -> socket.socket:
         """A socket for an address about to be connected to: looked at here once more."""
@@ -204,25 +243,75 @@ class GuardedClient:
         return socket.socket(family, kind, proto)
 
 
-async def _read_body(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
+async def _receive(
+    response: aiohttp.ClientResponse,
+    take: Callable[[bytes], object],
+    max_bytes: int,
+    idle_s: float | None = None,
+    min_rate: float = 0,
+) -> None:
+    """Hands the body to `take`, decompressed, in pieces that add up to at most `max_bytes`."""
+    url = str(response.url)
     encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding not in ("identity", "gzip", "deflate"):
-        raise Unreachable(f"{response.url}: unasked-for content encoding {encoding[:40]!r}")
+        raise Unreachable(f"{url}: unasked-for content encoding {encoding[:40]!r}")
     if (response.content_length or 0) > max_bytes:
-        raise TooLarge(f"{response.url}: {response.content_length} bytes, more than {max_bytes}")
+        raise TooLarge(f"{url}: {response.content_length} bytes, more than {max_bytes}")
     inflate = None if encoding == "identity" else zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
-    body = bytearray()
-    async for chunk in response.content.iter_any():
-        if inflate is not None:
-            try:
-                # One byte more than the cap shows that there is more than the cap.
-                chunk = inflate.decompress(chunk, max_bytes + 1 - len(body))
-            except zlib.error as exc:
-                raise Unreachable(f"{response.url}: broken {encoding} body") from exc
-        body += chunk
-        if len(body) > max_bytes:
-            raise TooLarge(f"{response.url}: more than {max_bytes} bytes")
-    return bytes(body)
+    left, received, started = max_bytes, 0, time.monotonic()
+    while True:
+        with _timed_out(url, idle_s, TooSlow):
+            async with asyncio.timeout(idle_s):
+                with _translated(url):
+                    data = await response.content.readany()
+        if not data:
+            break
+        received += len(data)
+        passed = time.monotonic() - started
+        if idle_s is not None and passed > idle_s and received < min_rate * passed:
+            raise TooSlow(f"{url}: {received} bytes in {passed:.0f} s")
+        for piece in (data,) if inflate is None else _inflated(inflate, data, url):
+            if len(piece) > left:
+                take(piece[:left])
+                raise TooLarge(f"{url}: more than {max_bytes} bytes")
+            left -= len(piece)
+            take(piece)
+    if inflate is not None and received and not inflate.eof:
+        raise Unreachable(f"{url}: broken {encoding} body")
+
+
+def _inflated(inflate: Any, data: bytes, url: str) -> Iterator[bytes]:
+    """The data decompressed, piece by piece: a small body may stand for a very large one."""
+    while data and not inflate.eof:
+        try:
+            yield inflate.decompress(data, _MAX_PIECE)
+        except zlib.error as exc:
+            raise Unreachable(f"{url}: broken compressed body") from exc
+        data = inflate.unconsumed_tail
+
+
+def _response(response: aiohttp.ClientResponse, body: bytes) -> Response:
+    return Response(response.status, response.headers, body, str(response.url))
+
+
+@contextmanager
+def _timed_out(url: str, limit_s: float | None, kind: type[TimedOut] = TimedOut) -> Generator[None]:
+    try:
+        yield
+    except TimeoutError as exc:
+        raise kind(f"{url[:200]}: not done after {limit_s:g} s") from exc
+
+
+@contextmanager
+def _translated(url: str) -> Generator[None]:
+    """The client library's errors as ours."""
+    try:
+        yield
+    except aiohttp.ClientConnectorDNSError as exc:
+        kind = NoSuchHost if isinstance(exc.os_error, NoSuchName) else Unreachable
+        raise kind(f"{url[:200]}: {exc.os_error}") from exc
+    except (aiohttp.ClientError, OSError) as exc:
+        raise Unreachable(f"{url[:200]}: {exc or type(exc).__name__}") from exc
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
