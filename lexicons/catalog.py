@@ -44,9 +44,12 @@ QUERIES = (
     "graph.getList",
     "server.describe",
     "server.getStats",
+    "sync.getRecordProof",
+    "sync.getRepoState",
 )
+SUBSCRIPTIONS = ("sync.subscribe",)
 REQUIRED = frozenset(
-    {f"{PUBLIC_NAMESPACE}.{name}" for name in (*RECORDS, *QUERIES, "authFullApp")}
+    {f"{PUBLIC_NAMESPACE}.{name}" for name in (*RECORDS, *QUERIES, *SUBSCRIPTIONS, "authFullApp")}
     | {"app.bsky.actor.profile", "com.atproto.label.defs", "com.atproto.repo.strongRef"}
 )
 _PROSE = frozenset({"description", "title", "detail"})
@@ -105,6 +108,7 @@ class Catalog:
     params: Mapping[Nsid, ReadParams]
     inputs: Mapping[Nsid, Check]
     outputs: Mapping[Nsid, Check]
+    messages: Mapping[Nsid, Check]
 
     @classmethod
     def load(cls, namespace: str = PUBLIC_NAMESPACE, root: Path = Path(__file__).parent) -> Catalog:
@@ -141,6 +145,7 @@ class Catalog:
         records: dict[str, Check] = {}
         methods: dict[Nsid, MethodDef] = {}
         params: dict[Nsid, ReadParams] = {}
+        messages: dict[Nsid, Check] = {}
         bodies: dict[str, dict[Nsid, Check]] = {"input": {}, "output": {}}
         for ref, definition in definitions.items():
             nsid = Nsid(ref)
@@ -153,6 +158,8 @@ class Catalog:
                     for side, checks in bodies.items():
                         if "schema" in definition.get(side, {}):
                             checks[nsid] = compiler.schema(definition[side]["schema"], ref)
+                    if "message" in definition:
+                        messages[nsid] = compiler.schema(definition["message"]["schema"], ref)
                 case "permission-set":
                     pass
                 case _:
@@ -166,6 +173,7 @@ class Catalog:
             MappingProxyType(params),
             MappingProxyType(bodies["input"]),
             MappingProxyType(bodies["output"]),
+            MappingProxyType(messages),
         )
 
     def definition(self, ref: str) -> Mapping[str, Any]:
@@ -178,6 +186,10 @@ class Catalog:
     def queries(self) -> Mapping[Nsid, MethodDef]:
         """The methods that are asked with GET."""
         return {nsid: method for nsid, method in self.methods.items() if method.kind == "query"}
+
+    def subscriptions(self) -> Mapping[Nsid, MethodDef]:
+        """The methods that are followed over a WebSocket."""
+        return {nsid: method for nsid, method in self.methods.items() if method.kind == "subscription"}
 
 
 def _read(path: Path, root: Path) -> Mapping[str, Any]:

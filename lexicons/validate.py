@@ -16,6 +16,7 @@ from lexicons.syntax import Nsid, is_nsid, is_rkey, is_tid
 __all__ = [
     "Invalid",
     "validate_input",
+    "validate_message",
     "validate_output",
     "validate_params",
     "validate_record",
@@ -66,6 +67,11 @@ def validate_input(catalog: Catalog, nsid: Nsid, value: object) -> None:
 def validate_output(catalog: Catalog, nsid: Nsid, value: object) -> None:
     """Check the JSON body of an answer."""
     _validate_body(catalog.outputs.get(nsid), value)
+
+
+def validate_message(catalog: Catalog, nsid: Nsid, value: object) -> None:
+    """Check a message of a subscription, its `$type` among its fields, in its JSON form."""
+    _validate_body(catalog.messages.get(nsid), value)
 
 
 def _validate_body(check: Check | None, value: object) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 from psycopg.rows import class_row
@@ -50,6 +50,19 @@ class SyncState:
     data: Cid
     gaps: Sequence[Any]
     state: str
+
+
+class Claim(Protocol):
+    """What a source says about an account, at `seq` of its own numbers."""
+
+    @property
+    def did(self) -> Did: ...
+    @property
+    def active(self) -> bool: ...
+    @property
+    def status(self) -> str | None: ...
+    @property
+    def seq(self) -> int: ...
 
 
 async def tracked(conn: Connection) -> dict[Did, str | None]:
@@ -131,3 +144,34 @@ async def postpone_identity(conn: Connection, did: Did) -> None:
 
 async def all_ids(conn: Connection) -> list[int]:
     return [id for (id,) in await (await conn.execute(_SQL["all_ids"])).fetchall()]
+
+
+async def tracked_after(conn: Connection, id: int) -> list[tuple[int, Did]]:
+    """Accounts tracked since the one with this number, oldest first, each with its own.
+
+    The catch: of two that are tracked at once the lower number may appear second. Ask again from a
+    little before the highest one seen.
+    """
+    cursor = await conn.execute(_SQL["tracked_after"], {"id": id})
+    return [(int(id), Did(did)) for id, did in await cursor.fetchall()]
+
+
+async def expire_account(conn: Connection, claims: Iterable[Claim], source: str) -> None:
+    """`#account` is hearsay: note what was said, the last word counts, and have the current PDS asked
+    now. A word that was noted already changes nothing."""
+    said = {
+        claim.did: {
+            "did": claim.did,
+            "claim": claim.status or ("active" if claim.active else "inactive"),
+            "source": source,
+            "seq": claim.seq,
+        }
+        for claim in claims
+    }
+    if said:
+        await conn.execute(_SQL["expire_account"], {"rows": as_json(list(said.values()))})
+
+
+async def expire_checks(conn: Connection) -> None:
+    """Events were lost: what we hold of everybody is to be compared with their PDS soon (rule A7)."""
+    await conn.execute(_SQL["expire_checks"])

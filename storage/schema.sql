@@ -28,6 +28,7 @@ create table repo (
     last_seen_at   timestamptz not null default now(),
     account_due    timestamptz,     -- when to ask its current PDS how it stands
     account_tries  int not null default 0,
+    account_claim  text,            -- what a source said last, until its PDS was asked
     taken_down     text,            -- our own decision, with its reason; upstream's is `active`
     resync_due     timestamptz default now(),       -- when to fetch the repo; null: nothing is missing
     resync_tries   int not null default 0,          -- failures since it last worked

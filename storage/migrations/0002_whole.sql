@@ -4,6 +4,7 @@
 alter table repo
     add column account_due    timestamptz,              -- when to ask its current PDS how it stands
     add column account_tries  int not null default 0,
+    add column account_claim  text,                     -- what a source said last, until its PDS was asked
     add column taken_down     text,                     -- our own decision, with its reason; upstream's is `active`
     add column resync_due     timestamptz default now(),-- when to fetch the repo; null: nothing is missing
     add column resync_tries   int not null default 0,   -- failures since it last worked

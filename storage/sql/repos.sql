@@ -74,3 +74,19 @@ where did = %(did)s
 -- name: all_ids
 -- For a rebuild.
 select id from repo order by id
+
+-- name: tracked_after
+-- Who was found since: a follower learns of them without reading everybody again.
+select id, did from repo where id > %(id)s order by id
+
+-- name: expire_account
+-- Upstream's word is noted, with who said it, and the account's own PDS is asked now. A replayed word
+-- is no news; one of lower seq may be, since hosts lose their history (T24).
+update repo r
+set account_claim = n.claim, account_source = n.source, account_seq = n.seq, account_due = now(), account_tries = 0
+from json_to_recordset(%(rows)s) as n (did text, claim text, source text, seq bigint)
+where r.did = n.did and (r.account_source, r.account_seq) is distinct from (n.source, n.seq)
+
+-- name: expire_checks
+-- Null: compare with the PDS soon.
+update repo set checked_at = null where checked_at is not null
