@@ -1,0 +1,28 @@
+-- Statements for DuckDB, over Parquet segments. Parameters are named.
+
+-- name: utc
+-- Times are shown as they are meant.
+set TimeZone = 'UTC'
+
+-- name: seal
+-- Lines of JSON become one sorted file; blocks come as base64, and are bytes again.
+copy (
+    select seq, make_timestamptz(received_us) as received_at, kind, source, source_seq, did, rev, collection,
+           rkey, action, cid, from_base64(block) as block, verdict, reason, detail
+    from read_json($lines, format = 'newline_delimited', maximum_object_size = 268435456, columns = {
+        seq: 'BIGINT', received_us: 'BIGINT', kind: 'VARCHAR', source: 'VARCHAR', source_seq: 'BIGINT',
+        did: 'VARCHAR', rev: 'VARCHAR', collection: 'VARCHAR', rkey: 'VARCHAR', action: 'VARCHAR',
+        cid: 'VARCHAR', block: 'VARCHAR', verdict: 'VARCHAR', reason: 'VARCHAR', detail: 'VARCHAR'})
+    order by seq
+) to $file (format parquet, compression zstd)
+
+-- name: check
+-- What was written is read once more before anybody relies on it.
+select count(*), min(seq), max(seq), count(distinct seq) from read_parquet($files)
+
+-- name: empty
+-- An archive without a segment has the same columns.
+create table event (
+    seq bigint, received_at timestamptz, kind varchar, source varchar, source_seq bigint, did varchar,
+    rev varchar, collection varchar, rkey varchar, action varchar, cid varchar, block blob, verdict varchar,
+    reason varchar, detail varchar)
