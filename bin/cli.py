@@ -27,6 +27,7 @@ COMMANDS = {
     "ingest": Command("bin.ingest", "only read and index the network", True, "migrated", supervised=True),
     "web": Command("bin.web", "only answer requests", True, "migrated", supervised=True),
     "sync": Command("bin.sync", "make the index whole: backfill and resync, and how that goes", group=True),
+    "archive": Command("bin.archive", "everything that happened, in Parquet files", group=True),
     "migrate": Command(
         "bin.migrate", "bring the database to this version's tables", settings=True, database="open"
     ),

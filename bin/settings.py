@@ -88,6 +88,27 @@ class Settings(BaseSettings):
         description="Address under which others reach this appview, as `https://host`. It gives the "
         "service its DID (`did:web:host`).",
     )
+    archive_dir: Path | None = Field(
+        None,
+        description="Folder of the event archive, which `plyr replay` computes everything from. Without it: "
+        "`archive` in the data folder.",
+    )
+    seal_entries: int = Field(
+        100_000, ge=1, le=10_000_000, description="How many new events make a file of the archive."
+    )
+    seal_minutes: int = Field(
+        60,
+        ge=1,
+        le=10_080,
+        description="How long an event waits at most until it is in a file of the archive.",
+    )
+    outbox_hours: int = Field(
+        72,
+        ge=72,
+        le=8760,
+        description="How far back subscribers of the live feed can resume; archived events older than that "
+        "leave the database.",
+    )
     log_format: Literal["text", "json"] = Field("text", description="How log lines are written to stderr.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least urgent line to log."
@@ -132,10 +153,14 @@ class Settings(BaseSettings):
     def _check_public(cls, value: str | None) -> str | None:
         return None if value is None else _origin(value, ("http", "https"), "https://plyr.example", ("http",))
 
-    @field_validator("data_dir")
+    @field_validator("data_dir", "archive_dir")
     @classmethod
-    def _absolute(cls, value: Path) -> Path:
-        return value.expanduser().absolute()
+    def _absolute(cls, value: Path | None) -> Path | None:
+        return None if value is None else value.expanduser().absolute()
+
+    @property
+    def archive_folder(self) -> Path:
+        return self.archive_dir or self.data_dir / "archive"
 
     @property
     def service_did(self) -> str:

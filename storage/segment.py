@@ -141,7 +141,7 @@ def connect(
     *, threads: int, memory: str | None = None, scratch: Path | None = None
 ) -> duckdb.DuckDBPyConnection:
     """A DuckDB of its own, in memory; what does not fit goes below `scratch`."""
-    config: dict[str, Any] = {"threads": threads, "preserve_insertion_order": False}
+    config: dict[str, Any] = {"threads": threads}
     if memory is not None:
         config["memory_limit"] = memory
     if scratch is not None:

@@ -26,3 +26,21 @@ create table event (
     seq bigint, received_at timestamptz, kind varchar, source varchar, source_seq bigint, did varchar,
     rev varchar, collection varchar, rkey varchar, action varchar, cid varchar, block blob, verdict varchar,
     reason varchar, detail varchar)
+
+-- name: allow
+-- A question reads segments and no other file. (Before the outside is closed, which the next one does.)
+set allowed_paths = $files
+
+-- name: lock
+-- In this order: nothing can be set afterwards.
+set enable_external_access = false; set lock_configuration = true
+
+-- name: dump
+-- Sorted as people ask: by collection, then by account.
+copy (
+    select did, collection, rkey, cid, rev, "json"::json as "json", make_timestamptz(indexed_us) as indexed_at
+    from read_json($lines, format = 'newline_delimited', maximum_object_size = 268435456, columns = {
+        did: 'VARCHAR', collection: 'VARCHAR', rkey: 'VARCHAR', cid: 'VARCHAR', rev: 'VARCHAR',
+        json: 'VARCHAR', indexed_us: 'BIGINT'})
+    order by collection, did, rkey
+) to $file (format parquet, compression zstd)

@@ -1,0 +1,12 @@
+"""`plyr archive COMMAND`: everything that happened, sealed in Parquet files."""
+
+from __future__ import annotations
+
+from bin.command import Command
+
+COMMANDS = {
+    "status": Command("bin.archive_status", "say what the archive holds, and check it", True, "migrated"),
+    "seal": Command("bin.archive_seal", "put what waits into a file now", True, "migrated"),
+    "sql": Command("bin.archive_sql", "ask the archive: DuckDB over the table `event`", True, "migrated"),
+    "dump": Command("bin.archive_dump", "write every visible record into one Parquet file", True, "migrated"),
+}
