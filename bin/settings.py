@@ -19,6 +19,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PREFIX = "PLYR_"
 ROOT = Path(__file__).parent.parent
+JETSTREAM_PREFIX = "jetstream+"
 
 # Read by tests and developer commands, not by a running appview.
 DEVELOPER_VARIABLES = {
@@ -49,8 +50,9 @@ class Settings(BaseSettings):
     )
     sources: Annotated[tuple[str, ...], NoDecode] = Field(
         ("wss://relay1.us-east.bsky.network",),
-        description="Where the firehose comes from: one or more WebSocket addresses of relays or PDSs, "
-        "separated by commas. `ws://` is for this machine only.",
+        description="Where events come from: one or more WebSocket addresses of relays or PDSs, separated by "
+        "commas. `jetstream+` in front of one (`jetstream+wss://host`) names a Jetstream, whose records stay "
+        "unverified until their repo was read. `ws://` is for this machine only.",
     )
     start: Literal["live", "oldest"] = Field(
         "live",
@@ -109,6 +111,12 @@ class Settings(BaseSettings):
         description="How far back subscribers of the live feed can resume; archived events older than that "
         "leave the database.",
     )
+    live_subscribers: int = Field(
+        1000,
+        ge=0,
+        le=100_000,
+        description="How many may follow the live feed (`sync.subscribe`) of one web process at once.",
+    )
     log_format: Literal["text", "json"] = Field("text", description="How log lines are written to stderr.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least urgent line to log."
@@ -126,7 +134,7 @@ class Settings(BaseSettings):
     def _check_sources(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if not value:
             raise ValueError("needs at least one address, as wss://relay1.us-east.bsky.network")
-        origins = tuple(_origin(url, ("ws", "wss"), "wss://relay1.us-east.bsky.network") for url in value)
+        origins = tuple(_source(url) for url in value)
         if len(set(origins)) != len(origins):
             raise ValueError("names an address twice")
         return origins
@@ -196,6 +204,11 @@ def _origin(url: str, schemes: tuple[str, ...], example: str, plain_anywhere: tu
     if parts.scheme == schemes[0] and schemes[0] not in plain_anywhere and not is_loopback(host):
         raise ValueError(f"{url!r}: {schemes[0]}:// is for this machine alone, use {schemes[1]}://")
     return f"{parts.scheme}://{parts.netloc}"
+
+
+def _source(url: str) -> str:
+    prefix = JETSTREAM_PREFIX if url.startswith(JETSTREAM_PREFIX) else ""
+    return prefix + _origin(url.removeprefix(prefix), ("ws", "wss"), "wss://relay1.us-east.bsky.network")
 
 
 def variable(field: str) -> str:

@@ -97,7 +97,7 @@ def verify_commit(body: dict[str, Any], key: PublicKey, now_us: int) -> Commit:
     hosts far more often than from hostile ones: the repo needs a resync (rule B12).
     """
     get = body.get
-    seq, did, rev, time = _envelope(body, "repo", now_us)
+    seq, did, rev, time = envelope_of(body, "repo", now_us)
     since = get("since")
     if since is None:
         if "since" not in body:
@@ -141,12 +141,13 @@ def verify_commit(body: dict[str, Any], key: PublicKey, now_us: int) -> Commit:
         prev_data=None if prev_data is None else _cid(prev_data),
         time=time,
         ops=tuple(records),
+        proof=blocks,
     )
 
 
 def verify_sync(body: dict[str, Any], key: PublicKey, now_us: int) -> Sync:
     """The state that a `#sync` proves under `key`: its blocks hold the signed commit (rule C1)."""
-    seq, did, rev, time = _envelope(body, "did", now_us)
+    seq, did, rev, time = envelope_of(body, "did", now_us)
     blocks = body.get("blocks")
     if type(blocks) is not bytes:
         raise CommitRejected(Reason.BAD_SYNTAX, "blocks has the wrong type")
@@ -303,7 +304,7 @@ def _car(blocks: bytes) -> tuple[bytes, dict[bytes, bytes]]:
     return car.roots[0], car.blocks
 
 
-def _envelope(body: dict[str, Any], did_field: str, now_us: int) -> tuple[int, Did, Rev, str]:
+def envelope_of(body: dict[str, Any], did_field: str, now_us: int) -> tuple[int, Did, Rev, str]:
     """seq, DID, rev and time, well-formed, the rev not from the future (rules B1, B7)."""
     seq, did, time = _seq(body), _did(body, did_field), _time(body)
     rev = body.get("rev")

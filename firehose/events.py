@@ -1,10 +1,11 @@
 """What the network said, as one sum type. Frozen, typed, and no I/O.
 
-    Event = Commit | Sync | Identity | Account | Info
+    Event = Commit | Sync | Unproven | Identity | Account | Info
 
 `Commit` exists only for a commit that was verified (`firehose.commit.verify`): whoever
-holds one may trust its records. `Sync` was verified, too. `Identity`, `Account` and
-`Info` are hearsay: they say where to look, never what is true.
+holds one may trust its records. `Sync` was verified, too. `Unproven` is a record that
+a source without proofs tells of. `Identity`, `Account` and `Info` are hearsay: they say
+where to look, never what is true.
 
 Structs rather than dataclasses because there is one or more for every frame that concerns us, and
 they cost a tenth.
@@ -44,7 +45,8 @@ class Commit(msgspec.Struct, frozen=True, gc=False):
 
     `data` is the CID of the repo's MST root after the commit, `prev_data` the one before
     (None only where the frame left it out, as a repo's first commit does).
-    `ops` holds every operation, those of other apps included.
+    `ops` holds every operation, those of other apps included; `proof` is the CAR slice that shows all
+    of this, as the author's PDS made it.
     """
 
     seq: int
@@ -56,6 +58,7 @@ class Commit(msgspec.Struct, frozen=True, gc=False):
     prev_data: Cid | None
     time: str
     ops: tuple[RecordOp, ...]
+    proof: bytes | None = None
 
 
 class Sync(msgspec.Struct, frozen=True, gc=False):
@@ -66,6 +69,17 @@ class Sync(msgspec.Struct, frozen=True, gc=False):
     rev: Rev
     data: Cid
     time: str
+
+
+class Unproven(msgspec.Struct, frozen=True, gc=False):
+    """One record operation, as a source says that a commit at `rev` had it. Nobody signed this; sure is
+    only that `block` is what `cid` names. `seq` is the source's time in microseconds."""
+
+    seq: int
+    did: Did
+    rev: Rev
+    time: str
+    op: RecordOp
 
 
 class Identity(msgspec.Struct, frozen=True, gc=False):
@@ -94,7 +108,7 @@ class Info(msgspec.Struct, frozen=True, gc=False):
     message: str | None
 
 
-Event = Commit | Sync | Identity | Account | Info
+Event = Commit | Sync | Unproven | Identity | Account | Info
 
 
 class Frame(msgspec.Struct, frozen=True):

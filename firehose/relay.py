@@ -14,7 +14,8 @@ The contract:
   been healthy for a while; `Retry-After` makes it longer. A close with code 1000 is a close.
 - `FutureCursor` is never answered with another cursor of our own making: it is handed on,
   and then there is a long wait, and `last_error` says so.
-- A text message is dropped and counted. Reconnecting would bring it again.
+- A message of the wrong kind, text from a firehose or binary from a Jetstream, is dropped and counted.
+  Reconnecting would bring it again.
 
     async with aclosing(stream(source, lambda: saved, status)) as chunks:
         async for frames in chunks:      # list[bytes], never empty
@@ -31,10 +32,10 @@ import random
 import re
 import ssl
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from websockets.exceptions import InvalidStatus, WebSocketException
 
@@ -43,8 +44,11 @@ from firehose.events import ErrorFrame
 from firehose.frames import BadFrame, decode_frame
 from firehose.net import retry_after_s
 from firehose.websocket import ConnectionEnded, open_stream
+from lexicons.syntax import Nsid
 
 ENDPOINT = "/xrpc/com.atproto.sync.subscribeRepos"
+JETSTREAM_ENDPOINT = "/subscribe"
+JETSTREAM_PREFIX = "jetstream+"
 _SCHEMES = {"wss": "wss", "https": "wss", "ws": "ws", "http": "ws"}
 _MAX_ERROR_FRAME_BYTES = 4096
 
@@ -54,24 +58,39 @@ class BadSource(ValueError):
 
 
 class SourceKind(StrEnum):
+    """A firehose numbers its frames by seq and proves them. A Jetstream sends JSON without proofs, and
+    its cursor is a time in microseconds."""
+
     FIREHOSE = "firehose"
+    JETSTREAM = "jetstream"
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A firehose. `url` is normalised and complete: the key under which its cursor is kept (A9)."""
+    """Where events come from. `url` is normalised and complete: its cursor is kept under it (A9)."""
 
     url: str
     kind: SourceKind = SourceKind.FIREHOSE
+
+    def address(self, cursor: int | None, collections: Iterable[Nsid] = ()) -> str:
+        """What to dial: a Jetstream is asked for these collections, by exact name (T28)."""
+        query = [] if cursor is None else [("cursor", str(cursor))]
+        if self.kind is SourceKind.JETSTREAM:
+            query += [("wantedCollections", nsid) for nsid in sorted(collections)]
+        return f"{self.url}?{urlencode(query)}" if query else self.url
 
 
 def parse_source(text: str) -> Source:
     """The source that an operator means by a host name or URL. Raises `BadSource`.
 
     `relay.example.net`, `https://relay.example.net/` and the full `wss:` URL are one source.
-    Unencrypted is accepted from loopback hosts alone (A17).
+    `jetstream+` in front, or the path `/subscribe`, makes it a Jetstream. Unencrypted is accepted from
+    loopback hosts alone (A17).
     """
     text = text.strip()
+    is_jetstream = text.lower().startswith(JETSTREAM_PREFIX)
+    if is_jetstream:
+        text = text[len(JETSTREAM_PREFIX) :]
     if not re.fullmatch(r"[!-~]{1,2000}", text):
         raise BadSource(f"source is empty, too long, or has odd characters: {text[:80]!r}")
     scheme, separator, rest = text.partition("://")
@@ -88,8 +107,11 @@ def parse_source(text: str) -> Source:
         raise BadSource(f"source has no valid host: {text} ({exc})") from None
     if parts.query or parts.fragment or "@" in parts.netloc:
         raise BadSource(f"source has a user, query or fragment, where none belongs: {text}")
-    if parts.path.rstrip("/") not in ("", ENDPOINT):
-        raise BadSource(f"source has another path than {ENDPOINT}: {text}")
+    path = parts.path.rstrip("/")
+    is_jetstream = is_jetstream or path == JETSTREAM_ENDPOINT
+    endpoint = JETSTREAM_ENDPOINT if is_jetstream else ENDPOINT
+    if path not in ("", endpoint):
+        raise BadSource(f"source has another path than {endpoint}: {text}")
     if not (is_public_hostname(host) or is_loopback_host(host) or is_public_address(host)):
         raise BadSource(f"source names no public host: {text}")
     if scheme == "ws" and not is_loopback_host(host):
@@ -98,7 +120,8 @@ def parse_source(text: str) -> Source:
         raise BadSource(f"source has no valid port: {text}")
     name = f"[{host}]" if ":" in host else host
     default = 443 if scheme == "wss" else 80
-    return Source(f"{scheme}://{name}{f':{port}' if port not in (None, default) else ''}{ENDPOINT}")
+    kind = SourceKind.JETSTREAM if is_jetstream else SourceKind.FIREHOSE
+    return Source(f"{scheme}://{name}{f':{port}' if port not in (None, default) else ''}{endpoint}", kind)
 
 
 class SourceState(StrEnum):
@@ -127,7 +150,7 @@ class SourceStatus:
     next_attempt_at: float | None = None
     frames: int = 0
     bytes: int = 0
-    text_messages: int = 0
+    strays: int = 0
     last_frame_at: float | None = None
 
     def enter(self, state: SourceState) -> None:
@@ -138,14 +161,14 @@ class SourceStatus:
         self.last_error = error
         self.last_error_at = time.time()
 
-    def count(self, chunk: list[bytes], text_messages: int) -> None:
+    def count(self, chunk: list[bytes], strays: int) -> None:
         if chunk:
             self.last_frame_at = time.time()
             self.frames += len(chunk)
             self.bytes += sum(map(len, chunk))
-        if text_messages > self.text_messages:
-            self.text_messages = text_messages
-            self.fail("a text message was received, and dropped: frames are binary")
+        if strays > self.strays:
+            self.strays = strays
+            self.fail("a message of the wrong kind, text or binary, was received and dropped")
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +196,7 @@ async def stream(
     cursor: Callable[[], int | None],
     status: SourceStatus | None = None,
     *,
+    collections: Iterable[Nsid] = (),
     timing: Timing = Timing(),
     ssl_context: ssl.SSLContext | None = None,
     user_agent: str = "plyr",
@@ -180,7 +204,8 @@ async def stream(
 ) -> AsyncGenerator[list[bytes], None]:
     """Frames of a source, for ever, in lists as they arrive; it ends only when it is closed.
 
-    `cursor` is called right before each connect: the seq to start at, None for live frames.
+    `cursor` is called right before each connect: the seq to start at, None for live frames. A Jetstream's
+    messages come as the bytes of their JSON, of `collections` alone.
     """
     status = status or SourceStatus(source.url)
     loop = asyncio.get_running_loop()
@@ -190,24 +215,27 @@ async def stream(
             status.enter(SourceState.CONNECTING)
             status.attempts += 1
             status.cursor = at = cursor()
-            url = source.url if at is None else f"{source.url}?cursor={at}"
             least_wait_s = 0.0
             opened_at: float | None = None
             frames_before = status.frames
             try:
                 connection = await open_stream(
-                    url, open_timeout_s=timing.open_timeout_s, ssl_context=ssl_context, user_agent=user_agent
+                    source.address(at, collections),
+                    open_timeout_s=timing.open_timeout_s,
+                    ssl_context=ssl_context,
+                    user_agent=user_agent,
+                    text=source.kind is SourceKind.JETSTREAM,
                 )
                 opened_at = loop.time()
                 status.enter(SourceState.CONNECTED)
                 status.connects += 1
                 try:
-                    text_before = status.text_messages
+                    strays_before = status.strays
                     while True:
                         chunk = await connection.next_chunk(
                             ping_after_s=timing.ping_after_s, ping_timeout_s=timing.ping_timeout_s
                         )
-                        status.count(chunk, text_before + connection.text_messages)
+                        status.count(chunk, strays_before + connection.strays)
                         if not chunk:
                             continue
                         yield chunk

@@ -31,6 +31,11 @@ def test_an_empty_variable_is_not_given() -> None:
     assert load({}, {"PLYR_PORT": ""}).port == 8000
 
 
+def test_a_jetstream_is_named_by_a_prefix() -> None:
+    settings = load(environ={"PLYR_SOURCES": "wss://relay.example,jetstream+wss://jet.example/"})
+    assert settings.sources == ("wss://relay.example", "jetstream+wss://jet.example")
+
+
 def test_sources_are_separated_by_commas() -> None:
     settings = load({}, {"PLYR_SOURCES": "wss://one.example, wss://two.example:444/"})
     assert settings.sources == ("wss://one.example", "wss://two.example:444")
@@ -80,6 +85,8 @@ BAD: list[tuple[str, str, str]] = [
     ("sources", "ws://relay.example", "for this machine alone"),
     ("sources", "wss://a.example,wss://a.example", "twice"),
     ("sources", "wss://a.example,wss://a.example/", "twice"),
+    ("sources", "jetstream+ws://relay.example", "for this machine alone"),
+    ("sources", "jetstream+wss://a.example,jetstream+wss://a.example", "twice"),
     ("sources", ",", "at least one"),
     ("sources", "wss://a.example:port", "no address"),
     ("sources", "wss://[1", "no address"),

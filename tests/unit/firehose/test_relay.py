@@ -131,7 +131,7 @@ def test_source_is_normalised_to_one_url(text: str, url: str) -> None:
         "ftp://relay.bsky.network",
         "wss://",
         "wss:///xrpc/com.atproto.sync.subscribeRepos",
-        "wss://relay.bsky.network/subscribe",
+        "wss://relay.bsky.network/xrpc/subscribe",
         "wss://relay.bsky.network/xrpc/com.atproto.label.subscribeLabels",
         "wss://relay.bsky.network/?cursor=1",
         "wss://relay.bsky.network/#x",
@@ -404,8 +404,8 @@ async def test_text_message_is_dropped_counted_and_no_reason_to_reconnect(relay:
     relay.script.append(Say((numbered(1), '{"seq": 2}', ["fragm", "ented"], numbered(3)), code=None))  # type: ignore[list-item]
     async with reading(relay) as reader:
         await reader.until(lambda: len(reader.frames) == 2)
-        assert (reader.status.connects, reader.status.text_messages) == (1, 2)
-        assert "text message" in (reader.status.last_error or "")
+        assert (reader.status.connects, reader.status.strays) == (1, 2)
+        assert "wrong kind" in (reader.status.last_error or "")
     assert reader.seqs == [1, 3]
     assert len(relay.dials) == 1
 
@@ -413,8 +413,8 @@ async def test_text_message_is_dropped_counted_and_no_reason_to_reconnect(relay:
 async def test_source_of_nothing_but_text_is_shown_as_such(relay: FakeRelay) -> None:
     relay.script.append(Say(('{"seq": 1}', '{"seq": 2}'), code=None))
     async with reading(relay) as reader:
-        await reader.until(lambda: reader.status.text_messages == 2)
-        assert "text message" in (reader.status.last_error or "")
+        await reader.until(lambda: reader.status.strays == 2)
+        assert "wrong kind" in (reader.status.last_error or "")
         assert (reader.status.frames, reader.status.last_frame_at) == (0, None)
     assert reader.frames == []
 
