@@ -24,7 +24,7 @@ class State(StrEnum):
 
 
 MOVES: dict[State, frozenset[State]] = {
-    State.PENDING: frozenset({State.RESYNCING, State.ACTIVE}),
+    State.PENDING: frozenset({State.RESYNCING, State.ACTIVE, State.DESYNCHRONIZED}),
     State.RESYNCING: frozenset({State.ACTIVE, State.DESYNCHRONIZED, State.PENDING, State.ERROR}),
     State.ACTIVE: frozenset({State.DESYNCHRONIZED, State.PENDING}),
     State.DESYNCHRONIZED: frozenset({State.RESYNCING, State.ACTIVE, State.PENDING}),
