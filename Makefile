@@ -1,4 +1,4 @@
-.PHONY: check lint types imports unit format test bench docs lock
+.PHONY: check lint types imports unit format test bench soak docs lock
 export PYTHONPATH := $(CURDIR)
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 BIN := .venv/bin
@@ -31,6 +31,10 @@ test:
 
 bench:
 	./bin/plyr bench
+
+# Two hundred worlds that go wrong on a seed, and what must be left of them: about half an hour.
+soak:
+	$(BIN)/python -m tests.soak
 
 # The pages that are generated from the code.
 docs: .venv/dev.lock

@@ -21,7 +21,8 @@ PAUSE_S = 0.1
 
 
 class Program:
-    """One process of `bin.cli`; its output goes to a log file. Started on entry, stopped on exit."""
+    """One process of `bin.cli`, `command` with its words; its output goes to a log file. Started on entry,
+    stopped on exit."""
 
     def __init__(self, command: str, environ: Mapping[str, str], log: Path) -> None:
         clean = {name: value for name, value in os.environ.items() if not name.startswith("PLYR_")}
@@ -58,7 +59,7 @@ class Program:
                 sys.executable,
                 "-m",
                 "bin.cli",
-                self._command,
+                *self._command.split(),
                 cwd=ROOT,
                 env=self._environ,
                 stdin=asyncio.subprocess.DEVNULL,

@@ -69,6 +69,7 @@ class FakeRelay:
     def __init__(self, ssl_context: ssl.SSLContext | None = None, listing: Listing | None = None) -> None:
         self._ssl = ssl_context
         self._listing = listing
+        self.strict = True  # False: a cursor ahead of the log is served live, as relays in Go do (rule A8)
         self._server: Server | None = None
         self._live: set[asyncio.Queue[bytes]] = set()
         self.log: dict[int, bytes] = {}
@@ -76,6 +77,8 @@ class FakeRelay:
         self.dials: list[Dial] = []
         self.closed: list[int] = []
         self.sent = 0
+        self.outdated = 0  # subscribers whose cursor was too old
+        self.ahead = 0  # subscribers whose cursor was beyond the newest seq
         self.port = 0
 
     async def __aenter__(self) -> Self:
@@ -117,6 +120,14 @@ class FakeRelay:
         self.log[seq] = raw
         for queue in self._live:
             queue.put_nowait(raw)
+
+    def cut(self) -> int:
+        """Ends every connection without a farewell; how many there were."""
+        assert self._server is not None
+        connections = list(self._server.connections)
+        for connection in connections:
+            connection.transport.abort()
+        return len(connections)
 
     async def _consider(self, connection: ServerConnection, request: Request) -> Response | None:
         if self._listing is not None and "Upgrade" not in request.headers:
@@ -164,7 +175,9 @@ class FakeRelay:
         queue: asyncio.Queue[bytes] = asyncio.Queue()
         if cursor is not None:
             newest, oldest = max(self.log, default=0), min(self.log, default=0)
-            if cursor > newest:
+            self.ahead += cursor > newest
+            self.outdated += 0 < cursor < oldest
+            if cursor > newest and self.strict:
                 await connection.send(error_frame("FutureCursor", "Cursor in the future."))
                 await connection.close(1008)
                 return

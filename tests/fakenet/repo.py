@@ -9,6 +9,7 @@ Hostile variants are made from a good body: `edit_blocks`, `resign`, or a change
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -172,6 +173,12 @@ class FakeRepo:
             ],
             "service": [{"id": "#atproto_pds", "type": "AtprotoPersonalDataServer", "serviceEndpoint": pds}],
         }
+
+    def frozen(self) -> FakeRepo:
+        """The repo as it is now, whatever is written to this one later: what an old host keeps."""
+        other = copy.copy(self)
+        other._tree = Tree(other.blocks, other.data)
+        return other
 
     def rotate_key(self, seed: object, curve: Curve = "k256") -> None:
         """What is written from now on is signed with another key."""

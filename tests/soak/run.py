@@ -1,0 +1,208 @@
+"""One run: some worlds at once, one plyr that reads them all, and the comparison at the end.
+
+    worlds play ──▶ relays, hosts, directory ──▶ ingest, sync run ──▶ Postgres ──▶ compare with the worlds
+                                                 ↑ kill -9
+
+The story, the faults and the moments of the kills follow from the seeds; what the scheduler of this
+machine makes of them does not. A run ends well when every world is found in the tables, row by row.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+import time
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psycopg
+
+from tests.acceptance.service import Program
+from tests.soak.compare import differences, expected, read
+from tests.soak.worlds import Worlds, opened
+
+KILLS = 6  # of ingest, in a run
+SYNC_KILLS = 2
+AHEAD = 400  # events that a world may play before ingest has read them
+SETTLE_S = 90
+SWEEP_AGAIN_S = 10
+
+
+@dataclass
+class Outcome:
+    """`lines` say for each seed what differs; nothing, where all is well."""
+
+    lines: dict[int, list[str]]
+    fired: Counter[str]
+    acts: Counter[str]
+    events: int
+    ends: dict[str, Counter[int]]
+    played_s: float
+    settled_s: float
+
+    @property
+    def good(self) -> bool:
+        return not any(self.lines.values())
+
+
+@dataclass
+class Supervised:
+    """A process that is started again whenever it ends, as `up` does, and can be killed."""
+
+    command: str
+    environ: dict[str, str]
+    log: Path
+    ends: Counter[int] = field(default_factory=Counter[int])
+    program: Program = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.program = Program(self.command, self.environ, self.log)
+
+    async def run(self) -> None:
+        try:
+            while True:
+                await self.program.start()
+                end = await self.program.process.wait()
+                self.ends[end] += 1
+                if end != -signal.SIGKILL:
+                    await asyncio.sleep(0.5)
+        finally:
+            await self.program.stop()
+
+    async def kill(self) -> None:
+        """`kill -9`, as soon as there is a process."""
+        while not self.program.running:
+            await asyncio.sleep(0.02)
+        with suppress(ProcessLookupError):
+            self.program.process.kill()
+
+
+class Run:
+    """`streamed`: worlds that a reader of the stream alone can follow, and nothing but that reader."""
+
+    def __init__(
+        self, seeds: Sequence[int], events: int, dsn: str, folder: Path, *, streamed: bool = False
+    ) -> None:
+        self._seeds = list(seeds)
+        self._streamed = streamed
+        self._events = events
+        self._dsn = dsn
+        self._folder = folder
+        self._chance = random.Random(f"kills {self._seeds}")
+
+    async def __call__(self) -> Outcome:
+        async with opened(self._seeds, streamed=self._streamed) as worlds:
+            environ = worlds.settings() | {
+                "PLYR_DATABASE_URL": self._dsn,
+                "PLYR_DATA_DIR": str(self._folder / "data"),
+            }
+            parts = {
+                command: Supervised(command, environ, self._folder / f"{command.replace(' ', '-')}.log")
+                for command in (("ingest",) if self._streamed else ("ingest", "sync run"))
+            }
+            running = [asyncio.create_task(part.run()) for part in parts.values()]
+            try:
+                began = time.monotonic()
+                await self._play(worlds, parts)
+                worlds.end()
+                played = time.monotonic()
+                if "sync run" in parts:
+                    await parts["sync run"].kill()  # whom it had decided to leave alone for long, it forgets
+                lines = await self._settle(worlds, environ)
+                settled = time.monotonic()
+            finally:
+                for task in running:
+                    task.cancel()
+                await asyncio.gather(*running, return_exceptions=True)
+            acts: Counter[str] = Counter()
+            for story in worlds.stories:
+                acts.update(story.acts)
+            return Outcome(
+                lines,
+                worlds.fired(),
+                acts,
+                sum(story.events for story in worlds.stories),
+                {command: part.ends for command, part in parts.items()},
+                played - began,
+                settled - played,
+            )
+
+    # -- while things happen
+
+    async def _play(self, worlds: Worlds, parts: dict[str, Supervised]) -> None:
+        total = self._events * len(worlds.stories)
+        kills = {self._moment(total): "ingest" for _ in range(KILLS)}
+        kills |= {self._moment(total): "sync run" for _ in range(SYNC_KILLS) if "sync run" in parts}
+        done = 0
+        for n in range(self._events):
+            for story in worlds.stories:
+                story.step()
+                done += 1
+                if (part := kills.get(done)) is not None:
+                    await parts[part].kill()
+                    if part == "ingest" and not self._streamed and self._chance.random() < 0.5:
+                        self._forget(worlds)
+            await asyncio.sleep(0)
+            if n % 50 == 0:
+                await self._wait_for_readers(worlds)
+
+    def _moment(self, total: int) -> int:
+        return self._chance.randint(total // 20, total)
+
+    def _forget(self, worlds: Worlds) -> None:
+        """While nobody reads, some relays drop what they had: readers will come back with an old cursor."""
+        for story in worlds.stories:
+            if self._chance.random() < 0.3:
+                for _ in range(150):
+                    story.step()
+                story.channel.forget(keep=5)
+
+    async def _wait_for_readers(self, worlds: Worlds) -> None:
+        """So that what happens, happens to a reader that is there; but nobody waits for long."""
+        limit = time.monotonic() + 5
+        async with await psycopg.AsyncConnection.connect(self._dsn, autocommit=True) as conn:
+            while time.monotonic() < limit:
+                rows = await (await conn.execute("select url, seq from source_cursor")).fetchall()
+                seqs = {url.partition("/xrpc/")[0]: seq for url, seq in rows}
+                if all(story.channel.seq - seqs.get(story.relay.url, 0) < AHEAD for story in worlds.stories):
+                    return
+                await asyncio.sleep(0.05)
+
+    # -- when nothing happens any more
+
+    async def _settle(self, worlds: Worlds, environ: dict[str, str]) -> dict[int, list[str]]:
+        """Waits until every world is found in the tables, or for long enough. Time is made to pass."""
+        deadline = time.monotonic() + SETTLE_S
+        sweep_at = time.monotonic() + 2
+        lines: dict[int, list[str]] = {}
+        async with await psycopg.AsyncConnection.connect(self._dsn, autocommit=True) as conn:
+            while True:
+                await self._hurry(conn)
+                if not self._streamed and time.monotonic() >= sweep_at:
+                    await self._sweep(environ)
+                    sweep_at = time.monotonic() + SWEEP_AGAIN_S
+                found = await read(conn)
+                tracked = [did for (did,) in found["repo"]]
+                lines = {
+                    story.seed: differences(story, expected(story, worlds.plc.handles, tracked), found)
+                    for story in worlds.stories
+                }
+                if not any(lines.values()) or time.monotonic() > deadline:
+                    return lines
+                await asyncio.sleep(0.5)
+
+    async def _hurry(self, conn: psycopg.AsyncConnection) -> None:
+        """What was put off until later is due now."""
+        for column in ("identity_due", "account_due", "resync_due"):
+            await conn.execute(f"update repo set {column} = now() where {column} > now()")
+        await conn.execute("update rejected_event set next_attempt_at = now() where next_attempt_at > now()")
+
+    async def _sweep(self, environ: dict[str, str]) -> None:
+        """What a night's reconciliation does."""
+        async with Program("sync reconcile", environ, self._folder / "reconcile.log") as program:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(program.process.wait(), 30)
