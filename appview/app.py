@@ -7,10 +7,11 @@ from aiohttp import web
 from appview import wellknown
 from appview.metrics import Metrics
 from appview.service import AppConfig, Service, TotalsCache
+from appview.subscribe import LiveFeed
 from appview.web.pages import HomePage
 from appview.xrpc.dispatch import Dispatcher
 from lexicons.catalog import Catalog
-from storage import feed, lists, people, stats
+from storage import feed, lists, live, people, provenance, stats
 from storage.reader import Reader, Reads
 
 METRICS = web.AppKey("metrics", Metrics)
@@ -20,19 +21,33 @@ def make_reader(dsn: str, *, connections: int = 4) -> Reader:
     """The way to the database that `build_app` wants, with every statement of the read modules."""
     return Reader(
         dsn,
-        feed.STATEMENTS | people.STATEMENTS | lists.STATEMENTS | stats.STATEMENTS,
+        feed.STATEMENTS
+        | people.STATEMENTS
+        | lists.STATEMENTS
+        | stats.STATEMENTS
+        | provenance.STATEMENTS
+        | live.STATEMENTS,
         optional={"pg_trgm": feed.OPTIONAL["pg_trgm"] | people.OPTIONAL["pg_trgm"]},
         connections=connections,
     )
 
 
-def build_app(reads: Reads, catalog: Catalog, config: AppConfig) -> web.Application:
-    """All routes. Raises UnmatchedMethods if the lexicons and the handlers do not agree."""
+def build_app(
+    reads: Reads, catalog: Catalog, config: AppConfig, *, dsn: str | None = None
+) -> web.Application:
+    """All routes. `dsn` is for the live feed to be told of new events; without it, it asks each second.
+    Raises UnmatchedMethods if the lexicons and the handlers do not agree."""
     service = Service(reads, catalog, config, TotalsCache(reads, config.stats_ttl_s))
     metrics = Metrics()
     app = web.Application(client_max_size=1024 * 1024)
     app[METRICS] = metrics
-    xrpc = Dispatcher(service, metrics)
+    subscriptions = LiveFeed(reads, dsn, catalog.namespace, config.live, metrics)
+    xrpc = Dispatcher(service, metrics, subscriptions)
+
+    async def stop(_: web.Application) -> None:
+        await subscriptions.stop()
+
+    app.on_shutdown.append(stop)
     router = app.router
     router.add_get("/xrpc/_health", wellknown.health(service))
     router.add_route("*", r"/xrpc/{nsid:[\s\S]*}", xrpc.handle)

@@ -5,7 +5,11 @@
     ├── MethodNotImplemented    501  a method that we do not have
     ├── TrackNotFound           400  named by the lexicons
     ├── ActorNotFound           400
-    └── ListNotFound            400
+    ├── ListNotFound            400
+    ├── RecordNotFound          400
+    ├── ProofNotFound           400
+    ├── RepoNotFound            400
+    └── TooManySubscribers      503  the live feed has no place left
 
 Storage's `Unavailable` and `TimedOut` become 503 and 504; everything else is a bug, hence 500, and tells
 no more than an id that the log carries too (rules X2, X3).
@@ -56,6 +60,24 @@ class ListNotFound(AppError):
     """There is no such list, or it cannot be shown."""
 
 
+class RecordNotFound(AppError):
+    """There is no such record, or it cannot be shown."""
+
+
+class ProofNotFound(AppError):
+    """Nothing signed that leads to this record was kept."""
+
+
+class RepoNotFound(AppError):
+    """We know of no such account."""
+
+
+class TooManySubscribers(AppError):
+    """The live feed has no place left."""
+
+    status = 503
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """An error as HTTP will have it."""
@@ -77,6 +99,8 @@ def failure_of(error: AppError | Unavailable | TimedOut) -> Failure:
             return Failure(503, "ServiceUnavailable", "The database cannot be reached.", retry_after_s=1)
         case TimedOut():
             return Failure(504, "UpstreamTimeout", "The database took too long.", retry_after_s=1)
+        case TooManySubscribers():
+            return Failure(error.status, error.name, error.message, retry_after_s=30)
         case AppError():
             return Failure(error.status, error.name, error.message)
 

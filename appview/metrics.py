@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
 
@@ -21,6 +21,15 @@ class Metrics:
             ("method",),
             buckets=BUCKETS_S,
             registry=self._registry,
+        )
+        self.subscribers = Gauge(
+            "plyr_live_subscribers", "Connections of the live feed.", registry=self._registry
+        )
+        self.live_seq = Gauge(
+            "plyr_live_seq", "Seq up to which the live feed has read the outbox.", registry=self._registry
+        )
+        self.dropped = Counter(
+            "plyr_live_dropped", "Subscriptions that we ended.", ("reason",), registry=self._registry
         )
         # Looking a child up by labels costs more than counting.
         self._counters: dict[tuple[str, int], Counter] = {}

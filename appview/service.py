@@ -10,6 +10,7 @@ from typing import Any
 
 from aiohttp import web
 
+from appview.subscriber import LiveConfig
 from lexicons.catalog import Catalog
 from lexicons.syntax import Did, Nsid
 from storage import stats
@@ -28,6 +29,7 @@ class AppConfig:
     public_url: str | None = None
     service_did: str | None = None
     stats_ttl_s: float = 10.0
+    live: LiveConfig = field(default_factory=LiveConfig)
     viewer_of: Callable[[web.Request], Awaitable[Did | None]] | None = None
     on_answer: Callable[[Nsid, bytes], None] | None = None
 

@@ -13,6 +13,7 @@ from aiohttp import web
 from appview.app import METRICS, build_app, make_reader
 from appview.protocol import make_runner
 from appview.service import AppConfig
+from appview.subscriber import LiveConfig
 from bin import VERSION
 from bin.settings import Settings
 from bin.status import StatusWriter
@@ -56,9 +57,14 @@ async def serve(settings: Settings, catalog: Catalog, connections: int, status_f
         loop.add_signal_handler(number, stop.set)
     # A port that is not chosen yet cannot be part of a name.
     did = settings.service_did if settings.port or settings.public_url else None
-    config = AppConfig(version=VERSION, public_url=settings.public_url, service_did=did)
+    config = AppConfig(
+        version=VERSION,
+        public_url=settings.public_url,
+        service_did=did,
+        live=LiveConfig(max_subscribers=settings.live_subscribers),
+    )
     async with make_reader(settings.database_url, connections=connections) as reads:
-        app = build_app(reads, catalog, config)
+        app = build_app(reads, catalog, config, dsn=settings.database_url)
         runner = make_runner(app, shutdown_timeout_s=SHUTDOWN_S)
         await runner.setup()
         try:

@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Mapping
 from functools import lru_cache
 from time import perf_counter
+from typing import Any
 from urllib.parse import parse_qs
 
 import structlog
@@ -22,7 +23,8 @@ from appview import errors
 from appview.errors import AppError, Failure, InvalidRequest, MethodNotImplemented
 from appview.metrics import Metrics
 from appview.service import Call, Handler, Service
-from appview.xrpc import actor, feed, graph, server
+from appview.subscribe import LiveFeed
+from appview.xrpc import actor, feed, graph, server, sync
 from lexicons.syntax import Nsid, is_nsid
 from lexicons.validate import Invalid, validate_params
 from storage.reader import TimedOut, Unavailable
@@ -52,7 +54,7 @@ class UnmatchedMethods(Exception):
 
 def handlers(namespace: str, queries: Mapping[Nsid, object]) -> dict[str, Handler]:
     """Every handler under its NSID. Raises UnmatchedMethods unless they are exactly the lexicons' queries."""
-    methods = feed.METHODS | actor.METHODS | graph.METHODS | server.METHODS
+    methods = feed.METHODS | actor.METHODS | graph.METHODS | server.METHODS | sync.METHODS
     found = {f"{namespace}.{name}": handler for name, handler in methods.items()}
     own = {nsid for nsid in queries if nsid.startswith(f"{namespace}.")}
     if own != found.keys():
@@ -64,10 +66,12 @@ def handlers(namespace: str, queries: Mapping[Nsid, object]) -> dict[str, Handle
 class Dispatcher:
     """Answers `/xrpc/{nsid}`."""
 
-    def __init__(self, service: Service, metrics: Metrics) -> None:
+    def __init__(self, service: Service, metrics: Metrics, live: LiveFeed) -> None:
         self._service = service
         self._metrics = metrics
+        self._live = live
         self._handlers = handlers(service.catalog.namespace, service.catalog.queries())
+        self._subscribe = Nsid(f"{service.catalog.namespace}.sync.subscribe")
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """The one place where an exception becomes an answer."""
@@ -76,6 +80,8 @@ class Dispatcher:
         if request.method == hdrs.METH_OPTIONS:
             return preflight(request)
         try:
+            if method == self._subscribe:
+                return await self._live.handle(request, self._params(request, self._subscribe))
             body = await self._answer(request, method)
         except (AppError, Unavailable, TimedOut) as error:
             response = failed(errors.failure_of(error))
@@ -84,9 +90,13 @@ class Dispatcher:
             log.exception("request failed", incident=incident, method=method)
             response = failed(errors.internal(incident))
         else:
-            response = answered(body, request.headers.get(hdrs.ACCEPT_ENCODING))
+            response = answered(
+                body, request.headers.get(hdrs.ACCEPT_ENCODING), media_type=self._media_type(method)
+            )
         self._metrics.answered(
-            method if method in self._handlers else "unknown", response.status, perf_counter() - started
+            method if method in self._handlers or method == self._subscribe else "unknown",
+            response.status,
+            perf_counter() - started,
         )
         return response
 
@@ -96,23 +106,31 @@ class Dispatcher:
             if not is_nsid(method):
                 raise InvalidRequest(f"{method[:100]!r} is not the name of a method")
             raise MethodNotImplemented
-        if request.method not in (hdrs.METH_GET, hdrs.METH_HEAD):
-            raise InvalidRequest("Incorrect HTTP method")
         nsid = Nsid(method)
-        query = request.raw_path.partition("?")[2]
-        try:
-            raw = parse_qs(query, keep_blank_values=True, max_num_fields=1000) if query else {}
-            params = validate_params(self._service.catalog, nsid, raw)
-        except Invalid as error:
-            raise InvalidRequest(f"{error.path}: {error.reason}" if error.path else error.reason) from None
-        except ValueError:
-            raise InvalidRequest("too many parameters") from None
+        params = self._params(request, nsid)
         config = self._service.config
         viewer = None if config.viewer_of is None else await config.viewer_of(request)
         body = await handler(Call(self._service, params, viewer))
         if config.on_answer is not None:
             config.on_answer(nsid, body)
         return body
+
+    def _params(self, request: web.Request, nsid: Nsid) -> dict[str, Any]:
+        """The parameters, checked, with defaults. Raises InvalidRequest."""
+        if request.method not in (hdrs.METH_GET, hdrs.METH_HEAD):
+            raise InvalidRequest("Incorrect HTTP method")
+        query = request.raw_path.partition("?")[2]
+        try:
+            raw = parse_qs(query, keep_blank_values=True, max_num_fields=1000) if query else {}
+            return validate_params(self._service.catalog, nsid, raw)
+        except Invalid as error:
+            raise InvalidRequest(f"{error.path}: {error.reason}" if error.path else error.reason) from None
+        except ValueError:
+            raise InvalidRequest("too many parameters") from None
+
+    def _media_type(self, method: str) -> str:
+        output = self._service.catalog.methods[Nsid(method)].output
+        return JSON if output in (None, "application/json") else output
 
 
 @lru_cache(maxsize=256)
@@ -126,8 +144,12 @@ def accepts_gzip(accept_encoding: str) -> bool:
     return weight.strip("0.") != ""
 
 
-def answered(body: bytes, accept_encoding: str | None, status: int = 200) -> web.Response:
-    """A good answer, compressed if it is worth it and welcome."""
+def answered(
+    body: bytes, accept_encoding: str | None, status: int = 200, *, media_type: str = JSON
+) -> web.Response:
+    """A good answer, compressed if it is worth it and welcome. What is no JSON is mostly hashes."""
+    if media_type is not JSON:
+        return web.Response(body=body, status=status, headers={**_HEADERS, hdrs.CONTENT_TYPE: media_type})
     if len(body) > COMPRESS_FROM and accept_encoding is not None and accepts_gzip(accept_encoding):
         # 31: the format of gzip files. Level 1 costs a tenth of zlib's 6, for a fifth more bytes.
         return web.Response(body=isal_zlib.compress(body, level=1, wbits=31), status=status, headers=_GZIPPED)

@@ -23,7 +23,8 @@ INTRO = """\
 Generated from `lexicons/`; do not edit, run `python -m appview.xrpc.reference`.
 
 Every method is `GET /xrpc/NSID`, as the AT Protocol's [XRPC](https://atproto.com/specs/xrpc) says, from any
-origin, without signing in. Answers are JSON, compressed with gzip for clients that ask for it.
+origin, without signing in. Answers are JSON, compressed with gzip for clients that ask for it. One method is
+[a live feed](live-feed.md) over a WebSocket.
 
 - **Accounts** are named by handle or DID (`actor`), records by AT-URI; its authority may be a handle.
 - **Arrays** repeat the parameter: `?uris=…&uris=…`. Unknown parameters are ignored.
@@ -50,7 +51,8 @@ Other addresses: `/xrpc/_health` (200 with the version; 503 if the database does
 
 def reference(catalog: Catalog) -> str:
     """The whole page."""
-    own = sorted(nsid for nsid in catalog.queries() if nsid.startswith(f"{catalog.namespace}."))
+    methods = [*catalog.queries(), *catalog.subscriptions()]
+    own = sorted(nsid for nsid in methods if nsid.startswith(f"{catalog.namespace}."))
     lines = [INTRO, "| Method | |", "| --- | --- |"]
     for nsid in own:
         summary = catalog.methods[nsid].description.partition(". ")[0].rstrip(".")
@@ -84,8 +86,13 @@ def _method(catalog: Catalog, method: MethodDef) -> Iterator[str]:
         yield ""
         yield from _fields(parameters, method.nsid)
         yield ""
-    schema = definition["output"]["schema"]
-    if schema["type"] == "ref":
+    schema = definition.get("output", {}).get("schema")
+    if method.kind == "subscription":
+        kinds = ", ".join(f"`{ref}`" for ref in definition["message"]["schema"]["refs"])
+        yield f"Messages: {kinds}; see [the live feed](live-feed.md)."
+    elif schema is None:
+        yield f"Answer: `{method.output}`."
+    elif schema["type"] == "ref":
         yield f"Answer: {_kind(schema, method.nsid)}."
     else:
         yield "Answer:"
@@ -100,9 +107,15 @@ def _method(catalog: Catalog, method: MethodDef) -> Iterator[str]:
     query = "&".join(f"{name}={EXAMPLES[name]}" for name in required)
     if "limit" in parameters.get("properties", {}):
         query += ("&" if query else "") + "limit=10"
+    if method.kind == "subscription":
+        yield "```sh"
+        yield f"python -m websockets 'ws://127.0.0.1:8000/xrpc/{method.nsid}?cursor=0&format=json'"
+        yield "```"
+        yield ""
+        return
     address = f"http://127.0.0.1:8000/xrpc/{method.nsid}" + (f"?{query}" if query else "")
     yield "```sh"
-    yield f"curl '{address}'"
+    yield f"curl '{address}'" + (" -o proof.car" if schema is None else "")
     yield "```"
     yield ""
 

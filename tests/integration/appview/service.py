@@ -68,18 +68,21 @@ class Server:
 
 
 @asynccontextmanager
-async def serving(reads: Reads, catalog: Catalog, **options: Any) -> AsyncIterator[Server]:
+async def serving(
+    reads: Reads, catalog: Catalog, *, dsn: str | None = None, **options: Any
+) -> AsyncIterator[Server]:
     """The application on a free port; extra options go to its config."""
     checked: list[Nsid] = []
 
     def check(nsid: Nsid, body: bytes) -> None:
-        validate_output(catalog, nsid, orjson.loads(body))
+        if nsid in catalog.outputs:
+            validate_output(catalog, nsid, orjson.loads(body))
         checked.append(nsid)
 
     config = AppConfig(
         **{"version": "9.8.7", "stats_ttl_s": 0, "viewer_of": viewer_of, "on_answer": check} | options
     )
-    runner = make_runner(build_app(reads, catalog, config))
+    runner = make_runner(build_app(reads, catalog, config, dsn=dsn))
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -94,7 +97,10 @@ async def serving(reads: Reads, catalog: Catalog, **options: Any) -> AsyncIterat
 @asynccontextmanager
 async def served(dsn: str, catalog: Catalog, **options: Any) -> AsyncIterator[Server]:
     """Like `serving`, with a reader of its own on the database."""
-    async with make_reader(dsn, connections=2) as reads, serving(reads, catalog, **options) as server:
+    async with (
+        make_reader(dsn, connections=2) as reads,
+        serving(reads, catalog, dsn=dsn, **options) as server,
+    ):
         yield server
 
 

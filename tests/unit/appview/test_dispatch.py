@@ -34,10 +34,10 @@ def test_the_reference_in_docs_is_that_of_the_lexicons():
 
 def test_every_parameter_field_and_error_of_ours_is_described():
     catalog = Catalog.load()
-    for nsid in catalog.queries():
+    for nsid in [*catalog.queries(), *catalog.subscriptions()]:
         definition = catalog.definition(nsid)
         fields = [*definition.get("parameters", {}).get("properties", {}).items()]
-        fields += definition["output"]["schema"].get("properties", {}).items()
+        fields += definition.get("output", {}).get("schema", {}).get("properties", {}).items()
         assert definition["description"].endswith("."), nsid
         assert all(field.get("description", "").endswith(".") for _, field in fields), nsid
         assert all(error["description"] for error in definition.get("errors", ())), nsid
