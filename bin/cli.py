@@ -38,6 +38,10 @@ COMMANDS = {
     "rebuild": Command(
         "bin.rebuild", "compute all projections and counters anew from the records", True, "migrated"
     ),
+    "replay": Command(
+        "bin.replay", "compute every table anew from the archive, and compare", True, "migrated"
+    ),
+    "rewind": Command("bin.rewind", "have a source read again from an earlier point", True, "migrated"),
     "demo": Command("bin.demo", "run on a small real network of this machine, with artists and tracks in it"),
     "test": Command("bin.tests", "run the tests; arguments go to pytest"),
     "bench": Command("bin.bench", "measure the hot paths against common ways of doing them"),

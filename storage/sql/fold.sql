@@ -1,0 +1,125 @@
+-- Statements for DuckDB: what is true after everything in `event`. Parameters are named.
+
+-- name: newest
+-- The version with the highest rev wins; of the same rev, the one that was decided last.
+create table newest as
+select did, collection, rkey, arg_max(seq, (rev, seq)) as seq
+from event where kind = 'record' group by did, collection, rkey
+
+-- name: account
+-- What was last said of each account. Nothing but its first entry and its identities names hosts and keys.
+create table account as
+select b.did, (b.said ->> 'id')::integer as id, i.said ->> 'handle' as handle,
+       case when i.did is null then b.said ->> 'pds' else i.said ->> 'pds' end as pds,
+       case when i.did is null then b.said ->> 'signing_key' else i.said ->> 'signing_key' end as signing_key,
+       coalesce((a.said ->> 'active')::boolean, true) as active, a.said ->> 'status' as status,
+       case when t.said.verdict = 'down' then t.said.reason end as taken_down,
+       b.since_us
+from (select did, arg_max(detail, seq)::json as said, epoch_us(min(received_at)) as since_us
+      from event where kind = 'repo' group by did) b
+left join (select did, arg_max(detail, seq)::json as said from event where kind = 'identity' group by did) i
+    using (did)
+left join (select did, arg_max(detail, seq)::json as said from event where kind = 'account' group by did) a
+    using (did)
+left join (select did, arg_max(struct_pack(verdict := verdict, reason := reason), seq) as said
+           from event where kind = 'takedown' group by did) t using (did)
+
+-- name: name
+-- The numbers of track URIs, as they were given.
+create table name as
+select detail ->> 'uri' as uri, (detail ->> 'id')::bigint as id from event where kind = 'name'
+
+-- name: step
+-- What moved repos, each beside the one before it.
+create table step as
+select did, seq, epoch_us(received_at) as at_us, kind, rev, verdict, reason, detail ->> 'since' as since,
+       detail ->> 'data' as data, detail ->> 'prev_data' as prev_data, detail ->> 'gaps' as gaps,
+       detail ->> 'before' as before, detail ->> 'synced_rev' as synced_rev,
+       row_number() over w = 1 or coalesce(
+           kind = 'commit' and rev > lag(rev) over w and detail ->> 'since' = lag(rev) over w
+           and detail ->> 'prev_data' = lag(detail ->> 'data') over w, false) as linked
+from event where kind in ('commit', 'sync', 'doubt', 'resync', 'state')
+window w as (partition by did order by seq)
+
+-- name: steps
+-- A repo whose commits all continue one another comes as one commit, from the first to the last of them.
+with plain as (
+    select did, arg_min_null(since, seq) as since, arg_min_null(prev_data, seq) as prev_data, min(seq) as seq,
+           arg_max(rev, seq) as rev, arg_max(data, seq) as data, max(at_us) as at_us
+    from step group by did having bool_and(linked and kind = 'commit')
+)
+select did, seq, at_us, kind, rev, since, data, prev_data, verdict, gaps, before, synced_rev
+from step anti join plain using (did)
+union all
+select did, seq, at_us, 'commit', rev, since, data, prev_data, null, null, null, null from plain
+order by did, seq
+
+-- name: records
+-- The newest versions, shared out by account.
+copy (
+    select a.id as repo_id, e.did, e.collection, e.rkey, e.rev, e.cid, e.block,
+           e.verdict is distinct from 'unverified' as verified, a.pds, a.id % $parts as part
+    from event e join newest n on n.seq = e.seq join account a on a.did = e.did
+) to $folder (format parquet, compression lz4, partition_by (part))
+
+-- name: profiles
+-- Each account with its two profile records, shared out likewise.
+copy (
+    with looks as (
+        select e.did, e.collection, e.block from event e join newest n on n.seq = e.seq
+        where e.collection in ($own, $bluesky) and e.rkey = 'self' and e.block is not null
+    )
+    select a.id as repo_id, a.did, a.handle, not a.active or a.taken_down is not null as hidden,
+           o.block as own, b.block as bluesky, a.id % $parts as part
+    from account a
+    left join looks o on o.did = a.did and o.collection = $own
+    left join looks b on b.did = a.did and b.collection = $bluesky
+) to $folder (format parquet, compression lz4, partition_by (part))
+
+-- name: names
+-- For those who look them up.
+copy name to $file (format parquet)
+
+-- name: all_names
+-- All of them.
+select id, uri from name
+
+-- name: accounts
+-- All of them.
+select id, did, handle, pds, signing_key, active, status, taken_down, since_us from account
+
+-- name: rejected
+-- What is still set aside: the last word on each digest is that it was rejected.
+select source, detail ->> 'digest', source_seq, did, verdict, reason, block, epoch_us(received_at)
+from event
+where seq in (select max(seq) from event where kind in ('rejected', 'dropped')
+              group by source, detail ->> 'digest')
+  and kind = 'rejected'
+
+-- name: counts
+-- How much there was to fold.
+select count(*), count(*) filter (kind = 'record') from event
+
+-- name: lost
+-- Records of accounts, and names, that the archive never introduced.
+select count(*) from newest anti join account using (did)
+
+-- name: part_records
+-- One worker's share.
+select repo_id, did, collection, rkey, rev, cid, block, verified, pds from read_parquet($files)
+
+-- name: part_profiles
+-- Likewise.
+select repo_id, did, handle, hidden, own, bluesky from read_parquet($files)
+
+-- name: part_names
+-- Likewise.
+select uri, id from read_parquet($files)
+
+-- name: source_seq
+-- Where a source was at a time: the last thing of ours that came from it until then.
+select max(source_seq) from event where source = $source and received_at <= $moment::timestamptz
+
+-- name: source_seqs
+-- What the archive knows of a source.
+select min(source_seq), max(source_seq) from event where source = $source

@@ -1,0 +1,195 @@
+"""The archive replayed gives the same tables; a row that was changed by hand is found, and named."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from indexer.apply import apply_batch
+from indexer.archivist import seal_all
+from indexer.prepare import prepare
+from indexer.shadow import Replayed, replay
+from lexicons.catalog import Catalog
+from storage import archive
+from storage.postgres import Connection
+from storage.segment import BrokenSegment
+from tests.fakenet.tables import dump
+from tests.fakenet.world import World
+
+SOURCE = "wss://relay.example/xrpc/com.atproto.sync.subscribeRepos"
+CATALOG = Catalog.load()
+
+
+@pytest.fixture
+async def conn(database: str) -> AsyncIterator[Connection]:
+    async with await psycopg.AsyncConnection.connect(database, autocommit=True) as connection:
+        yield connection
+
+
+async def live(conn: Connection, world: World, count: int, *, disorder: bool = False) -> None:
+    """Let the world's accounts do so many things, and index them in batches of any size."""
+    rng = random.Random(count)
+    events = world.begin() + world.play(count)
+    if disorder:
+        events = events + rng.sample(events, count // 3)
+        rng.shuffle(events)
+    while events:
+        size = rng.choice((1, 5, 30))
+        part, events = events[:size], events[size:]
+        identities = [author.identity for author in world.authors]
+        await apply_batch(
+            conn, prepare(part, CATALOG), catalog=CATALOG, source=SOURCE, seq=None, identities=identities
+        )
+
+
+async def replayed(database: str, folder: Path, *, promote: bool = False) -> Replayed:
+    return await replay(database, folder, "fm.plyr", promote=promote, workers=1)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("disorder", [False, True])
+async def test_a_replay_of_the_archive_gives_the_same_tables(
+    conn: Connection, database: str, tmp_path: Path, seed: int, disorder: bool
+) -> None:
+    await live(conn, World(seed), 200, disorder=disorder)
+    await seal_all(conn, tmp_path, entries=100)
+    assert len(await archive.segments(conn)) > 1
+    answer = await replayed(database, tmp_path)
+    assert answer.differences == []
+    assert answer.records > 50
+
+
+async def test_what_is_not_sealed_yet_is_read_from_the_outbox(
+    conn: Connection, database: str, tmp_path: Path
+) -> None:
+    world = World(7)
+    await live(conn, world, 60)
+    await archive.seal(conn, tmp_path, most=50)
+    assert (await archive.waiting(conn)).entries > 0
+    assert (await replayed(database, tmp_path)).differences == []
+
+
+CHANGES = [
+    ("update track set title = 'Another' where id = (select min(id) from track)", "track", "title"),
+    (
+        "update record set block = '\\x00' where ctid = (select min(ctid) from record where cid is not null)",
+        "record",
+        "block",
+    ),
+    (
+        "update track_stat set likes = likes + 1 where id = (select min(id) from track_stat where likes > 0)",
+        "track_stat",
+        "likes",
+    ),
+    ("update profile set hidden = true where repo_id = 2", "profile", "hidden"),
+    ("update repo set data = 'bafy' where id = 1", "repo", "data"),
+    ("update comment set card = card || ' ' where ctid = (select min(ctid) from comment)", "comment", "card"),
+    ('update "like" set sort_at = now() where ctid = (select min(ctid) from "like")', "like", "sort_at"),
+    ("update track_uri set uri = 'at://x' where id = 1", "track_uri", None),
+    ("delete from track where id = (select min(id) from track)", "track", None),
+    (
+        "update list_item set position = position + 9 where list_id = (select min(list_id) from list_item)",
+        "list",
+        "tracks",
+    ),
+]
+
+
+@pytest.mark.parametrize(("change", "table", "column"), CHANGES)
+async def test_a_row_changed_by_hand_is_found_and_named(
+    conn: Connection, database: str, tmp_path: Path, change: str, table: str, column: str | None
+) -> None:
+    await live(conn, World(3), 150)
+    assert (await replayed(database, tmp_path)).differences == []
+    changed = (await conn.execute(change)).rowcount  # type: ignore[arg-type]
+    assert changed > 0
+    found = {one.table: one for one in (await replayed(database, tmp_path)).differences}
+    assert table in found
+    one = found[table]
+    assert one.missing + one.wrong == 1
+    assert any("did:" in example.key for example in one.examples)
+    if column is not None:
+        assert list(one.examples[0].columns) == [column]
+
+
+async def test_promoting_mends_what_was_changed_and_loses_nothing_else(
+    conn: Connection, database: str, tmp_path: Path
+) -> None:
+    world = World(5)
+    await live(conn, world, 150)
+    before = await dump(conn)
+    lists = await (await conn.execute("select id, rkey from list order by id")).fetchall()
+    indexes = await (await conn.execute(INDEXES)).fetchall()
+    await conn.execute("update track set title = 'Another'")
+    await conn.execute('delete from "like"')
+    assert (await replayed(database, tmp_path, promote=True)).differences
+    assert await dump(conn) == before
+    assert await (await conn.execute("select id, rkey from list order by id")).fetchall() == lists
+    assert await (await conn.execute(INDEXES)).fetchall() == indexes
+    # Life goes on in the new tables, with new numbers.
+    await live(conn, World(6), 100)
+    assert (await replayed(database, tmp_path)).differences == []
+
+
+INDEXES = """
+select 'index', tablename, indexname, indexdef from pg_indexes where schemaname = 'public'
+union all
+select 'constraint', conrelid::regclass::text, conname, pg_get_constraintdef(oid) from pg_constraint
+where connamespace = 'public'::regnamespace
+union all
+select 'table', relname, relpersistence::text, reloptions::text from pg_class
+where relnamespace = 'public'::regnamespace and relkind = 'r'
+union all
+select 'column', table_name, column_name, concat(data_type, column_default, is_nullable, identity_generation)
+from information_schema.columns where table_schema = 'public'
+order by 1, 2, 3
+"""
+
+
+async def test_an_empty_database_is_filled_from_its_outbox(
+    conn: Connection, database: str, tmp_path: Path
+) -> None:
+    await live(conn, World(8), 120)
+    before = await dump(conn)
+    await conn.execute(
+        'truncate repo, record, track_uri, track_stat, track, "like", comment, list, list_item, profile'
+    )
+    await replayed(database, tmp_path, promote=True)
+    assert await dump(conn) == before
+
+
+async def test_a_segment_that_was_changed_is_refused(conn: Connection, database: str, tmp_path: Path) -> None:
+    await live(conn, World(9), 30)
+    (sealed,) = await seal_all(conn, tmp_path, entries=10_000)
+    file = tmp_path / sealed.path
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(BrokenSegment, match="sha-256"):
+        await replayed(database, tmp_path)
+    file.unlink()
+    with pytest.raises(BrokenSegment, match="missing"):
+        await replayed(database, tmp_path)
+
+
+async def test_writers_go_on_during_a_verification(conn: Connection, database: str, tmp_path: Path) -> None:
+    """What is committed after the snapshot is no difference."""
+    world = World(10)
+    await live(conn, world, 100)
+    async with await psycopg.AsyncConnection.connect(database, autocommit=True) as other:
+        pending: list[asyncio.Task[None]] = []
+
+        def progress(text: str) -> None:
+            if text == "folding":
+                pending.append(asyncio.create_task(live(other, World(11), 40)))
+
+        answer = await replay(database, tmp_path, "fm.plyr", workers=1, progress=progress)
+        await asyncio.gather(*pending)
+    assert pending
+    assert answer.differences == []
+    assert (await replayed(database, tmp_path)).differences == []
