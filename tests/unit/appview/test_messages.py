@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import cbrrr
-import dag_cbor
 import orjson
 import pytest
 from hypothesis import given, settings
@@ -71,7 +70,7 @@ def test_a_record_is_canonical_for_other_libraries_and_holds_the_bytes_that_were
     assert raw.startswith(header)
     body: Any = cbrrr.decode_dag_cbor(raw[len(header) :])  # refuses what is not canonical
     assert cbrrr.encode_dag_cbor(body) == raw[len(header) :]
-    assert dag_cbor.decode(raw[len(header) :])["seq"] == seq
+    assert body["seq"] == seq
     assert cbrrr.encode_dag_cbor(body["record"]) == block
     assert (body["did"], body["time"], body["cid"]) == (ANN, "2026-07-04T12:00:00.123Z", "bafy")
     json = orjson.loads(payload(message.frame(Form.JSON, "fm.plyr")))
