@@ -106,6 +106,13 @@ async def after(conn: Connection, seq: int, *, rows: int) -> list[Batch]:
     return [Batch(first, last, at, _decode(events)) for first, last, at, events in await cursor.fetchall()]
 
 
+async def mentioning(conn: Connection, did: Did, *, rows: int) -> list[Batch]:
+    """Up to `rows` of the newest batches that may hold entries of this account, newest first. Looks
+    through all that is there: for a person who asks, not for a program that does so all day."""
+    cursor = await conn.execute(_SQL["mentioning"], {"text": did.encode(), "rows": rows})
+    return [Batch(first, last, at, _decode(events)) for first, last, at, events in await cursor.fetchall()]
+
+
 async def bounds(conn: Connection) -> tuple[int, int]:
     """The lowest seq that is still here (one above the head if none is), and the head."""
     row = await (await conn.execute(_SQL["bounds"])).fetchone()

@@ -20,3 +20,9 @@ select coalesce((select min(first_seq) from outbox), seq + 1), seq from outbox_h
 -- name: prune
 -- Sealed in the archive, and older than any subscriber is promised.
 delete from outbox where last_seq <= %(upto)s
+
+-- name: mentioning
+-- Texts in a packed row are there byte for byte, so a DID is found without unpacking the others.
+select first_seq, last_seq, at, events from outbox
+where position(%(text)s::bytea in events) > 0
+order by last_seq desc limit %(rows)s
