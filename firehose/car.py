@@ -43,16 +43,7 @@ def block_cid(block: bytes) -> bytes:
 
 def read_car(data: bytes) -> Car:
     """Splits `data` and checks every block against its CID; raises `BadCar` (CAR v1 spec; rule B3)."""
-    if data.startswith(_HEADER_START) and data[_HEADER_SIZE - 9 : _HEADER_SIZE] == _HEADER_END:
-        offset = _HEADER_SIZE
-        root = data[_HEADER_SIZE - 45 : _HEADER_SIZE - 9]
-        roots = (root,) if root[:4] == DAG_CBOR else _roots(data[1:offset])
-    else:
-        size, start = _varint(data, 0)
-        offset = start + size
-        if offset > len(data):
-            raise BadCar("cut inside the header")
-        roots = _roots(data[start:offset])
+    roots, offset = read_header(data)
     blocks: dict[bytes, bytes] = {}
     sha, dag_cbor = sha256, DAG_CBOR
     end = len(data)
@@ -66,7 +57,7 @@ def read_car(data: bytes) -> Car:
                 size += (high - 1) << 7
                 offset += 1
             else:
-                size, offset = _varint(data, offset - 1)
+                size, offset = read_varint(data, offset - 1)
         start = offset + 36
         cid = data[offset:start]
         offset += size
@@ -80,12 +71,37 @@ def read_car(data: bytes) -> Car:
     return Car(roots, blocks)
 
 
+def read_header(data: bytes) -> tuple[tuple[bytes, ...], int]:
+    """The roots, and the offset of the first section; raises `BadCar`. `data` may go on or stop there."""
+    if data.startswith(_HEADER_START) and data[_HEADER_SIZE - 9 : _HEADER_SIZE] == _HEADER_END:
+        root = data[_HEADER_SIZE - 45 : _HEADER_SIZE - 9]
+        return (root,) if root[:4] == DAG_CBOR else _roots(data[1:_HEADER_SIZE]), _HEADER_SIZE
+    size, start = read_varint(data, 0)
+    if start + size > len(data):
+        raise BadCar("cut inside the header")
+    return _roots(data[start : start + size]), start + size
+
+
 def write_car(root: bytes, blocks: dict[bytes, bytes]) -> bytes:
     """A CAR v1 file with one root and the blocks in the order of the dict."""
     parts = [_HEADER_START, root, _HEADER_END]
     for cid, block in blocks.items():
         parts += (_to_varint(36 + len(block)), cid, block)
     return b"".join(parts)
+
+
+def read_varint(data: bytes, offset: int) -> tuple[int, int]:
+    """An unsigned, minimal LEB128 number of at most 9 bytes, and the offset behind it."""
+    value = shift = 0
+    for position in range(offset, min(offset + 9, len(data))):
+        byte = data[position]
+        value |= (byte & 127) << shift
+        if byte < 128:
+            if byte == 0 and shift:
+                raise BadCar("a length is not minimal")
+            return value, position + 1
+        shift += 7
+    raise BadCar("a length is cut or too long")
 
 
 def _roots(header: bytes) -> tuple[bytes, ...]:
@@ -110,20 +126,6 @@ def _complaint(size: int, cid: bytes) -> str:
     if cid[:4] not in (DAG_CBOR, RAW):
         return "a block's CID is not CIDv1, dag-cbor or raw, sha-256"
     return "a block does not hash to its CID"
-
-
-def _varint(data: bytes, offset: int) -> tuple[int, int]:
-    """An unsigned, minimal LEB128 number of at most 9 bytes, and the offset behind it."""
-    value = shift = 0
-    for position in range(offset, min(offset + 9, len(data))):
-        byte = data[position]
-        value |= (byte & 127) << shift
-        if byte < 128:
-            if byte == 0 and shift:
-                raise BadCar("a length is not minimal")
-            return value, position + 1
-        shift += 7
-    raise BadCar("a length is cut or too long")
 
 
 def _to_varint(value: int) -> bytes:
