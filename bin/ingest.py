@@ -15,6 +15,7 @@ from bin.status import StatusWriter
 from firehose.events import Frame
 from firehose.filter import Interest
 from firehose.frames import BadFrame, decode_frame
+from firehose.hosts import Lanes, SyncHost
 from firehose.identity import IdentityResolver
 from firehose.net import GuardedClient
 from firehose.relay import BadSource, Source, SourceState, SourceStatus, parse_source
@@ -86,7 +87,14 @@ async def ingest(
                     await cursors.forget(conn, source.url)
         resolver = IdentityResolver(client, settings.plc_url, handle_resolvers=resolvers)
         verifier = Verifier(resolver, keys)
-        upkeep = Upkeep(pool=pool, catalog=catalog, resolver=resolver, verifier=verifier)
+        lanes = Lanes()
+        upkeep = Upkeep(
+            pool=pool,
+            catalog=catalog,
+            resolver=resolver,
+            verifier=verifier,
+            host=lambda origin: SyncHost(client, origin, lanes),
+        )
         interest = Interest(catalog.collections.own, set(keys))
         followers = [
             Follower(

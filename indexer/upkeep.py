@@ -1,120 +1,99 @@
-"""What `ingest` does besides following: look identities up again, and retry what was set aside.
+"""What `ingest` does besides following: look identities up, ask how accounts stand, and retry what was
+set aside.
 
-Both work from rows that say when they are due, so a crash forgets nothing.
+All of it works from rows that say when they are due, so a crash forgets nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+import hashlib
+from datetime import datetime
 
 import structlog
-from psycopg import OperationalError
-from psycopg_pool import PoolTimeout
 
 from firehose.events import Frame
 from firehose.frames import decode_frame, seq_of
-from firehose.identity import IdentityError, IdentityResolver
+from firehose.identity import IdentityDoc, IdentityError, IdentityNotFound, IdentityResolver
+from indexer.accounts import AccountChecks, Host
 from indexer.apply import apply_batch
+from indexer.duties import Duty
+from indexer.identities import settle_identity
 from indexer.ingest import REFUSED
 from indexer.prepare import prepare
-from indexer.profiles import refresh_profiles
-from indexer.replay import refresh_cards
 from indexer.verifier import Received, Verified, Verifier
 from lexicons.catalog import Catalog
 from lexicons.syntax import Did
-from storage import rejected, repos
+from storage import accounts, outbox, rejected, repos
+from storage.outbox import Entry, Kind
 from storage.postgres import Pool
 from storage.rejected import Due
 
 log = structlog.get_logger()
 
-BATCH = 20
-PAUSE_S = 5.0
+RETRIES = 4
 RETRY_WAIT_S = 15.0
+LEASE_S = 60.0
 
 
 class Upkeep:
-    """Two endless loops over due rows. `wake` makes the identities' turn come now."""
+    """Three endless duties. `wake` makes the turn of identities and accounts come now.
+
+    `host` gives the client for a PDS by its origin.
+    """
 
     def __init__(
-        self, *, pool: Pool, catalog: Catalog, resolver: IdentityResolver, verifier: Verifier
+        self, *, pool: Pool, catalog: Catalog, resolver: IdentityResolver, verifier: Verifier, host: Host
     ) -> None:
         self._pool = pool
         self._catalog = catalog
         self._resolver = resolver
         self._verifier = verifier
-        self._woken = asyncio.Event()
+        checks = AccountChecks(pool=pool, catalog=catalog, resolver=resolver, host=host, learn=verifier.learn)
+        self.accounts = Duty("accounts", take=checks.take, work=checks.check)
+        self.identities = Duty("identities", take=self._due_identities, work=self._refresh)
+        self.retries = Duty("retries", take=self._due_rejected, work=self._retry, at_once=RETRIES)
 
     def wake(self) -> None:
-        self._woken.set()
+        self.accounts.wake()
+        self.identities.wake()
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._identities())
-            tasks.create_task(self._rejected())
+            tasks.create_task(self.identities.run())
+            tasks.create_task(self.accounts.run())
+            tasks.create_task(self.retries.run())
 
-    async def _identities(self) -> None:
-        while True:
-            self._woken.clear()
-            try:
-                while await self.refresh_due():
-                    pass
-            except* (OperationalError, PoolTimeout) as group:
-                log.warning("identities wait for the database", error=str(group.exceptions[0]).strip())
-            with suppress(TimeoutError):
-                async with asyncio.timeout(PAUSE_S):
-                    await self._woken.wait()
-
-    async def refresh_due(self) -> int:
-        """Look up one batch of the identities that are due. Returns how many those were."""
+    async def _due_identities(self, limit: int) -> list[tuple[Did, datetime]]:
         async with self._pool.connection() as conn:
-            dids = await repos.identity_due(conn, BATCH)
-        async with asyncio.TaskGroup() as tasks:
-            for did in dids:
-                tasks.create_task(self._refresh(did))
-        return len(dids)
+            return list((await repos.take_identities(conn, limit=limit, lease_s=LEASE_S)).items())
 
-    async def _refresh(self, did: Did) -> None:
+    async def _refresh(self, due: tuple[Did, datetime]) -> None:
+        did, lease = due
         try:
             doc = await self._resolver.resolve(did, refresh=True)
         except IdentityError as error:
             log.info("identity not refreshed", did=did, error=str(error))
-            async with self._pool.connection() as conn:
-                await repos.postpone_identity(conn, did)
+            async with self._pool.connection() as conn, conn.transaction():
+                await repos.postpone_identity(conn, did, lease)
+                if isinstance(error, IdentityNotFound):  # a person who is gone, perhaps: asked in its own way
+                    await accounts.check(conn, [did])
+            self.accounts.wake()
             return
+        await self._store(doc, lease)
+
+    async def _store(self, doc: IdentityDoc, lease: datetime) -> None:
+        due_s = self._resolver.refresh_due_s(doc.did)
         async with self._pool.connection() as conn, conn.transaction():
-            before = (await repos.lock(conn, [did])).get(did)
-            changed = await repos.save_identity(
-                conn,
-                did,
-                handle=doc.handle,
-                pds=doc.pds,
-                signing_key=doc.signing_key,
-                due_s=self._resolver.refresh_due_s(did),
-            )
-            if changed:
-                await refresh_profiles(conn, changed, self._catalog)
-            if before is not None and before.pds != doc.pds:
-                await refresh_cards(conn, before.id, self._catalog)
+            entries = await settle_identity(conn, doc, self._catalog, lease=lease, due_s=due_s)
+            await outbox.append(conn, entries)
         self._verifier.learn(doc)
+        if entries:  # whoever lost a handle, and whoever left the host that hid it, is due now
+            self.wake()
 
-    async def _rejected(self) -> None:
-        while True:
-            try:
-                while await self.retry_due():
-                    pass
-            except* (OperationalError, PoolTimeout) as group:
-                log.warning("set-aside events wait for the database", error=str(group.exceptions[0]).strip())
-            await asyncio.sleep(PAUSE_S)
-
-    async def retry_due(self) -> int:
-        """Try one batch of set-aside frames again. Returns how many those were."""
+    async def _due_rejected(self, limit: int) -> list[Due]:
         async with self._pool.connection() as conn:
-            due = await rejected.due(conn, BATCH)
-        for row in due:
-            await self._retry(row)
-        return len(due)
+            return await rejected.take(conn, limit=limit, lease_s=LEASE_S)
 
     async def _retry(self, row: Due) -> None:
         """Apply a set-aside frame, or postpone it: its row goes in the transaction of its effects."""
@@ -146,3 +125,6 @@ class Upkeep:
                 identities=verified.identities.values(),
             )
             await rejected.drop(conn, [row.id])
+            digest = hashlib.sha256(row.raw).hexdigest()
+            entry = Entry(Kind.DROPPED, row.source, verdict="applied", detail={"digest": digest})
+            await outbox.append(conn, [entry])

@@ -55,9 +55,10 @@ async def add(conn: Connection, rejections: Sequence[Rejection]) -> None:
     await conn.execute(_SQL["add"], {"rows": as_json(list(rows.values()))})
 
 
-async def due(conn: Connection, limit: int) -> list[Due]:
+async def take(conn: Connection, *, limit: int, lease_s: float) -> list[Due]:
+    """Frames worth another try. Nobody else takes them for `lease_s`, and a crash makes them due again."""
     async with conn.cursor(row_factory=class_row(Due)) as cursor:
-        await cursor.execute(_SQL["due"], {"limit": limit})
+        await cursor.execute(_SQL["take"], {"limit": limit, "lease_s": lease_s})
         return await cursor.fetchall()
 
 

@@ -9,10 +9,16 @@ on conflict (source, digest) do update
 set reason = excluded.reason, detail = excluded.detail, attempts = rejected_event.attempts + 1,
     next_attempt_at = excluded.next_attempt_at
 
--- name: due
--- Frames worth another try, oldest first.
-select id, source, attempts, raw from rejected_event
-where next_attempt_at <= now() order by next_attempt_at limit %(limit)s
+-- name: take
+-- Frames worth another try, oldest first, under a lease.
+update rejected_event e
+set next_attempt_at = now() + make_interval(secs => %(lease_s)s)
+from (
+    select id from rejected_event where next_attempt_at <= now() order by next_attempt_at limit %(limit)s
+    for update skip locked
+) due
+where e.id = due.id
+returning e.id, e.source, e.attempts, e.raw
 
 -- name: drop
 -- Applied at last.

@@ -12,6 +12,7 @@ import psycopg
 import pytest
 
 from firehose.filter import Interest
+from firehose.hosts import SyncHost
 from firehose.identity import IdentityResolver
 from firehose.net import GuardedClient
 from firehose.relay import SourceStatus, Timing, parse_source, stream
@@ -108,7 +109,13 @@ async def ingesting(
             retry_s=0,
         )
         verifier = Verifier(resolver, keys)
-        upkeep = Upkeep(pool=pool, catalog=CATALOG, resolver=resolver, verifier=verifier)
+        upkeep = Upkeep(
+            pool=pool,
+            catalog=CATALOG,
+            resolver=resolver,
+            verifier=verifier,
+            host=lambda origin: SyncHost(client, origin),
+        )
         source = parse_source(network.relay.url)
         status = SourceStatus(source.url)
         follower = Follower(
@@ -266,7 +273,7 @@ async def test_a_directory_that_is_away_sets_the_event_aside_and_it_is_applied_l
         network.publish_identity(ana)
         async with pool.connection() as conn:
             await conn.execute("update rejected_event set next_attempt_at = now()")
-        assert await running.upkeep.retry_due() == 1
+        assert await running.upkeep.retries.once() == 1
     assert await one(pool, "select title from track") == "Patience"
     assert await reasons(pool) == {}
 
@@ -283,8 +290,8 @@ async def test_an_event_set_aside_that_postgres_then_refuses_waits_for_a_person(
         async with pool.connection() as conn:
             await conn.execute("alter table track alter title type varchar(10)")
             await conn.execute("update rejected_event set next_attempt_at = now()")
-        assert await running.upkeep.retry_due() == 1
-        assert await running.upkeep.retry_due() == 0
+        assert await running.upkeep.retries.once() == 1
+        assert await running.upkeep.retries.once() == 0
     assert await reasons(pool) == {"storage": 1}
     assert await one(pool, "select next_attempt_at is null from rejected_event") is True
 
@@ -310,32 +317,6 @@ async def test_t09_an_identity_event_without_a_handle_is_acted_on(network: Netwo
         network.emit("#identity", ana.identity_body(None))
         await until(lambda: one(pool, "select handle from repo"), "renamed.test")
         assert "renamed.test" in await one(pool, "select card from profile")
-
-
-async def test_two_accounts_that_claim_one_handle_do_not_both_have_it(network: Network, pool: Pool) -> None:
-    ana, ben = network.account("ana"), network.account("ben")
-    async with ingesting(network, pool):
-        network.write(ana, "create", TRACK, R1, track("One"))
-        await until(lambda: one(pool, "select handle from repo where did = %s", ana.did), ana.handle)
-        ben.handle = ana.handle
-        network.publish_identity(ben)  # and the handle now resolves to ben
-        network.write(ben, "create", TRACK, R1, track("Two"))
-        await until(lambda: one(pool, "select handle from repo where did = %s", ben.did), ben.handle)
-    assert await one(pool, "select handle from repo where did = %s", ana.did) is None
-    card = await one(pool, "select card from profile join repo on id = repo_id where did = %s", ana.did)
-    assert "handle.invalid" in card
-
-
-async def test_account_events_hide_and_show(network: Network, pool: Pool) -> None:
-    ana = network.account("ana")
-    async with ingesting(network, pool):
-        network.write(ana, "create", TRACK, R1, track("One"))
-        network.emit("#account", ana.account_body(active=False, status="deactivated"))
-        await committed(pool, network)
-        assert await one(pool, "select hidden from profile") is True
-        network.emit("#account", ana.account_body(active=True))
-        await committed(pool, network)
-        assert await one(pool, "select hidden from profile") is False
 
 
 async def test_t23_a_missing_block_rejects_the_commit_and_keeps_it(network: Network, pool: Pool) -> None:
