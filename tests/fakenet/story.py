@@ -117,14 +117,16 @@ class Story:
             self.acts[act] += 1
 
     def end(self) -> None:
-        """No more faults and no more writes. Deletions are announced once more, as hosts do when a relay
-        asks; old hosts have the last word."""
+        """No more faults and no more writes. Some who were away are back, and not all of them are announced.
+        Deletions are announced once more, as hosts do when a relay asks; old hosts have the last word."""
         for _, undo in self._until:
             undo()
         self._until.clear()
         self._quiet = True
         self.channel.calm()
         for resident in self.residents:
+            if resident.status is not None and not resident.gone and self._chance.random() < 0.5:
+                self._set_status(resident, None, tell=self._chance.random() < 0.5)
             if resident.status == "deleted":
                 self.channel.send("#account", resident.repo.account_body(False, "deleted"), sure=True)
             elif resident.old_hosts and not resident.gone:

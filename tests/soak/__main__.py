@@ -71,6 +71,9 @@ def show(seeds: list[int], outcome: Outcome, events: int) -> None:
             )
             for line in lines[:SHOWN]:
                 print(f"    {line}")
+    if not outcome.good:
+        for line in outcome.waiting[: 2 * SHOWN]:
+            print(f"  {line}")
 
 
 async def main() -> int:

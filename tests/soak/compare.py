@@ -96,6 +96,8 @@ def differences(story: Story, wanted: Mapping[str, Rows], found: Mapping[str, Ro
             must, have = want.get(key), rows.get(key)
             if name == "repo" and must is not None and have is not None:
                 have = {field: value for field, value in _fields(have).items() if field in must}
+                wrong = [field for field in must if must[field] != have[field]]
+                must, have = [{field: row[field] for field in wrong} for row in (must, have)]
             if must != have:
                 lines.append(f"{name} {' '.join(map(str, key))}: is {have}, should be {must}")
     return lines

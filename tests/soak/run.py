@@ -30,6 +30,7 @@ SYNC_KILLS = 2
 AHEAD = 400  # events that a world may play before ingest has read them
 SETTLE_S = 90
 SWEEP_AGAIN_S = 10
+HURRY_AGAIN_S = 3  # what is being done meanwhile is done twice at worst, as when a lease runs out
 
 
 @dataclass
@@ -41,6 +42,7 @@ class Outcome:
     acts: Counter[str]
     events: int
     ends: dict[str, Counter[int]]
+    waiting: list[str]  # what the tables say is not done, or not believed
     played_s: float
     settled_s: float
 
@@ -118,6 +120,7 @@ class Run:
                 for task in running:
                     task.cancel()
                 await asyncio.gather(*running, return_exceptions=True)
+            waiting = await self._waiting()
             acts: Counter[str] = Counter()
             for story in worlds.stories:
                 acts.update(story.acts)
@@ -127,6 +130,7 @@ class Run:
                 acts,
                 sum(story.events for story in worlds.stories),
                 {command: part.ends for command, part in parts.items()},
+                waiting,
                 played - began,
                 settled - played,
             )
@@ -178,10 +182,13 @@ class Run:
         """Waits until every world is found in the tables, or for long enough. Time is made to pass."""
         deadline = time.monotonic() + SETTLE_S
         sweep_at = time.monotonic() + 2
+        hurry_at = time.monotonic()
         lines: dict[int, list[str]] = {}
         async with await psycopg.AsyncConnection.connect(self._dsn, autocommit=True) as conn:
             while True:
-                await self._hurry(conn)
+                if time.monotonic() >= hurry_at:
+                    await self._hurry(conn)
+                    hurry_at = time.monotonic() + HURRY_AGAIN_S
                 if not self._streamed and time.monotonic() >= sweep_at:
                     await self._sweep(environ)
                     sweep_at = time.monotonic() + SWEEP_AGAIN_S
@@ -206,3 +213,24 @@ class Run:
         async with Program("sync reconcile", environ, self._folder / "reconcile.log") as program:
             with suppress(TimeoutError):
                 await asyncio.wait_for(program.process.wait(), 30)
+
+    async def _waiting(self) -> list[str]:
+        """For whoever wants to know why a run did not end well."""
+        async with await psycopg.AsyncConnection.connect(self._dsn) as conn:
+            rejected = await conn.execute(
+                """select reason, count(*), count(next_attempt_at), min(detail) from rejected_event
+                   group by 1 order by 2 desc"""
+            )
+            lines = [
+                f"rejected {reason}: {count}, {retried} to be tried again, as: {detail[:150]}"
+                for reason, count, retried, detail in await rejected.fetchall()
+            ]
+            repos = await conn.execute(
+                """select did, state, active, resync_error, resync_tries, resync_due, account_due,
+                          identity_due, gaps
+                   from repo
+                   where state <> 'active' and active or resync_due is not null or account_due is not null
+                      or identity_due is not null
+                   order by did"""
+            )
+            return lines + ["repo " + " ".join(map(str, row)) for row in await repos.fetchall()]
