@@ -2,6 +2,11 @@
 
 Contract: either all of a batch is there, with the cursor behind it, or none of it. Applying a batch
 again changes nothing, so whoever crashed before the commit just reads the same events once more.
+What was decided goes into the outbox, in the same transaction.
+
+In the usual case Postgres is asked three questions at once (`Prepared.opening`), and then told what to
+write; while it works, the rows of the next table are put together. Repos that are not simply moving on
+are locked and looked at one by one.
 """
 
 from __future__ import annotations
@@ -9,25 +14,39 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from firehose.events import Account
-from indexer import decide
-from indexer.decide import Effects
+from indexer import decide, happenings
+from indexer.decide import Change, Effects, Steps
 from indexer.prepare import Prepared
 from indexer.profiles import refresh_profiles
 from lexicons.catalog import Catalog
 from lexicons.syntax import Did
-from storage import cursors, records, rejected, repos, social, tracks
+from storage import cursors, decisions, intake, outbox, proofs, records, rejected, repos, social, tracks
+from storage.intake import Intake, Repo, pack
+from storage.outbox import Entry
 from storage.postgres import Connection
+from storage.records import RecordKey
 from storage.rejected import Rejection
-from storage.repos import NewRepo, Repo
+from storage.repos import NewRepo, Standing
+from storage.tracks import Names
 
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What a batch came to. `changed` counts records, `expired` the identities to look up."""
+    """What a batch came to. `changed` counts records, `expired` the accounts to look up."""
 
     changed: int
     expired: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """Who is locked, where those stand that did not simply move on, and whose records we held."""
+
+    repos: dict[Did, Repo]
+    standings: dict[Did, Standing]
+    steps: Steps
+    held: set[int]
+    tracked: list[Entry]
 
 
 async def apply_batch(
@@ -45,48 +64,84 @@ async def apply_batch(
     `identities` says under which key the batch's unknown accounts were verified: those with a record
     of ours in the batch are tracked from now on. Raises what psycopg raises, with nothing done.
     """
-    # In a pipeline Postgres writes one table while we put the rows of the next together; only what is
-    # read is waited for.
     async with conn.pipeline(), conn.transaction():
-        locked = await repos.lock(conn, batch.dids) if batch.dids else {}
-        new = [i for i in identities if i.did in batch.discovered and i.did not in locked]
-        if new:
-            await repos.track(conn, new)
-            locked |= await repos.lock(conn, [i.did for i in new])
-        changed = await _records(conn, batch, locked, catalog)
-        if states := decide.sync_states(batch, locked):
-            await repos.save_sync(conn, states)
-        for account in batch.accounts:
-            await _account(conn, locked, account, source)
-        expired = [did for did in batch.identities if did in locked]
+        opening = batch.opening()
+        advanced = None
+        if opening.runs is not None and opening.rows is not None:
+            advanced = await intake.advance(conn, opening.runs, opening.rows)
+        asked = await tracks.ask_names(conn, batch.uris) if batch.uris else None
+        moved_on = await advanced.answer() if advanced else Intake({}, set())
+        taken = await _catch_up(conn, batch, moved_on, identities, source)
+        names = await asked.answer() if asked else Names({}, [])
+        changed = await _records(conn, batch, taken, names, catalog)
+        if batch.accounts:
+            await repos.expire_account(conn, batch.accounts, source)
+        expired = [did for did in batch.identities if did in taken.repos]
         if expired:
             await repos.expire_identity(conn, expired)
+        if batch.outdated:
+            await repos.expire_checks(conn)
+        if kept := happenings.proofs_of(batch, changed):
+            await proofs.add(conn, kept)
         if rejections:
             await rejected.add(conn, rejections)
         if seq is not None:
             await cursors.save(conn, source, seq)
-    return Applied(changed, len(expired) + len(new))
+        entries = [
+            *taken.tracked,
+            *happenings.named(names, source),
+            *happenings.told(batch, taken.repos, taken.steps.moved, taken.standings, changed, source),
+            *happenings.refused(rejections),
+        ]
+        await outbox.append(conn, entries)
+    return Applied(len(changed), len(expired) + len(batch.accounts) + len(taken.tracked))
 
 
-async def _records(conn: Connection, batch: Prepared, locked: dict[Did, Repo], catalog: Catalog) -> int:
+async def _catch_up(
+    conn: Connection, batch: Prepared, moved_on: Intake, identities: Iterable[NewRepo], source: str
+) -> _Taken:
+    """Lock who did not simply move on, track who is new, and work through their events."""
+    tracked: list[Entry] = []
+    behind = [did for did in batch.dids if did not in moved_on.repos]
+    standings = await repos.lock(conn, behind) if behind else {}
+    new = [i for i in identities if i.did in batch.discovered and i.did not in moved_on.repos]
+    new = [i for i in new if i.did not in standings]
+    if new:
+        tracked = happenings.tracked(await repos.track(conn, new), new, source)
+        standings |= await repos.lock(conn, [i.did for i in new])
+    steps = decide.steps(batch, standings, source)
+    held = set(moved_on.held)
+    if standings:
+        rows = [row for row in batch.rows(standings) if decide.current(row.rev, standings[row.did])]
+        if rows:
+            held |= await (await intake.add(conn, pack(rows))).answer()
+    if steps.states:
+        await repos.save_sync(conn, steps.states)
+    await decisions.add(conn, steps.decisions)
+    known = moved_on.repos | {did: standing.repo for did, standing in standings.items()}
+    return _Taken(known, standings, steps, held, tracked)
+
+
+async def _records(
+    conn: Connection, batch: Prepared, taken: _Taken, names: Names, catalog: Catalog
+) -> list[Change]:
     collections = catalog.collections
-    keys = decide.keys_of(batch, locked)
-    if not keys:
-        return 0
-    stored = await records.get_many(conn, keys)
-    changed = decide.changes(batch, locked, stored, collections)
+    keys = [
+        RecordKey(taken.repos[c.did].id, c.collection, c.rkey)
+        for n, c in enumerate(batch.candidates)
+        if n in taken.held
+    ]
+    stored = await records.get_many(conn, keys) if keys else {}
+    changed = decide.changes(batch, taken.repos, taken.standings, taken.held, stored, collections)
     if not changed:
-        return 0
-    if new := decide.record_rows(changed, known=False):
-        await records.add(conn, new)
-    if newer := decide.record_rows(changed, known=True):
+        return []
+    if newer := decide.newer_rows(changed):
         await records.replace(conn, newer)
-    uris = decide.mentioned(changed, collections)
-    ids = (await tracks.intern(conn, uris)).ids if uris else {}
-    pairs = decide.pairs_of(changed, ids, collections)
+    await tracks.intern(conn, decide.mentioned(changed, collections), names)
+    pairs = decide.pairs_of(changed, names.ids, collections)
     likes = await social.likes_of(conn, pairs) if pairs else {}
-    await write(conn, decide.effects(changed, ids, likes, collections), catalog)
-    return len(changed)
+    await write(conn, decide.effects(changed, names.ids, likes, collections), catalog)
+    return changed
 
 
 async def write(conn: Connection, out: Effects, catalog: Catalog) -> None:
@@ -111,19 +166,3 @@ async def write(conn: Connection, out: Effects, catalog: Catalog) -> None:
         await refresh_profiles(conn, out.profiles, catalog)
     if out.counts:
         await tracks.count(conn, out.counts)
-
-
-async def _account(conn: Connection, locked: dict[Did, Repo], event: Account, source: str) -> None:
-    """`#account` hides or shows (rules C3, C4): `active` decides, `status` explains. An older word of
-    the same source changes nothing (rule C9)."""
-    repo = locked.get(event.did)
-    if repo is None:
-        return
-    if repo.account_source == source and repo.account_seq is not None and event.seq <= repo.account_seq:
-        return
-    await repos.save_account(
-        conn, repo.id, active=event.active, status=event.status, source=source, seq=event.seq
-    )
-    locked.update(await repos.lock(conn, [event.did]))
-    if await repos.hide(conn, repo.id, hidden=not event.active):
-        await tracks.count_account(conn, repo.id, +1 if event.active else -1)

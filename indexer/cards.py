@@ -41,28 +41,30 @@ def iso(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
 
 
-def _identified(uri: AtUri, cid: Cid, record: dict[str, Any], rev: Rev) -> dict[str, Any]:
-    return {"uri": uri, "cid": cid, "record": record, "indexedAt": iso(rev_time(rev)), "verified": True}
+def _identified(uri: AtUri, cid: Cid, record: dict[str, Any], rev: Rev, verified: bool) -> dict[str, Any]:
+    return {"uri": uri, "cid": cid, "record": record, "indexedAt": iso(rev_time(rev)), "verified": verified}
 
 
-def track_card(track: Track, *, uri: AtUri, did: Did, cid: Cid, rev: Rev, pds: str | None) -> str:
+def track_card(
+    track: Track, *, uri: AtUri, did: Did, cid: Cid, rev: Rev, pds: str | None, verified: bool
+) -> str:
     """Members of `fm.plyr.feed.defs#trackView`, less id, author, stats, labels, viewer."""
     url, blob = track.audio_url, track.audio_blob
     if url is None and blob is not None and pds is not None:
         url = f"{pds}/xrpc/com.atproto.sync.getBlob?did={did}&cid={blob.cid}"
     audio = {"url": url, "mimeType": blob.mime_type if blob else None, "durationS": track.duration}
-    view = _identified(uri, cid, track.raw, rev)
+    view = _identified(uri, cid, track.raw, rev, verified)
     view["audio"] = {k: v for k, v in audio.items() if v is not None}
     view["image"] = track.image_url
     return members(view)
 
 
-def comment_card(comment: Comment, *, uri: AtUri, cid: Cid, rev: Rev) -> str:
-    return members(_identified(uri, cid, comment.raw, rev))
+def comment_card(comment: Comment, *, uri: AtUri, cid: Cid, rev: Rev, verified: bool) -> str:
+    return members(_identified(uri, cid, comment.raw, rev, verified))
 
 
-def list_card(list_: List, *, uri: AtUri, cid: Cid, rev: Rev) -> str:
-    return members(_identified(uri, cid, list_.raw, rev))
+def list_card(list_: List, *, uri: AtUri, cid: Cid, rev: Rev, verified: bool) -> str:
+    return members(_identified(uri, cid, list_.raw, rev, verified))
 
 
 def profile_card(did: Did, handle: Handle | None, display_name: str | None, avatar: str | None) -> str:

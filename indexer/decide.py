@@ -12,20 +12,23 @@ appears and until the last one goes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from firehose.events import Commit
+from firehose.events import Commit, Sync
 from indexer import cards
-from indexer.chain import Chain, extend, observe
-from indexer.prepare import Candidate, Prepared, track_uri
+from indexer.chain import Chain, doubt, extend, observe
+from indexer.prepare import Candidate, Doubt, Move, Prepared, track_uri
+from indexer.states import State, move
 from lexicons.catalog import Collections
 from lexicons.datamodel import decode
 from lexicons.records import Comment, Like, List, Track
-from lexicons.syntax import AtUri, Did, Rkey
+from lexicons.syntax import AtUri, Did, Rev, Rkey
+from storage.decisions import Decision
+from storage.intake import Repo
 from storage.records import RecordKey, RecordRow, Stored
-from storage.repos import Repo, SyncState
+from storage.repos import Standing, SyncState
 from storage.search import fold
 from storage.social import CommentRow, LikeKey, LikeRow, ListRow, Pair, RowKey
 from storage.tracks import StatDelta, TrackRow
@@ -33,12 +36,12 @@ from storage.tracks import StatDelta, TrackRow
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A record that really changes. `known`: we hold an older version or a tombstone. `was` is the track
-    that this older version pointed at, if it was a like or comment of a track."""
+    """A record that really changes. `before` is the rev of the version or tombstone that we hold, and
+    `was` the track that this version pointed at, if it was a like or comment of a track."""
 
     repo: Repo
     candidate: Candidate
-    known: bool
+    before: Rev | None
     was: AtUri | None
 
 
@@ -58,61 +61,113 @@ class Effects:
     counts: list[StatDelta] = field(default_factory=list[StatDelta])
 
 
-def keys_of(batch: Prepared, repos: Mapping[Did, Repo]) -> list[RecordKey]:
-    """The records to read before deciding."""
-    return [RecordKey(repos[c.did].id, c.collection, c.rkey) for c in batch.candidates if c.did in repos]
+@dataclass(slots=True)
+class Steps:
+    """Where repos stand after a batch: rows to save, decisions to tell, and the events that moved them, by
+    `id()`."""
+
+    states: list[SyncState] = field(default_factory=list[SyncState])
+    decisions: list[Decision] = field(default_factory=list[Decision])
+    moved: set[int] = field(default_factory=set[int])
 
 
-def sync_states(batch: Prepared, repos: Mapping[Did, Repo]) -> list[SyncState]:
-    """Where each repo stands after the batch, for those where that moved."""
-    states: list[SyncState] = []
+def steps(batch: Prepared, standings: Mapping[Did, Standing], source: str) -> Steps:
+    """Work through the events of those repos that did not simply move on."""
+    out = Steps()
     for did, history in batch.history.items():
-        repo = repos.get(did)
-        if repo is None:
+        standing = standings.get(did)
+        if standing is None:
             continue
-        before = chain = Chain.of(repo.rev, repo.data, repo.gaps or [])
+        before = chain = Chain.of(standing.rev, standing.data, standing.gaps or [])
+        last = history[0]
         for event in history:
-            chain = extend(chain, event) if isinstance(event, Commit) else observe(chain, event)
-        if chain != before and chain.rev is not None and chain.data is not None:
-            states.append(SyncState(repo.id, chain.rev, chain.data, chain.gaps, chain.state))
-    return states
+            after = _step(chain, event)
+            if after != chain:
+                out.moved.add(id(event))
+                chain, last = after, event
+        if chain == before or chain.rev is None or chain.data is None:
+            continue
+        was = State(standing.state)
+        # A resync that is going on, or failed, is not undone by what the stream says, unless all is well.
+        state = was if was in (State.RESYNCING, State.ERROR) and chain.gaps else move(was, chain.state)
+        out.states.append(SyncState(standing.repo.id, chain.rev, chain.data, chain.gaps, state))
+        if state is not was:
+            out.decisions.append(Decision(did, "state", state, _why(state, chain, last), source, last.seq))
+    return out
+
+
+def _step(chain: Chain, event: Move) -> Chain:
+    match event:
+        case Commit():
+            return extend(chain, event)
+        case Sync():
+            return observe(chain, event)
+        case Doubt():
+            settled = event.rev is not None and chain.rev is not None and event.rev <= chain.rev
+            return chain if settled else doubt(chain)
+
+
+def _why(state: State, chain: Chain, last: Move) -> str:
+    if isinstance(last, Doubt):
+        return f"a commit could not be proven: {last.reason}, {last.detail}"
+    match state:
+        case State.ACTIVE:
+            return f"everything up to rev {chain.rev} came"
+        case State.PENDING:
+            return f"first seen at rev {chain.rev}, what came before is not known"
+        case _ if isinstance(last, Sync):
+            return f"the host says that the repo is at rev {last.rev} with other data than ours"
+        case _:
+            gap = chain.gaps[-1]
+            return f"what leads from rev {gap.after} to rev {gap.until or '?'} did not come"
+
+
+def current(rev: Rev, standing: Standing) -> bool:
+    """Whether a commit can say something new: what the repo was at its last whole read is known."""
+    return standing.synced_rev is None or rev > standing.synced_rev
 
 
 def changes(
     batch: Prepared,
     repos: Mapping[Did, Repo],
+    standings: Mapping[Did, Standing],
+    held: Container[int],
     stored: Mapping[RecordKey, Stored],
     collections: Collections,
 ) -> list[Change]:
-    """The candidates that beat what is stored. Records of accounts that we don't track fall away."""
+    """The candidates that are new or beat what is stored. Records of accounts that we don't track fall
+    away. `held` are the numbers of those whose key we hold in some version, which is in `stored`."""
     pointing = {collections.like, collections.comment}
     result: list[Change] = []
-    for c in batch.candidates:
+    for n, c in enumerate(batch.candidates):
         repo = repos.get(c.did)
-        if repo is None:
+        if repo is None or (c.did in standings and not current(c.rev, standings[c.did])):
             continue
-        old = stored.get(RecordKey(repo.id, c.collection, c.rkey))
-        if old is not None and old.rev >= c.rev:
+        if n not in held:
+            result.append(Change(repo, c, None, None))
+            continue
+        old = stored[RecordKey(repo.id, c.collection, c.rkey)]
+        if old.rev > c.rev or (old.rev == c.rev and (old.verified or not c.verified)):
             continue
         was = None
-        if old is not None and old.block is not None and old.invalid is None and c.collection in pointing:
+        if old.block is not None and old.invalid is None and c.collection in pointing:
             was = track_uri(decode(old.block)["subject"]["uri"], collections)
-        result.append(Change(repo, c, old is not None, was))
+        result.append(Change(repo, c, old.rev, was))
     return result
 
 
-def record_rows(changed: list[Change], *, known: bool) -> list[RecordRow]:
-    """Rows of the changes whose key we hold already, or of the others."""
+def newer_rows(changed: Iterable[Change]) -> list[RecordRow]:
+    """Rows of the changes whose key we hold already."""
     return [
-        RecordRow(x.repo.id, c.collection, c.rkey, c.rev, c.cid, c.block, c.invalid)
+        RecordRow(x.repo.id, c.collection, c.rkey, c.rev, c.cid, c.block, c.verified, c.invalid)
         for x in changed
-        if x.known is known
+        if x.before is not None
         for c in [x.candidate]
     ]
 
 
-def mentioned(changed: list[Change], collections: Collections) -> set[AtUri]:
-    """Every track URI that these changes need an id for."""
+def mentioned(changed: Iterable[Change], collections: Collections) -> set[AtUri]:
+    """Every track URI that these changes need a number for."""
     uris = {x.was for x in changed if x.was is not None}
     for x in changed:
         uris.update(x.candidate.subjects.values())
@@ -185,7 +240,9 @@ def track_row(track: Track, x: Change, id: int) -> TrackRow:
     c = x.candidate
     assert c.cid is not None
     words = " ".join(filter(None, (track.title, track.artist, track.album)))
-    card = c.card or cards.track_card(track, uri=c.uri, did=c.did, cid=c.cid, rev=c.rev, pds=x.repo.pds)
+    card = c.card or cards.track_card(
+        track, uri=c.uri, did=c.did, cid=c.cid, rev=c.rev, pds=x.repo.pds, verified=c.verified
+    )
     return TrackRow(
         id=id,
         repo_id=x.repo.id,

@@ -257,6 +257,9 @@ class Follower:
                 self.progress.matched += len(taken)
                 prepared = await prepare_in_turns((c.event for c in verified.checked), self._catalog)
                 prepared.identities |= verified.rotated
+                for doubt in verified.doubts:
+                    prepared.doubt(doubt)
+                prepared.opening()  # here, while the batch before is being written
                 await self._slot.put(Batch(prepared, verified, seq))
             if ended and not inbox.frames:
                 await self._slot.put(None)

@@ -8,27 +8,41 @@ whether it also beats what is stored is `decide`'s business.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import pairwise
 
 import msgspec
 
-from firehose.events import Account, Action, Commit, Event, Identity, RecordOp, Sync
+from firehose.events import Account, Action, Commit, Event, Identity, Info, RecordOp, Sync, Unproven
 from indexer import cards
 from lexicons.catalog import Catalog, Collections
 from lexicons.records import Comment, InvalidRecord, Like, List, Record, Track, parse_record
 from lexicons.syntax import AtUri, Cid, Did, Nsid, Rev, Rkey, is_atproto_did
+from storage.intake import NewRecord, Packed, Run, pack
 
 MAX_TRACK_URI = 1024  # a DID of this network has at most 261 characters, a record key 512
 
 
-class Candidate(msgspec.Struct, frozen=True):
-    """The newest version of a record in a batch.
+class Doubt(msgspec.Struct, frozen=True):
+    """Something of a repo that cannot be proven, so that only reading the repo whole can settle it. With
+    a `rev`, only what was proven up to there may already have."""
 
-    `cid` None: deleted. `invalid`: the lexicon's reason against it. `subjects` are the tracks that it
-    points at, by place: one at 0 for a like or comment, some of a list's items. `card` is None where
-    rendering it takes more than the record.
+    did: Did
+    reason: str
+    detail: str
+    seq: int | None
+    rev: Rev | None = None
+
+
+class Candidate(msgspec.Struct, frozen=True):
+    """A version of a record.
+
+    `cid` None: deleted. `action` is the author's word for it; `verified` False: nothing proves it yet.
+    `invalid`: the lexicon's reason against it. `subjects` are the tracks that it points at, by place:
+    one at 0 for a like or comment, some of a list's items. `card` is None where rendering it takes more
+    than the record.
     """
 
     did: Did
@@ -42,23 +56,46 @@ class Candidate(msgspec.Struct, frozen=True):
     subjects: dict[int, AtUri] = {}
     sort_at: datetime | None = None
     card: str | None = None
+    action: Action = Action.UPDATE
+    verified: bool = True
 
     @property
     def uri(self) -> AtUri:
         return AtUri(f"at://{self.did}/{self.collection}/{self.rkey}")
 
 
+Move = Commit | Sync | Doubt
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """`runs`: repos whose commits in the batch continue one another, with `rows`, their records; None if
+    there is none."""
+
+    runs: Packed | None
+    rows: Packed | None
+
+
 @dataclass(slots=True)
 class Prepared:
-    """A batch, sorted by what it touches. `discovered`: accounts with a record of ours in it."""
+    """A batch, sorted by what it touches. `discovered`: accounts with a record of ours in it;
+    `uris`: the tracks that it is about.
+
+    `log` has everything that may change a repo in order of arrival, each commit before its records; of
+    `newest`, a record's place is its number.
+    """
 
     newest: dict[tuple[Did, Nsid, Rkey], Candidate] = field(
         default_factory=dict[tuple[Did, Nsid, Rkey], Candidate]
     )
-    history: dict[Did, list[Commit | Sync]] = field(default_factory=dict[Did, list[Commit | Sync]])
+    history: dict[Did, list[Move]] = field(default_factory=dict[Did, list[Move]])
+    log: list[Move | Candidate] = field(default_factory=list[Move | Candidate])
     accounts: list[Account] = field(default_factory=list[Account])
     identities: set[Did] = field(default_factory=set[Did])
     discovered: set[Did] = field(default_factory=set[Did])
+    uris: set[AtUri] = field(default_factory=set[AtUri])
+    outdated: bool = False  # the source has lost events that we have not seen
+    _opening: Opening | None = None
 
     @property
     def candidates(self) -> Collection[Candidate]:
@@ -72,19 +109,49 @@ class Prepared:
         """One more event. An invalid record becomes a candidate with its reason (rule F1)."""
         match event:
             case Commit():
-                self.history.setdefault(event.did, []).append(event)
+                self._move(event)
                 for op in event.ops:
                     self._add_op(event, op, catalog)
             case Sync():
-                self.history.setdefault(event.did, []).append(event)
+                self._move(event)
+            case Unproven():
+                self._move(
+                    Doubt(event.did, "unverified", "the source shows no signatures", event.seq, event.rev)
+                )
+                self._add_op(event, event.op, catalog)
             case Account():
                 self.accounts.append(event)
             case Identity():
                 self.identities.add(event.did)
-            case _:  # Info concerns the stream, not the tables
-                pass
+            case Info():
+                self.outdated |= event.name == "OutdatedCursor"
 
-    def _add_op(self, commit: Commit, op: RecordOp, catalog: Catalog) -> None:
+    def doubt(self, doubt: Doubt) -> None:
+        """A frame of interest that proves nothing: whoever sent it is looked at, known or not."""
+        self.discovered.add(doubt.did)
+        self._move(doubt)
+
+    def opening(self) -> Opening:
+        """What Postgres is asked first. Worked out once: the stage that prepares may call it, too."""
+        if self._opening is None:
+            runs = {run.did: run for history in self.history.values() if (run := _run(history)) is not None}
+            rows = pack(self.rows(runs)) if runs else None
+            self._opening = Opening(pack(list(runs.values())) if runs else None, rows)
+        return self._opening
+
+    def rows(self, dids: Container[Did]) -> list[NewRecord]:
+        """The candidates of these accounts as rows, with their numbers."""
+        return [
+            NewRecord(n, c.did, c.collection, c.rkey, c.rev, c.cid, c.block, c.verified, c.invalid)
+            for n, c in enumerate(self.candidates)
+            if c.did in dids
+        ]
+
+    def _move(self, event: Move) -> None:
+        self.history.setdefault(event.did, []).append(event)
+        self.log.append(event)
+
+    def _add_op(self, commit: Commit | Unproven, op: RecordOp, catalog: Catalog) -> None:
         if op.collection in catalog.collections.own:
             self.discovered.add(commit.did)
         elif op.collection != catalog.collections.bsky_profile:
@@ -93,7 +160,28 @@ class Prepared:
         known = self.newest.get(key)
         if known is None or known.rev <= commit.rev:
             cid = None if op.action is Action.DELETE else op.cid
-            self.newest[key] = read(Candidate(*key, commit.rev, cid, op.block), catalog)
+            verified = isinstance(commit, Commit)
+            version = Candidate(*key, commit.rev, cid, op.block, action=op.action, verified=verified)
+            candidate = read(version, catalog)
+            self.newest[key] = candidate
+            self.log.append(candidate)
+            self.uris.update(candidate.subjects.values())
+            if op.collection == catalog.collections.track:
+                self.uris.add(candidate.uri)
+
+
+def _run(history: Sequence[Move]) -> Run | None:
+    """The commits as one run, if they are nothing else and each continues the one before."""
+    commits = [event for event in history if isinstance(event, Commit)]
+    if len(commits) < len(history):
+        return None
+    first, last = commits[0], commits[-1]
+    if first.since is None or first.prev_data is None:
+        return None
+    for before, commit in pairwise(commits):
+        if (commit.since, commit.prev_data) != (before.rev, before.data):
+            return None
+    return Run(first.did, first.since, first.prev_data, last.rev, last.data)
 
 
 def prepare(events: Iterable[Event], catalog: Catalog) -> Prepared:
@@ -119,23 +207,23 @@ def read(candidate: Candidate, catalog: Catalog) -> Candidate:
         case Track():
             sort_at = cards.sort_time(record.created_at, c.rev)
             if record.audio_url is not None:
-                card = cards.track_card(record, uri=c.uri, did=c.did, cid=c.cid, rev=c.rev, pds=None)
+                card = cards.track_card(
+                    record, uri=c.uri, did=c.did, cid=c.cid, rev=c.rev, pds=None, verified=c.verified
+                )
         case Like():
             subjects = _tracks((record.subject.uri,), catalog.collections)
             sort_at = cards.sort_time(record.created_at, c.rev)
         case Comment():
             subjects = _tracks((record.subject.uri,), catalog.collections)
             sort_at = cards.sort_time(record.created_at, c.rev)
-            card = cards.comment_card(record, uri=c.uri, cid=c.cid, rev=c.rev)
+            card = cards.comment_card(record, uri=c.uri, cid=c.cid, rev=c.rev, verified=c.verified)
         case List():
             subjects = _tracks((item.subject.uri for item in record.items), catalog.collections)
             sort_at = cards.sort_time(record.created_at, c.rev)
-            card = cards.list_card(record, uri=c.uri, cid=c.cid, rev=c.rev)
+            card = cards.list_card(record, uri=c.uri, cid=c.cid, rev=c.rev, verified=c.verified)
         case _:
             pass  # profiles are put together from two records and a handle
-    return Candidate(
-        c.did, c.collection, c.rkey, c.rev, c.cid, c.block, record, None, subjects, sort_at, card
-    )
+    return msgspec.structs.replace(c, record=record, subjects=subjects, sort_at=sort_at, card=card)
 
 
 def _tracks(uris: Iterable[str], collections: Collections) -> dict[int, AtUri]:

@@ -12,10 +12,10 @@ from indexer.prepare import Candidate, read
 from indexer.profiles import refresh_profiles
 from lexicons.catalog import Catalog
 from storage import rebuild, records, repos, tracks
+from storage.intake import Repo
 from storage.postgres import Connection
 from storage.rebuild import Difference
 from storage.records import LiveRecord, RecordKey
-from storage.repos import Repo
 
 CHUNK = 2000
 
@@ -93,19 +93,6 @@ async def _project(
 
 def _change(record: LiveRecord, catalog: Catalog) -> Change:
     r = record
-    repo = Repo(
-        id=r.repo_id,
-        did=r.did,
-        handle=None,
-        pds=r.pds,
-        rev=None,
-        data=None,
-        gaps=[],
-        active=True,
-        status=None,
-        account_source=None,
-        account_seq=None,
-        hidden=False,
-    )
-    candidate = Candidate(r.did, r.collection, r.rkey, r.rev, r.cid, r.block)
-    return Change(repo, read(candidate, catalog), known=True, was=None)
+    candidate = Candidate(r.did, r.collection, r.rkey, r.rev, r.cid, r.block, verified=r.verified)
+    repo = Repo(r.repo_id, r.did, r.pds, hidden=False)
+    return Change(repo, read(candidate, catalog), before=r.rev, was=None)

@@ -31,12 +31,15 @@ from firehose.identity import (
     IdentityUnreachable,
 )
 from firehose.keys import BadKey, PublicKey
+from indexer.prepare import Doubt
 from lexicons.syntax import Did
 from storage.rejected import Rejection
 from storage.repos import NewRepo
 
 RETRY_S = 5.0
 _SIGNED = {"#commit": verify_commit, "#sync": verify_sync}
+# What the account signed, but does not follow from what was before: the host is at fault (rule B12).
+_DOUBTFUL = {Reason.NOT_INDUCTIVE, Reason.BAD_INVERSION, Reason.BAD_TREE, Reason.MISSING_BLOCK}
 _BREATH = 32  # commits verified before other tasks get a turn, about 7 ms
 
 
@@ -63,10 +66,12 @@ class Checked:
 
 @dataclass(slots=True)
 class Verified:
-    """What became of some frames. `identities`: who the signed ones came from, for new accounts."""
+    """What became of some frames. `identities`: who the signed ones came from, for new accounts. `doubts`:
+    whose repo must be read whole, since a commit of it could not be proven."""
 
     checked: list[Checked] = field(default_factory=list[Checked])
     rejections: list[Rejection] = field(default_factory=list[Rejection])
+    doubts: list[Doubt] = field(default_factory=list[Doubt])
     identities: dict[Did, NewRepo] = field(default_factory=dict[Did, NewRepo])
     rotated: set[Did] = field(default_factory=set[Did])
 
@@ -116,6 +121,10 @@ class Verifier:
                 event = await self._event(received.frame, missing, out)
             except CommitRejected as error:
                 out.rejections.append(received.rejection(source, error.reason, error.detail))
+                if error.reason in _DOUBTFUL and (text := _did_of(received.frame.body)):
+                    did = Did(text)
+                    out.doubts.append(Doubt(did, error.reason, error.detail, received.seq))
+                    out.identities.setdefault(did, self._new(did))
             except NoKey as error:
                 retry_s = RETRY_S if error.retry else None
                 out.rejections.append(received.rejection(source, error.reason, error.detail, retry_s))
@@ -154,9 +163,12 @@ class Verifier:
                 raise
             event = check(frame.body, fresh, now_us)
             out.rotated.add(did)
-        doc = self._docs.get(did)
-        out.identities.setdefault(did, NewRepo(did, doc.pds if doc else None, self._parsed[did].did_key))
+        out.identities.setdefault(did, self._new(did))
         return event
+
+    def _new(self, did: Did) -> NewRepo:
+        doc, key = self._docs.get(did), self._parsed.get(did)
+        return NewRepo(did, doc.pds if doc else None, key.did_key if key else None)
 
     async def _key(self, did: Did) -> PublicKey:
         key = self._parsed.get(did)

@@ -30,6 +30,7 @@ class Stored:
     rkey: Rkey
     rev: Rev
     block: bytes | None
+    verified: bool
     invalid: str | None
 
 
@@ -43,6 +44,7 @@ class RecordRow:
     rev: Rev
     cid: Cid | None
     block: bytes | None
+    verified: bool
     invalid: str | None
 
 
@@ -54,6 +56,7 @@ class LiveRecord:
     rev: Rev
     cid: Cid
     block: bytes
+    verified: bool
     invalid: str | None
     did: Did
     pds: str | None
@@ -75,11 +78,6 @@ async def get_many(conn: Connection, keys: Iterable[RecordKey]) -> dict[RecordKe
     async with conn.cursor(row_factory=class_row(Stored)) as cursor:
         await cursor.execute(_SQL["get_many"], {"keys": as_json(rows)})
         return {RecordKey(s.repo_id, s.collection, s.rkey): s for s in await cursor.fetchall()}
-
-
-async def add(conn: Connection, rows: Sequence[RecordRow]) -> None:
-    """Store records whose keys nobody holds; the caller has locked their repos and looked."""
-    await conn.execute(_SQL["add"], {"rows": as_json(rows)})
 
 
 async def replace(conn: Connection, rows: Sequence[RecordRow]) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Protocol
 
 import orjson
 from psycopg.rows import class_row
 
 from lexicons.syntax import Cid, Did, Handle, Rev
+from storage.intake import Repo
 from storage.postgres import Connection, as_json
 from storage.queries import load
 
@@ -17,21 +19,19 @@ _SQL = load("repos")
 
 
 @dataclass(frozen=True, slots=True)
-class Repo:
-    """A locked row: what `indexer` needs to decide about an account."""
+class Standing:
+    """A locked row: where an account and its repo stand."""
 
-    id: int
-    did: Did
+    repo: Repo
     handle: Handle | None
-    pds: str | None
+    state: str
     rev: Rev | None
     data: Cid | None
     gaps: list[dict[str, Any]] | None  # None: no gap
+    synced_rev: Rev | None
     active: bool
     status: str | None
-    account_source: str | None
-    account_seq: int | None
-    hidden: bool
+    taken_down: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,39 +65,49 @@ class Claim(Protocol):
     def seq(self) -> int: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Claimant:
+    """Who an account is, as far as we know; one of those that claim a handle."""
+
+    id: int
+    did: Did
+    handle: Handle | None
+    pds: str | None
+    signing_key: str | None
+    active: bool
+
+
 async def tracked(conn: Connection) -> dict[Did, str | None]:
     """DID → did:key (None: not resolved yet) of every account that we track."""
     cursor = await conn.execute(_SQL["tracked"])
     return {Did(did): key for did, key in await cursor.fetchall()}
 
 
-async def track(conn: Connection, repos: Sequence[NewRepo]) -> None:
-    """Start to track these accounts; those that we know already stay as they are."""
+async def track(conn: Connection, repos: Sequence[NewRepo]) -> dict[Did, int]:
+    """Start to track these accounts; those that we know already stay as they are, and are left out of
+    the answer, which gives the new ones' numbers."""
     cursor = await conn.execute(_SQL["track"], {"rows": as_json(repos)})
+    ids = {Did(did): int(id) for id, did in await cursor.fetchall()}
     profiles = [
         {"repo_id": repo_id, "card": orjson.dumps({"did": did, "handle": "handle.invalid"}).decode()[1:-1]}
-        for repo_id, did in await cursor.fetchall()
+        for did, repo_id in ids.items()
     ]
     if profiles:
         await conn.execute(_SQL["new_profiles"], {"rows": as_json(profiles)})
+    return ids
 
 
-async def lock(conn: Connection, dids: Iterable[Did]) -> dict[Did, Repo]:
+async def lock(conn: Connection, dids: Iterable[Did]) -> dict[Did, Standing]:
     """The rows of those of `dids` that we track, locked until the transaction ends."""
-    async with conn.cursor(row_factory=class_row(Repo)) as cursor:
-        await cursor.execute(_SQL["lock"], {"dids": sorted(dids)})
-        return {repo.did: repo for repo in await cursor.fetchall()}
+    cursor = await conn.execute(_SQL["lock"], {"dids": sorted(dids)})
+    return {
+        did: Standing(Repo(id, did, pds, hidden), *rest)
+        for id, did, pds, hidden, *rest in await cursor.fetchall()
+    }
 
 
 async def save_sync(conn: Connection, states: Sequence[SyncState]) -> None:
     await conn.execute(_SQL["save_sync"], {"rows": as_json(states)})
-
-
-async def save_account(
-    conn: Connection, repo_id: int, *, active: bool, status: str | None, source: str, seq: int
-) -> None:
-    params = {"id": repo_id, "active": active, "status": status, "source": source, "seq": seq}
-    await conn.execute(_SQL["save_account"], params)
 
 
 async def hide(conn: Connection, repo_id: int, hidden: bool) -> bool:
@@ -106,40 +116,58 @@ async def hide(conn: Connection, repo_id: int, hidden: bool) -> bool:
     return await cursor.fetchone() is not None
 
 
-async def identity_due(conn: Connection, limit: int) -> list[Did]:
-    cursor = await conn.execute(_SQL["identity_due"], {"limit": limit})
-    return [Did(did) for (did,) in await cursor.fetchall()]
+async def take_identities(conn: Connection, *, limit: int, lease_s: float) -> dict[Did, datetime]:
+    """Accounts whose identity is to be looked up now, each with its lease."""
+    cursor = await conn.execute(_SQL["take_identities"], {"limit": limit, "lease_s": lease_s})
+    return {Did(did): lease for did, lease in await cursor.fetchall()}
 
 
 async def expire_identity(conn: Connection, dids: Iterable[Did]) -> None:
     await conn.execute(_SQL["expire_identity"], {"dids": sorted(dids)})
 
 
+async def lock_claimants(conn: Connection, did: Did, handle: Handle | None) -> list[Claimant]:
+    """The account and whoever has this handle, locked until the transaction ends. Must come before any
+    other lock of the transaction."""
+    if handle is not None:
+        await conn.execute(_SQL["claim_handle"], {"handle": handle})
+    async with conn.cursor(row_factory=class_row(Claimant)) as cursor:
+        await cursor.execute(_SQL["lock_claimants"], {"did": did, "handle": handle})
+        return await cursor.fetchall()
+
+
+async def release_handle(conn: Connection, repo_id: int) -> None:
+    """It has no handle that holds, until it is looked up again, which is due now."""
+    await conn.execute(_SQL["release_handle"], {"id": repo_id})
+
+
 async def save_identity(
     conn: Connection,
-    did: Did,
+    repo_id: int,
     *,
     handle: Handle | None,
     pds: str | None,
     signing_key: str | None,
+    lease: datetime | None,
     due_s: float | None = None,
-) -> list[int]:
+) -> None:
     """Store what the DID document says; look again in `due_s` seconds, None: when told to.
 
-    Returns the repos whose looks that changes: this one, and whoever had the same handle until now.
-    Empty if we don't track the DID.
+    `lease` None: nobody had taken it, so its due time stays as it is.
     """
-    changed: list[int] = []
-    if handle is not None:
-        cursor = await conn.execute(_SQL["release_handle"], {"handle": handle, "did": did})
-        changed += [repo_id for (repo_id,) in await cursor.fetchall()]
-    params = {"did": did, "handle": handle, "pds": pds, "signing_key": signing_key, "due_s": due_s}
-    cursor = await conn.execute(_SQL["save_identity"], params)
-    return changed + [repo_id for (repo_id,) in await cursor.fetchall()]
+    params = {
+        "id": repo_id,
+        "handle": handle,
+        "pds": pds,
+        "signing_key": signing_key,
+        "lease": lease,
+        "due_s": due_s,
+    }
+    await conn.execute(_SQL["save_identity"], params)
 
 
-async def postpone_identity(conn: Connection, did: Did) -> None:
-    await conn.execute(_SQL["postpone_identity"], {"did": did})
+async def postpone_identity(conn: Connection, did: Did, lease: datetime) -> None:
+    await conn.execute(_SQL["postpone_identity"], {"did": did, "lease": lease})
 
 
 async def all_ids(conn: Connection) -> list[int]:

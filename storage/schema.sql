@@ -33,6 +33,7 @@ create table repo (
     resync_due     timestamptz default now(),       -- when to fetch the repo; null: nothing is missing
     resync_tries   int not null default 0,          -- failures since it last worked
     resync_error   text,            -- why the last one failed
+    synced_rev     text,            -- of the last whole read: older commits say nothing new
     checked_at     timestamptz      -- when its PDS last confirmed what we hold
 ) with (fillfactor = 60);           -- room to update in place: every commit moves rev and data
 create unique index repo_handle on repo (handle);

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from lexicons.syntax import AtUri, Cid, Rkey
-from storage.postgres import Connection, as_json
+from storage.postgres import Asked, Connection, as_json
 from storage.queries import load
 
 _SQL = load("tracks")
@@ -43,18 +43,25 @@ class Names:
     added: list[AtUri]
 
 
-async def intern(conn: Connection, uris: Iterable[AtUri]) -> Names:
-    """The id of each URI; one that nobody mentioned before gets one, with counters at zero."""
-    wanted = sorted(uris)
-    ids: dict[AtUri, int] = {}
-    added: list[AtUri] = []
-    while missing := [uri for uri in wanted if uri not in ids]:  # again, if another writer was quicker
-        cursor = await conn.execute(_SQL["intern"], {"uris": as_json(missing)})
-        for uri, id, new in await cursor.fetchall():
-            ids[AtUri(uri)] = id
-            if new:
-                added.append(AtUri(uri))
-    return Names(ids, added)
+async def ask_names(conn: Connection, uris: Iterable[AtUri]) -> Asked[Names]:
+    """The number of each URI; one that nobody mentioned before gets one, with counters at zero. One that
+    another writer is adding at the same moment is left out: `intern` then asks again."""
+    cursor = await conn.execute(_SQL["intern"], {"uris": as_json(sorted(uris))})
+    return Asked(cursor, _names)
+
+
+async def intern(conn: Connection, uris: Iterable[AtUri], known: Names | None = None) -> Names:
+    """The number of each URI, for those that are not in `known`; the answer has these, too."""
+    names = known or Names({}, [])
+    while missing := [uri for uri in uris if uri not in names.ids]:
+        found = await (await ask_names(conn, missing)).answer()
+        names.ids.update(found.ids)
+        names.added.extend(found.added)
+    return names
+
+
+def _names(rows: Sequence[tuple[AtUri, int, bool]]) -> Names:
+    return Names({uri: id for uri, id, _ in rows}, [uri for uri, _, new in rows if new])
 
 
 async def put(conn: Connection, rows: Sequence[TrackRow]) -> None:

@@ -9,6 +9,7 @@ alter table repo
     add column resync_due     timestamptz default now(),-- when to fetch the repo; null: nothing is missing
     add column resync_tries   int not null default 0,   -- failures since it last worked
     add column resync_error   text,                     -- why the last one failed
+    add column synced_rev     text,                     -- of the last whole read: older commits say nothing new
     add column checked_at     timestamptz;              -- when its PDS last confirmed what we hold
 create index repo_account_due on repo (account_due) where account_due is not null;
 create index repo_resync_due on repo (resync_due) where resync_due is not null;

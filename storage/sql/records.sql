@@ -1,35 +1,29 @@
 -- name: get_many
 -- What we hold under these keys, tombstones included.
-select r.repo_id, r.collection, r.rkey, r.rev, r.block, r.invalid
+select r.repo_id, r.collection, r.rkey, r.rev, r.block, r.verified, r.invalid
 from json_to_recordset(%(keys)s) as k (repo_id int, collection text, rkey text)
 join record r using (repo_id, collection, rkey)
-
--- name: add
--- Keys that are new under the repo's lock; nobody else can add them, so nothing checks for conflicts.
-insert into record (repo_id, collection, rkey, rev, cid, block, verified, invalid)
-select n.repo_id, n.collection, n.rkey, n.rev, n.cid, n.block, true, n.invalid
-from json_to_recordset(%(rows)s) as n
-    (repo_id int, collection text, rkey text, rev text, cid text, block bytea, invalid text)
 
 -- name: replace
 -- A newer version replaces the whole row, a tombstone too. The guard on rev makes any order and
 -- any number of deliveries end the same.
 update record r
-set rev = n.rev, cid = n.cid, block = n.block, verified = true, invalid = n.invalid
+set rev = n.rev, cid = n.cid, block = n.block, verified = n.verified, invalid = n.invalid
 from json_to_recordset(%(rows)s) as n
-    (repo_id int, collection text, rkey text, rev text, cid text, block bytea, invalid text)
-where (r.repo_id, r.collection, r.rkey) = (n.repo_id, n.collection, n.rkey) and r.rev < n.rev
+    (repo_id int, collection text, rkey text, rev text, cid text, block bytea, verified boolean, invalid text)
+where (r.repo_id, r.collection, r.rkey) = (n.repo_id, n.collection, n.rkey)
+  and (r.rev < n.rev or (r.rev = n.rev and n.verified and not r.verified))
 
 -- name: live
 -- Everything that is there, for a rebuild: what was invalid may be valid under today's lexicons.
-select r.repo_id, r.collection, r.rkey, r.rev, r.cid, r.block, r.invalid, p.did, p.pds
+select r.repo_id, r.collection, r.rkey, r.rev, r.cid, r.block, r.verified, r.invalid, p.did, p.pds
 from record r join repo p on p.id = r.repo_id
 where r.cid is not null and r.collection = any(%(collections)s)
 order by r.repo_id, r.collection, r.rkey
 
 -- name: live_of_repo
 -- One account's records of one collection, for new cards when its PDS changes.
-select r.repo_id, r.collection, r.rkey, r.rev, r.cid, r.block, r.invalid, p.did, p.pds
+select r.repo_id, r.collection, r.rkey, r.rev, r.cid, r.block, r.verified, r.invalid, p.did, p.pds
 from record r join repo p on p.id = r.repo_id
 where r.repo_id = %(repo_id)s and r.collection = %(collection)s and r.cid is not null and r.invalid is null
 

@@ -18,57 +18,74 @@ from json_to_recordset(%(rows)s) as n (repo_id int, card text)
 on conflict (repo_id) do nothing
 
 -- name: lock
--- The row lock is what serialises writers of one repo; always taken in order of id, so that
--- two batches cannot wait for each other.
-select r.id, r.did, r.handle, r.pds, r.rev, r.data, nullif(r.gaps, '[]') as gaps, r.active, r.status,
-       r.account_source, r.account_seq, p.hidden
+-- The row lock is what serialises writers of one repo.
+select r.id, r.did, r.pds, p.hidden, r.handle, r.state, r.rev, r.data, nullif(r.gaps, '[]') as gaps,
+       r.synced_rev, r.active, r.status, r.taken_down
 from repo r join profile p on p.repo_id = r.id
 where r.did = any(%(dids)s)
-order by r.id
+order by r.did
 for update of r
 
 -- name: save_sync
--- Where each repo stands after a batch.
+-- Where each repo stands after a batch. What is missing is fetched soon, though not at once: frames that
+-- are merely late may still close the gap.
 update repo r
-set rev = n.rev, data = n.data, gaps = n.gaps, state = n.state, last_seen_at = now()
+set rev = n.rev, data = n.data, gaps = n.gaps, state = n.state, last_seen_at = now(),
+    resync_due = case when n.state = 'active' then null
+                 else coalesce(r.resync_due, now() + interval '3 seconds') end
 from json_to_recordset(%(rows)s) as n (id int, rev text, data text, gaps jsonb, state text)
 where r.id = n.id
-
--- name: save_account
--- Upstream's word on an account, and which word of whom it was.
-update repo
-set active = %(active)s, status = %(status)s, account_source = %(source)s, account_seq = %(seq)s
-where id = %(id)s
 
 -- name: hide
 -- What the visibility rules say; true only if that changed.
 update profile set hidden = %(hidden)s where repo_id = %(id)s and hidden <> %(hidden)s returning repo_id
 
--- name: identity_due
--- Identities to resolve, the longest waiting first.
-select did from repo where identity_due <= now() order by identity_due limit %(limit)s
+-- name: take_identities
+-- Identities to resolve, the longest waiting first. The lease lets nobody else take them, and runs out if we
+-- crash.
+update repo r
+set identity_due = now() + make_interval(secs => %(lease_s)s)
+from (
+    select id from repo where identity_due <= now() order by identity_due limit %(limit)s
+    for update skip locked
+) due
+where r.id = due.id
+returning r.did, r.identity_due
 
 -- name: expire_identity
 -- `#identity` says only that something may have changed: look again now.
 update repo set identity_due = now(), identity_tries = 0 where did = any(%(dids)s)
 
+-- name: claim_handle
+-- Of two that say the same handle is theirs, the second waits for the first to be done.
+select pg_advisory_xact_lock(hashtextextended(%(handle)s, 0))
+
+-- name: lock_claimants
+-- The account, and whoever has its handle.
+select id, did, handle, pds, signing_key, active from repo
+where did = %(did)s or handle = %(handle)s order by did for update
+
 -- name: release_handle
--- A handle resolves to one DID, so whoever held it before holds it no more.
-update repo set handle = null where handle = %(handle)s and did <> %(did)s returning id
+-- A handle resolves to one DID, so whoever held it before holds it no more. They are looked at again: the
+-- newer answer may have been the slower one.
+update repo set handle = null, identity_due = now() where id = %(id)s
 
 -- name: save_identity
--- What the DID document says now; due again only if that answer may be older than the question.
+-- What the DID document says now; due again only if that answer may be older than the question, or if
+-- somebody asked for it meanwhile.
 update repo
 set handle = %(handle)s, pds = %(pds)s, signing_key = %(signing_key)s, identity_at = now(),
-    identity_due = now() + make_interval(secs => %(due_s)s), identity_tries = 0
-where did = %(did)s
-returning id
+    identity_due = case when identity_due is distinct from %(lease)s::timestamptz then identity_due
+                   else now() + make_interval(secs => %(due_s)s) end,
+    identity_tries = 0
+where id = %(id)s
 
 -- name: postpone_identity
 -- An unreachable directory changes nothing; ask again later, with doubling patience up to an hour.
 update repo
 set identity_tries = identity_tries + 1,
-    identity_due = now() + least(interval '1 hour', interval '5 seconds' * power(2, least(identity_tries, 12)))
+    identity_due = case when identity_due is distinct from %(lease)s::timestamptz then identity_due
+                   else now() + least(interval '1 hour', interval '5 seconds' * power(2, least(identity_tries, 12))) end
 where did = %(did)s
 
 -- name: all_ids

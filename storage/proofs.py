@@ -1,0 +1,33 @@
+"""Table `commit_proof`: the CAR slices that prove our records, by the commit that wrote them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from lexicons.syntax import Rev
+from storage.postgres import Connection
+from storage.queries import load
+
+_SQL = load("proofs")
+
+
+class Proof(NamedTuple):
+    repo_id: int
+    rev: Rev
+    car: bytes
+
+
+async def add(conn: Connection, proofs: Sequence[Proof]) -> None:
+    """Keep what came with these commits; one that is here already stays."""
+    columns = {
+        "repo_ids": [p.repo_id for p in proofs],
+        "revs": [p.rev for p in proofs],
+        "cars": [p.car for p in proofs],
+    }
+    await conn.execute(_SQL["add"], columns)
+
+
+async def sweep(conn: Connection, *, most: int = 10_000) -> int:
+    """Remove proofs of versions that were replaced or deleted. Returns how many those were."""
+    return (await conn.execute(_SQL["sweep"], {"most": most})).rowcount

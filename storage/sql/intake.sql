@@ -1,0 +1,43 @@
+-- name: advance
+-- The usual case as one statement: repos in step whose commits continue where we are move on, which locks
+-- them, and their records are added. Keys that we hold already come back by their number in the batch;
+-- a repo that does not come back at all was not in step, and nothing of it was touched.
+with advanced as (
+    update repo r
+    set rev = n.rev, data = n.data, last_seen_at = now()
+    from json_to_recordset(%(runs)s) as n (did text, since text, prev_data text, rev text, data text),
+         profile p
+    where r.did = n.did and p.repo_id = r.id and r.rev = n.since and r.data = n.prev_data and r.state = 'active'
+    returning r.id, r.did, r.pds, p.hidden
+), wanted as materialized (
+    select a.id as repo_id, k.*
+    from json_to_recordset(%(rows)s) as k
+        (n int, did text, collection text, rkey text, rev text, cid text, block bytea, verified boolean,
+         invalid text)
+    join advanced a using (did)
+), added as (
+    insert into record (repo_id, collection, rkey, rev, cid, block, verified, invalid)
+    select repo_id, collection, rkey, rev, cid, block, verified, invalid from wanted
+    on conflict do nothing
+    returning repo_id, collection, rkey
+)
+select id, did, pds, hidden, null from advanced
+union all
+select null, null, null, null, n from wanted
+where (repo_id, collection, rkey) not in (select repo_id, collection, rkey from added)
+
+-- name: add
+-- The same for repos that are locked already, whatever their state.
+with wanted as materialized (
+    select r.id as repo_id, k.*
+    from json_to_recordset(%(rows)s) as k
+        (n int, did text, collection text, rkey text, rev text, cid text, block bytea, verified boolean,
+         invalid text)
+    join repo r using (did)
+), added as (
+    insert into record (repo_id, collection, rkey, rev, cid, block, verified, invalid)
+    select repo_id, collection, rkey, rev, cid, block, verified, invalid from wanted
+    on conflict do nothing
+    returning repo_id, collection, rkey
+)
+select n from wanted where (repo_id, collection, rkey) not in (select repo_id, collection, rkey from added)
