@@ -1,0 +1,32 @@
+-- name: begin
+-- Go on with an enumeration that was interrupted, or begin a new one if the last ended long enough ago.
+insert into discovery (source, collection) values (%(source)s, %(collection)s)
+on conflict (source, collection) do update
+set cursor = case when discovery.finished_at is null then discovery.cursor end,
+    found = case when discovery.finished_at is null then discovery.found else 0 end,
+    started_at = case when discovery.finished_at is null then discovery.started_at else now() end,
+    finished_at = null
+where discovery.finished_at is null or discovery.finished_at <= now() - make_interval(secs => %(every_s)s)
+returning cursor
+
+-- name: advance
+-- A page was taken in; without a cursor it was the last.
+update discovery
+set cursor = %(cursor)s, found = found + %(found)s, finished_at = case when %(cursor)s::text is null then now() end
+where source = %(source)s and collection = %(collection)s
+
+-- name: forget
+-- This host has no such list.
+delete from discovery where source = %(source)s and collection = %(collection)s
+
+-- name: passes
+-- How the enumerations go, for people.
+select source, collection, found, started_at, finished_at from discovery order by source, collection
+
+-- name: is_live
+-- Whether somebody follows the stream already, and knows where to go on.
+select exists (select from source_cursor)
+
+-- name: unknown
+-- Those that we do not track.
+select d.did from unnest(%(dids)s::text[]) as d (did) where not exists (select from repo r where r.did = d.did)

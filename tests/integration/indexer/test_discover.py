@@ -1,0 +1,177 @@
+"""Accounts are found where hosts list them: real servers, real Postgres."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from firehose.hosts import HostUnreachable
+from indexer.discover import Discoverer
+from storage import outbox, repos
+from storage.outbox import Kind
+from storage.postgres import Pool, make_pool
+from tests.fakenet.http import Page, json_page
+from tests.fakenet.pds import DESCRIBE_REPO, LIST_REPOS, LIST_REPOS_BY_COLLECTION, FakePds
+from tests.fakenet.repo import FakeRepo
+from tests.fakenet.server import Fault
+from tests.fakenet.world import LIKE, POST, TRACK, like, track
+from tests.integration.indexer.network import CATALOG, Net, Tools, equipped, made, one, until
+
+R1 = "3mpt222222222"
+OWN = len(CATALOG.collections.own)
+
+
+class Circle(FakePds):
+    """Its lists never end."""
+
+    def _listing(self, query: Any, items: list[dict[str, Any]]) -> Page:
+        return json_page({"repos": items, "cursor": {"": "a", "a": "b"}.get(query.get("cursor", ""), "a")})
+
+
+@pytest.fixture
+async def net() -> AsyncIterator[Net]:
+    async with made() as net:
+        yield net
+
+
+@pytest.fixture
+async def tools(net: Net) -> AsyncIterator[Tools]:
+    async with equipped(net) as tools:
+        yield tools
+
+
+@pytest.fixture
+async def pool(database: str) -> AsyncIterator[Pool]:
+    async with make_pool(database, max_size=4, name="test") as pool:
+        yield pool
+
+
+def with_record(host: FakePds, seed: object, collection: str = TRACK) -> FakeRepo:
+    repo = FakeRepo(seed=seed)
+    record = {TRACK: track("One"), LIKE: like(f"at://did:plc:x/{TRACK}/{R1}")}
+    repo.write([("create", collection, R1, record.get(collection, {"$type": collection}))])
+    host.host(repo)
+    return repo
+
+
+def looking(pool: Pool, tools: Tools, *hosts: FakePds, every_s: float = 0) -> Discoverer:
+    asked = [tools.host(host.origin) for host in hosts]
+    return Discoverer(pool=pool, catalog=CATALOG, hosts=asked, every_s=every_s, retry_s=0.1)
+
+
+async def tracked(pool: Pool) -> set[str]:
+    async with pool.connection() as conn:
+        return set(await repos.tracked(conn))
+
+
+async def test_e02_every_account_with_a_record_of_any_of_our_collections_is_found(
+    pool: Pool, tools: Tools
+) -> None:
+    async with FakePds(collects=True, page_size=2) as relay:
+        ours = {with_record(relay, n).did for n in range(5)} | {with_record(relay, "fan", LIKE).did}
+        with_record(relay, "stranger", POST)
+        assert await looking(pool, tools, relay).once() == 6
+        assert relay.asked[LIST_REPOS_BY_COLLECTION, None] >= OWN + 2
+    assert await tracked(pool) == ours
+    assert await one(pool, "select bool_and(resync_due is not null and identity_due is not null) from repo")
+    assert await one(pool, "select count(*) from decision where kind = 'discovery'") == 6
+    async with pool.connection() as conn:
+        told = [e for b in await outbox.after(conn, 0, rows=100) for e in b.entries if e.kind == Kind.REPO]
+    assert {e.did for e in told} == ours
+
+
+async def test_an_account_that_is_known_already_is_found_once(pool: Pool, tools: Tools) -> None:
+    async with FakePds(collects=True) as relay:
+        with_record(relay, "ana")
+        assert await looking(pool, tools, relay).once() == 1
+        with_record(relay, "ben")
+        assert await looking(pool, tools, relay).once() == 1
+    assert len(await tracked(pool)) == 2
+
+
+async def test_a_list_is_not_asked_for_again_before_it_is_time(pool: Pool, tools: Tools) -> None:
+    async with FakePds(collects=True) as relay:
+        with_record(relay, "ana")
+        await looking(pool, tools, relay, every_s=3600).once()
+        asked = relay.asked.total()
+        await looking(pool, tools, relay, every_s=3600).once()
+        assert relay.asked.total() == asked
+
+
+async def test_e02_a_host_without_such_a_list_is_asked_about_each_of_its_accounts(
+    pool: Pool, tools: Tools
+) -> None:
+    async with FakePds(page_size=2) as pds:
+        ana, ben, gone = with_record(pds, "ana"), with_record(pds, "ben", LIKE), with_record(pds, "gone")
+        pds.set_status(gone.did, "deactivated")
+        stranger = with_record(pds, "stranger", POST)
+        assert await looking(pool, tools, pds).once() == 2
+        assert pds.asked[DESCRIBE_REPO, gone.did] == 0
+        assert pds.asked[DESCRIBE_REPO, stranger.did] == 1
+        asked = pds.asked[DESCRIBE_REPO, ana.did]
+        await looking(pool, tools, pds).once()
+        assert pds.asked[DESCRIBE_REPO, ana.did] == asked  # known by now
+    assert await tracked(pool) == {ana.did, ben.did}
+    assert await one(pool, "select collection from discovery") == ""
+
+
+async def test_an_interrupted_list_goes_on_where_it_was(pool: Pool, tools: Tools) -> None:
+    async with FakePds(page_size=1) as pds:
+        for n in range(4):
+            with_record(pds, n)
+        calls: list[str] = []
+
+        def third_fails(nsid: str, did: str | None, n: int) -> Fault | None:
+            if nsid == LIST_REPOS:
+                calls.append(nsid)
+            return Fault.UNAVAILABLE if nsid == LIST_REPOS and len(calls) == 3 else None
+
+        pds.chance = third_fails
+        with pytest.raises(HostUnreachable):
+            await looking(pool, tools, pds).once()
+        assert pds.fired == {Fault.UNAVAILABLE: 1}
+        assert len(await tracked(pool)) == 2
+        assert await looking(pool, tools, pds).once() == 2
+        assert len(calls) == 5  # two pages, the failure, two pages
+    assert await one(pool, "select found from discovery") == 4
+
+
+async def test_e02_cursors_that_run_in_a_circle_end_the_list(pool: Pool, tools: Tools) -> None:
+    async with Circle(collects=True) as relay:
+        with_record(relay, "ana")
+        async with asyncio.timeout(10):
+            assert await looking(pool, tools, relay).once() == 1
+        assert relay.asked[LIST_REPOS_BY_COLLECTION, None] == 3 * OWN
+
+
+async def test_e03_the_list_is_asked_for_once_the_stream_is_followed(pool: Pool, tools: Tools) -> None:
+    async with FakePds(collects=True) as relay:
+        with_record(relay, "ana")
+        task = asyncio.create_task(looking(pool, tools, relay).run())
+        try:
+            await asyncio.sleep(0.3)
+            assert relay.asked.total() == 0
+            async with pool.connection() as conn:
+                await conn.execute("insert into source_cursor (url, seq) values ('wss://relay', 1)")
+            await until(lambda: one(pool, "select count(*) from repo"), 1)
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_host_that_fails_does_not_end_the_search_elsewhere(pool: Pool, tools: Tools) -> None:
+    async with FakePds(collects=True) as good, FakePds(collects=True) as bad:
+        ana, ben = with_record(good, "ana"), with_record(bad, "ben")
+        bad.fail(Fault.HTML_200, LIST_REPOS_BY_COLLECTION, times=2)
+        async with pool.connection() as conn:
+            await conn.execute("insert into source_cursor (url, seq) values ('wss://relay', 1)")
+        task = asyncio.create_task(looking(pool, tools, bad, good).run())
+        try:
+            await until(lambda: tracked(pool), {ana.did, ben.did})
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        assert bad.fired == {Fault.HTML_200: 2}
