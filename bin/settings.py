@@ -95,6 +95,9 @@ class Settings(BaseSettings):
         description="Folder of the event archive, which `plyr replay` computes everything from. Without it: "
         "`archive` in the data folder.",
     )
+    host_requests: int = Field(
+        4, ge=1, le=64, description="How many requests one foreign host gets from us at a time."
+    )
     seal_entries: int = Field(
         100_000, ge=1, le=10_000_000, description="How many new events make a file of the archive."
     )
@@ -116,6 +119,12 @@ class Settings(BaseSettings):
         ge=0,
         le=100_000,
         description="How many may follow the live feed (`sync.subscribe`) of one web process at once.",
+    )
+    alarm_rejected: int = Field(
+        100,
+        ge=1,
+        description="How many events that could not be applied are an alarm, in `plyr sync status` and as a "
+        "metric.",
     )
     log_format: Literal["text", "json"] = Field("text", description="How log lines are written to stderr.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(

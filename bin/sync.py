@@ -8,4 +8,7 @@ COMMANDS = {
     "run": Command(
         "bin.sync_run", "find accounts and read their repos, until stopped", True, "migrated", supervised=True
     ),
+    "status": Command("bin.sync_status", "how whole the index is, and what is amiss", True, "migrated"),
+    "explain": Command("bin.sync_explain", "why a repo or record looks as it does", True, "migrated"),
+    "rejected": Command("bin.sync_rejected", "look at, retry or drop what could not be applied", True, "migrated"),
 }

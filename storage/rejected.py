@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from psycopg.rows import class_row
 
+from lexicons.syntax import Did
 from storage.postgres import Connection, as_json
 from storage.queries import load
 
@@ -34,6 +36,39 @@ class Due:
     source: str
     attempts: int
     raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What waits, without its bytes. `next_attempt_at` None: only a person may try again."""
+
+    id: int
+    source: str
+    seq: int | None
+    did: str | None
+    reason: str
+    detail: str
+    bytes: int
+    attempts: int
+    next_attempt_at: datetime | None
+    rejected_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which events a person means: all that fit everything that is given."""
+
+    ids: Sequence[int] | None = None
+    reason: str | None = None
+    did: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GivenUp:
+    source: str
+    seq: int | None
+    did: Did | None
+    digest: bytes
 
 
 async def add(conn: Connection, rejections: Sequence[Rejection]) -> None:
@@ -69,6 +104,40 @@ async def drop(conn: Connection, ids: Sequence[int]) -> None:
 async def postpone(conn: Connection, id: int, *, reason: str, detail: str, again: bool) -> None:
     params = {"id": id, "reason": reason, "detail": detail[:1000], "again": again, "most": MOST_ATTEMPTS}
     await conn.execute(_SQL["postpone"], params)
+
+
+async def listed(
+    conn: Connection, choice: Choice = Choice(), *, before: int | None = None, limit: int
+) -> list[Kept]:
+    """Newest first; the next page is `before` the last one's id."""
+    async with conn.cursor(row_factory=class_row(Kept)) as cursor:
+        params = {**_params(choice), "before": before, "limit": limit}
+        await cursor.execute(_SQL["listed"], params)
+        return await cursor.fetchall()
+
+
+async def raw_of(conn: Connection, id: int) -> bytes | None:
+    row = await (await conn.execute(_SQL["raw_of"], {"id": id})).fetchone()
+    return None if row is None else row[0]
+
+
+async def hurry(conn: Connection, choice: Choice) -> int:
+    """Have these tried again now, whatever was thought of that. Returns how many they are."""
+    return (await conn.execute(_SQL["hurry"], _params(choice))).rowcount
+
+
+async def give_up(conn: Connection, choice: Choice) -> list[GivenUp]:
+    """Delete these; the caller tells the outbox."""
+    cursor = await conn.execute(_SQL["give_up"], _params(choice))
+    return [GivenUp(*row) for row in await cursor.fetchall()]
+
+
+def _params(choice: Choice) -> dict[str, object]:
+    return {
+        "ids": None if choice.ids is None else list(choice.ids),
+        "reason": choice.reason,
+        "did": choice.did,
+    }
 
 
 async def counts(conn: Connection) -> dict[str, int]:

@@ -35,3 +35,28 @@ where id = %(id)s
 -- name: counts
 -- For status lines and alarms.
 select reason, count(*) from rejected_event group by reason order by reason
+
+-- name: listed
+-- For a person, newest first, by primary key.
+select id, source, seq, did, reason, detail, length(raw) as bytes, attempts, next_attempt_at, rejected_at
+from rejected_event
+where (%(ids)s::bigint[] is null or id = any(%(ids)s)) and (%(reason)s::text is null or reason = %(reason)s)
+      and (%(did)s::text is null or did = %(did)s) and (%(before)s::bigint is null or id < %(before)s)
+order by id desc limit %(limit)s
+
+-- name: raw_of
+-- The bytes as they came.
+select raw from rejected_event where id = %(id)s
+
+-- name: hurry
+-- A person believes that it may work now.
+update rejected_event set next_attempt_at = now()
+where (%(ids)s::bigint[] is null or id = any(%(ids)s)) and (%(reason)s::text is null or reason = %(reason)s)
+      and (%(did)s::text is null or did = %(did)s)
+
+-- name: give_up
+-- A person does not want them; their bytes stay in the archive.
+delete from rejected_event
+where (%(ids)s::bigint[] is null or id = any(%(ids)s)) and (%(reason)s::text is null or reason = %(reason)s)
+      and (%(did)s::text is null or did = %(did)s)
+returning source, seq, did, digest

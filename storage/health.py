@@ -1,0 +1,94 @@
+"""How the index as a whole is doing, in numbers that one statement gives. A few milliseconds, and more with
+hundreds of thousands of accounts: for status and metrics, never for a request of the appview."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+import orjson
+
+from storage.postgres import Connection
+from storage.queries import load
+from storage.reader import Reads
+
+_SQL = load("health")
+STATEMENTS = {"health": _SQL["health"]}
+
+
+@dataclass(frozen=True, slots=True)
+class Failing:
+    """A host at which `repos` repos could not be read: one of them, and why."""
+
+    host: str
+    repos: int
+    did: str
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """How far a source is applied, and when that was written."""
+
+    url: str
+    seq: int
+    age_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """The last reconciliation that ran to its end."""
+
+    age_s: float
+    checked: int
+    in_step: int
+    healed: int
+    unreachable: int
+
+    @property
+    def score(self) -> float | None:
+        """Of the repos that could be compared, how many were in step; None if there were none."""
+        compared = self.checked - self.unreachable
+        return self.in_step / compared if compared > 0 else None
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """`…_late_s`: how long the oldest due piece of work waits; None: nothing is due. `quiet_s`: since the
+    last event of ours; `unsealed_s`: age of the oldest event that is not in the archive. `stuck`: rejected
+    events that only a person may retry."""
+
+    states: dict[str, int]
+    hidden: int
+    resync_due: int
+    resync_waiting: int
+    resync_late_s: float | None
+    accounts_due: int
+    accounts_late_s: float | None
+    identities_due: int
+    identities_late_s: float | None
+    failing: list[Failing]
+    rejected: dict[str, int]
+    stuck: int
+    sources: list[Cursor]
+    head: int
+    quiet_s: float | None
+    sealed: int
+    unsealed_s: float | None
+    sweep: Sweep | None
+
+    @property
+    def repos(self) -> int:
+        return sum(self.states.values())
+
+
+async def ask(conn: Connection) -> Health:
+    row = await (await conn.execute(_SQL["health"])).fetchone()
+    assert row is not None
+    return msgspec.convert(row[0], Health)
+
+
+async def read(reads: Reads) -> Health:
+    """The same by the way that the appview reads."""
+    rows = await reads.fetch("health")
+    return msgspec.convert(orjson.loads(rows.cell(0, 0) or b"null"), Health)

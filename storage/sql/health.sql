@@ -1,0 +1,38 @@
+-- name: health
+-- How the index as a whole is doing, as one JSON object; no parameter, so that either driver may ask. Ages in
+-- seconds. What waits for its identity, or is out of sight, is not overdue for a resync.
+select json_build_object(
+    'states', coalesce((select json_object_agg(state, n)
+                          from (select state, count(*) n from repo group by state) s), '{}'),
+    'hidden', (select count(*) from profile where hidden),
+    'resync_due', (select count(*) from repo where resync_due <= now() and active),
+    'resync_waiting', (select count(*) from repo
+                        where resync_due <= now() and active and (pds is null or signing_key is null)),
+    'resync_late_s', (select extract(epoch from now() - min(resync_due)) from repo
+                       where resync_due <= now() and active and pds is not null and signing_key is not null),
+    'accounts_due', (select count(*) from repo where account_due <= now()),
+    'accounts_late_s', (select extract(epoch from now() - min(account_due)) from repo where account_due <= now()),
+    'identities_due', (select count(*) from repo where identity_due <= now()),
+    'identities_late_s', (select extract(epoch from now() - min(identity_due)) from repo
+                           where identity_due <= now()),
+    'failing', coalesce((select json_agg(f order by f.repos desc, f.host)
+                           from (select coalesce(pds, 'unknown') as host, count(*) as repos, min(did) as did,
+                                        max(resync_error) as error
+                                   from repo where state = 'error'
+                                  group by pds order by count(*) desc, pds limit 10) f), '[]'),
+    'rejected', coalesce((select json_object_agg(reason, n)
+                            from (select reason, count(*) n from rejected_event group by reason) r), '{}'),
+    'stuck', (select count(*) from rejected_event where next_attempt_at is null),
+    'sources', coalesce((select json_agg(json_build_object(
+                                    'url', url, 'seq', seq, 'age_s', extract(epoch from now() - updated_at))
+                                order by url) from source_cursor), '[]'),
+    'head', (select seq from outbox_head),
+    'quiet_s', (select extract(epoch from now() - at) from outbox order by last_seq desc limit 1),
+    'sealed', (select coalesce(max(last_seq), 0) from archive_segment),
+    'unsealed_s', (select extract(epoch from now() - at) from outbox
+                    where last_seq > (select coalesce(max(last_seq), 0) from archive_segment)
+                    order by last_seq limit 1),
+    'sweep', (select json_build_object(
+                         'age_s', extract(epoch from now() - finished_at), 'checked', checked,
+                         'in_step', in_step, 'healed', healed, 'unreachable', unreachable)
+                from reconcile_run where finished_at is not null order by id desc limit 1))
