@@ -43,9 +43,10 @@ async def _dump(settings: Settings, catalog: Catalog, file: Path) -> int:
     assert settings.database_url
     async with await psycopg.AsyncConnection.connect(settings.database_url, autocommit=True) as conn:
         return await dump(
-            conn, file, catalog.collections.own, to_json=_json, rev_us=lambda rev: tid_time_us(Rev(rev))
+            conn, file, catalog.collections.own, to_json=as_json, rev_us=lambda rev: tid_time_us(Rev(rev))
         )
 
 
-def _json(block: bytes) -> str:
+def as_json(block: bytes) -> str:
+    """A record as JSON text."""
     return orjson.dumps(to_json(decode(block))).decode()

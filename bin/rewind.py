@@ -47,20 +47,22 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
 async def _rewind(settings: Settings, source: Source, to: str) -> tuple[int, int]:
     assert settings.database_url
-    url = source.url
     async with await psycopg.AsyncConnection.connect(settings.database_url, autocommit=True) as conn:
-        before = await cursors.get(conn, url)
-        if before is None:
-            raise NotRewound(f"{url} was never read: there is no cursor to put back")
-        if await archive.ingesting(conn, INGEST):
-            raise NotRewound("ingest is running and would go on where it is: stop it first")
-        seq = await target(conn, settings.archive_folder, source, to)
-        if seq > before:
-            raise NotRewound(
-                f"seq {seq:,} is ahead of the cursor, {before:,}: what lies between would be lost"
-            )
-        await archive.rewind(conn, url, seq)
-        return before, seq
+        return await put_back(conn, settings.archive_folder, source, to)
+
+
+async def put_back(conn: Connection, folder: Path, source: Source, to: str) -> tuple[int, int]:
+    """Where the cursor was, and where it is now. Raises NotRewound."""
+    before = await cursors.get(conn, source.url)
+    if before is None:
+        raise NotRewound(f"{source.url} was never read: there is no cursor to put back")
+    if await archive.ingesting(conn, INGEST):
+        raise NotRewound("ingest is running and would go on where it is: stop it first")
+    seq = await target(conn, folder, source, to)
+    if seq > before:
+        raise NotRewound(f"seq {seq:,} is ahead of the cursor, {before:,}: what lies between would be lost")
+    await archive.rewind(conn, source.url, seq)
+    return before, seq
 
 
 async def target(conn: Connection, folder: Path, source: Source, to: str) -> int:

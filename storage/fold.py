@@ -102,7 +102,7 @@ class Fold:
     def __init__(self, db: duckdb.DuckDBPyConnection, files: list[Path]) -> None:
         self._db = db
         open_events(db, files)
-        for name in ("newest", "account", "name", "step"):
+        for name in ("newest", "account", "name", "step", "hearsay"):
             db.execute(_SQL[name]).fetchall()
         lost = db.execute(_SQL["lost"]).fetchall()[0][0]
         if lost:

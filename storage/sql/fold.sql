@@ -41,6 +41,14 @@ select did, seq, epoch_us(received_at) as at_us, kind, rev, verdict, reason, det
 from event where kind in ('commit', 'sync', 'doubt', 'resync', 'state')
 window w as (partition by did order by seq)
 
+-- name: hearsay
+-- Versions that nothing proves. A repo that was read whole proves what it had by then.
+create table hearsay as
+select n.seq from newest n join event e on e.seq = n.seq
+where e.verdict = 'unverified'
+  and not exists (select from step s
+                  where s.kind = 'resync' and s.did = e.did and s.rev >= e.rev and s.seq > e.seq)
+
 -- name: steps
 -- A repo whose commits all continue one another comes as one commit, from the first to the last of them.
 with plain as (
@@ -58,7 +66,7 @@ order by did, seq
 -- The newest versions, shared out by account.
 copy (
     select a.id as repo_id, e.did, e.collection, e.rkey, e.rev, e.cid, e.block,
-           e.verdict is distinct from 'unverified' as verified, a.pds, a.id % $parts as part
+           e.seq not in (select seq from hearsay) as verified, a.pds, a.id % $parts as part
     from event e join newest n on n.seq = e.seq join account a on a.did = e.did
 ) to $folder (format parquet, compression lz4, partition_by (part))
 
