@@ -139,7 +139,9 @@ class CarFile:
 
     def _section(self, place: int) -> tuple[bytes, bytes]:
         head = self._read(place, _HEAD)
-        size, start = read_varint(head, 0)
+        size, start = head[0] if len(head) > 36 else 128, 1
+        if size > 127:
+            size, start = read_varint(head, 0)
         stop = start + size
         if not 36 <= size <= MAX_BLOCK:
             raise BadCar("a section is too short for a CID, or too long for a block")
