@@ -3,6 +3,7 @@ take their place."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -111,7 +112,8 @@ async def differences(real: Connection, shadow: Connection) -> list[Difference]:
     await real.execute(_SQL["public"])
     await shadow.execute(_SQL["shadow"])
     for table in COMPARED:
-        if await _hash(real, table) != await _hash(shadow, table):
+        ours, replayed = await asyncio.gather(_hash(real, table), _hash(shadow, table))
+        if ours != replayed:
             difference = await _difference(real, shadow, table)
             if difference is not None:
                 found.append(difference)

@@ -32,13 +32,16 @@ select detail ->> 'uri' as uri, (detail ->> 'id')::bigint as id from event where
 -- name: step
 -- What moved repos, each beside the one before it.
 create table step as
-select did, seq, epoch_us(received_at) as at_us, kind, rev, verdict, reason, detail ->> 'since' as since,
-       detail ->> 'data' as data, detail ->> 'prev_data' as prev_data, detail ->> 'gaps' as gaps,
-       detail ->> 'before' as before, detail ->> 'synced_rev' as synced_rev,
-       row_number() over w = 1 or coalesce(
-           kind = 'commit' and rev > lag(rev) over w and detail ->> 'since' = lag(rev) over w
-           and detail ->> 'prev_data' = lag(detail ->> 'data') over w, false) as linked
-from event where kind in ('commit', 'sync', 'doubt', 'resync', 'state')
+with told as (
+    select did, seq, epoch_us(received_at) as at_us, kind, rev, verdict, unnest(from_json(detail, '{
+               "since": "VARCHAR", "data": "VARCHAR", "prev_data": "VARCHAR", "gaps": "JSON", "before": "JSON",
+               "synced_rev": "VARCHAR"}'))
+    from event where kind in ('commit', 'sync', 'doubt', 'resync', 'state')
+)
+select *, row_number() over w = 1 or coalesce(
+       kind = 'commit' and rev > lag(rev) over w and since = lag(rev) over w and prev_data = lag(data) over w,
+       false) as linked
+from told
 window w as (partition by did order by seq)
 
 -- name: hearsay
@@ -46,7 +49,7 @@ window w as (partition by did order by seq)
 create table hearsay as
 select n.seq from newest n join event e on e.seq = n.seq
 where e.verdict = 'unverified'
-  and not exists (select from step s
+  and not exists (select 1 from step s
                   where s.kind = 'resync' and s.did = e.did and s.rev >= e.rev and s.seq > e.seq)
 
 -- name: steps
