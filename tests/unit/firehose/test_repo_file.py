@@ -233,3 +233,14 @@ def test_a_large_repo_is_the_same_as_one_written_record_by_record() -> None:
         read_repo(file.getvalue(), PublicKey.parse(repo.key.did_key)).records
         == read_repo(repo.car(), None).records
     )
+
+
+def test_no_damage_raises_anything_but_a_rejection(repo: FakeRepo) -> None:
+    data, expected, dice = repo.car(), ours(repo.car()), random.Random(7)
+    outcomes: list[Records | Reason] = []
+    for _ in range(400):
+        start, size = dice.randrange(len(data)), dice.randrange(60)
+        filling = dice.choice([b"", dice.randbytes(size), data[dice.randrange(len(data)) :][:size]])
+        outcomes.append(outcome(data[:start] + filling + data[start + dice.choice([0, size]) :]))
+    assert all(isinstance(each, Reason) or each == expected for each in outcomes)
+    assert sum(isinstance(each, Reason) for each in outcomes) > 300
