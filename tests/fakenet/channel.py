@@ -131,6 +131,8 @@ class Channel:
 
     def forget(self, keep: int) -> None:
         """The relay's window is now its last `keep` events. OUTDATED counts when a reader notices."""
+        for held in self._held:
+            held.seq = None
         for seq in sorted(self._relay.log)[:-keep]:
             del self._relay.log[seq]
 

@@ -33,7 +33,8 @@ class Record:
 
 @dataclass
 class Resident:
-    """`status` None: active. `keys` counts the signing keys, `lives` how often the account was created."""
+    """`status` None: active. `keys` counts the signing keys, `lives` how often the account was created.
+    A hermit has a past and does nothing any more: no stream will ever tell of it."""
 
     name: str
     repo: FakeRepo
@@ -43,6 +44,7 @@ class Resident:
     old_hosts: list[FakePds] = field(default_factory=list[FakePds])
     keys: int = 0
     lives: int = 1
+    hermit: bool = False
 
     @property
     def did(self) -> str:
@@ -76,8 +78,8 @@ class Resident:
 
     @property
     def concerns_us(self) -> bool:
-        """Whether anybody who looks at the network as it is now would track this account."""
-        return not self.gone and any(collection.startswith(OURS) for collection, _ in self.records)
+        """Whether anybody who looks at the network as it is now must know this account."""
+        return self.status is None and any(collection.startswith(OURS) for collection, _ in self.records)
 
 
 def is_indexed(collection: str) -> bool:

@@ -53,7 +53,7 @@ ACTS: dict[str, int] = {
     "offline": 2,
     "host away": 2,
     "stale": 4,
-    "cut": 2,
+    "cut": 1,
     "reset": 1,
 }
 # What a reader of the stream alone can follow to the end: nothing is lost, and nobody is to be asked.
@@ -99,6 +99,7 @@ class Story:
         """Everybody has a past that no stream carries; some have nothing to do with us."""
         for n in range(0 if self._streamed else self._count):
             resident = self._arrive()
+            resident.hermit = n % 5 == 3
             first: Writes = [("create", PROFILE, "self", {"$type": PROFILE, "createdAt": WHEN})]
             if n % 5 == 4:
                 first = [("create", POST, "first", {"$type": POST, "text": "hi", "createdAt": WHEN})]
@@ -117,15 +118,18 @@ class Story:
             self.acts[act] += 1
 
     def end(self) -> None:
-        """No more faults and no more writes. Some who were away are back, and not all of them are announced.
-        Deletions are announced once more, as hosts do when a relay asks; old hosts have the last word."""
+        """No more faults, and a last act that no stream tells of. Some who were away are back, and not all
+        of them are announced. Deletions are announced once more, as hosts do when a relay asks; old hosts
+        have the last word."""
         for _, undo in self._until:
             undo()
         self._until.clear()
         self._quiet = True
         self.channel.calm()
         for resident in self.residents:
-            if resident.status is not None and not resident.gone and self._chance.random() < 0.5:
+            if not self._streamed and resident.status is None:
+                self._act_unseen(resident)
+            elif resident.status is not None and not resident.gone and self._chance.random() < 0.5:
                 self._set_status(resident, None, tell=self._chance.random() < 0.5)
             if resident.status == "deleted":
                 self.channel.send("#account", resident.repo.account_body(False, "deleted"), sure=True)
@@ -160,7 +164,7 @@ class Story:
         return resident
 
     def _some(self, wanted: Callable[[Resident], bool]) -> Resident | None:
-        found = [resident for resident in self.residents if wanted(resident)]
+        found = [resident for resident in self.residents if not resident.hermit and wanted(resident)]
         return self._chance.choice(found) if found else None
 
     def _active(self) -> Resident:
@@ -176,6 +180,21 @@ class Story:
     def _tell_identity(self, resident: Resident) -> None:
         claimed = resident.repo.handle if self._chance.random() < 0.5 else None
         self.channel.send("#identity", resident.repo.identity_body(claimed), sure=True)
+
+    def _act_unseen(self, resident: Resident) -> None:
+        """Nothing more is ever heard of this account: only who asks its hosts will know."""
+        act = self._chance.choices(("rest", "write", "move", "leave", "new key"), (55, 25, 8, 6, 6))[0]
+        self.acts[f"last: {act}"] += 1
+        if act == "write":
+            self._commit_silently(resident)
+        elif act == "move":
+            self._move(resident)
+            self._commit_silently(resident)
+        elif act == "leave":
+            self._set_status(resident, "deactivated", tell=False)
+        elif act == "new key":
+            self._new_key(resident)
+            self._commit_silently(resident)
 
     # -- writing
 
@@ -288,16 +307,7 @@ class Story:
     def _migrate(self) -> bool:
         """To another host, which numbers the account's commits on; the old one keeps what it had."""
         resident = self._active()
-        old = resident.pds
-        new = self._chance.choice([host for host in self.hosts if host is not old])
-        kept = resident.repo.frozen()
-        self._set_host(resident, new)
-        old.host(kept, "deactivated")
-        resident.old_hosts = [host for host in {*resident.old_hosts, old} if host is not new]
-        if self._chance.random() < 0.7:
-            self._new_key(resident)
-        else:
-            self._publish(resident)
+        self._move(resident)
         words = [
             ("#identity", resident.repo.identity_body()),
             ("#account", resident.repo.account_body(True)),
@@ -308,6 +318,18 @@ class Story:
         for kind, body in words:
             self.channel.send(kind, body, sure=kind == "#identity")
         return True
+
+    def _move(self, resident: Resident) -> None:
+        old = resident.pds
+        new = self._chance.choice([host for host in self.hosts if host is not old])
+        kept = resident.repo.frozen()
+        self._set_host(resident, new)
+        old.host(kept, "deactivated")
+        resident.old_hosts = [host for host in (*resident.old_hosts, old) if host is not new]
+        if self._chance.random() < 0.7:
+            self._new_key(resident)
+        else:
+            self._publish(resident)
 
     def _move_commit(self, resident: Resident) -> dict[str, object]:
         return resident.write(some_writes(resident, self.residents, self._chance, 2), self._now())

@@ -27,6 +27,7 @@ from tests.soak.worlds import Worlds, opened
 
 KILLS = 6  # of ingest, in a run
 SYNC_KILLS = 2
+PACE = 100  # events a second, in each world
 AHEAD = 400  # events that a world may play before ingest has read them
 SETTLE_S = 90
 SWEEP_AGAIN_S = 10
@@ -142,6 +143,7 @@ class Run:
         kills = {self._moment(total): "ingest" for _ in range(KILLS)}
         kills |= {self._moment(total): "sync run" for _ in range(SYNC_KILLS) if "sync run" in parts}
         done = 0
+        began = hurried = time.monotonic()
         for n in range(self._events):
             for story in worlds.stories:
                 story.step()
@@ -150,9 +152,13 @@ class Run:
                     await parts[part].kill()
                     if part == "ingest" and not self._streamed and self._chance.random() < 0.5:
                         self._forget(worlds)
-            await asyncio.sleep(0)
+            await asyncio.sleep(max(0.0, began + n / PACE - time.monotonic()))
             if n % 50 == 0:
-                await self._wait_for_readers(worlds)
+                async with await psycopg.AsyncConnection.connect(self._dsn, autocommit=True) as conn:
+                    await self._wait_for_readers(worlds, conn)
+                    if time.monotonic() - hurried > HURRY_AGAIN_S:
+                        await self._hurry(conn)
+                        hurried = time.monotonic()
 
     def _moment(self, total: int) -> int:
         return self._chance.randint(total // 20, total)
@@ -165,16 +171,15 @@ class Run:
                     story.step()
                 story.channel.forget(keep=5)
 
-    async def _wait_for_readers(self, worlds: Worlds) -> None:
+    async def _wait_for_readers(self, worlds: Worlds, conn: psycopg.AsyncConnection) -> None:
         """So that what happens, happens to a reader that is there; but nobody waits for long."""
-        limit = time.monotonic() + 5
-        async with await psycopg.AsyncConnection.connect(self._dsn, autocommit=True) as conn:
-            while time.monotonic() < limit:
-                rows = await (await conn.execute("select url, seq from source_cursor")).fetchall()
-                seqs = {url.partition("/xrpc/")[0]: seq for url, seq in rows}
-                if all(story.channel.seq - seqs.get(story.relay.url, 0) < AHEAD for story in worlds.stories):
-                    return
-                await asyncio.sleep(0.05)
+        limit = time.monotonic() + 2
+        while time.monotonic() < limit:
+            rows = await (await conn.execute("select url, seq from source_cursor")).fetchall()
+            seqs = {url.partition("/xrpc/")[0]: seq for url, seq in rows}
+            if all(story.channel.seq - seqs.get(story.relay.url, 0) < AHEAD for story in worlds.stories):
+                return
+            await asyncio.sleep(0.05)
 
     # -- when nothing happens any more
 
@@ -205,7 +210,10 @@ class Run:
     async def _hurry(self, conn: psycopg.AsyncConnection) -> None:
         """What was put off until later is due now."""
         for column in ("identity_due", "account_due", "resync_due"):
-            await conn.execute(f"update repo set {column} = now() where {column} > now()")
+            await conn.execute(
+                f"update repo set {column} = now() where id in"
+                f" (select id from repo where {column} > now() for update skip locked)"
+            )
         await conn.execute("update rejected_event set next_attempt_at = now() where next_attempt_at > now()")
 
     async def _sweep(self, environ: dict[str, str]) -> None:
