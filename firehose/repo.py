@@ -87,9 +87,9 @@ class RepoFile:
     ) -> Iterator[tuple[str, Cid, bytes]]:
         """Path, CID and block of every record of these collections, in the tree's order; None for all.
 
-        `whole` checks all other nodes and records, too. What comes before an error is true of the
-        repo, but not all: whoever deletes what is absent has to wait for the end. A path is printable
-        ASCII below the collection; whether it is a record key is for the caller.
+        `whole` checks all other nodes and records, too. Before an error comes all that the repo has up
+        to there; what lies behind is not known. A path is printable ASCII below the collection; whether
+        it is a record key is for the caller.
         """
         bounds = EVERYTHING if collections is None else bounds_of(collections)
         route = EVERYTHING if whole else bounds
