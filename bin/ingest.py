@@ -14,11 +14,12 @@ from bin.status import SourceStatus as ShownSource
 from bin.status import StatusWriter
 from firehose.events import Frame
 from firehose.filter import Interest
-from firehose.frames import BadFrame, decode_frame
+from firehose.frames import BadFrame
 from firehose.hosts import Lanes, SyncHost
 from firehose.identity import IdentityResolver
+from firehose.jetstream import read_any
 from firehose.net import GuardedClient
-from firehose.relay import BadSource, Source, SourceState, SourceStatus, parse_source
+from firehose.relay import BadSource, Source, SourceKind, SourceState, SourceStatus, parse_source
 from indexer.ingest import Follower, Limits, spare_the_collector
 from indexer.upkeep import Upkeep
 from indexer.verifier import Verifier
@@ -28,6 +29,8 @@ from storage import cursors, repos
 from storage.postgres import Pool, make_pool
 
 CATCHING_UP_S = 60.0
+JETSTREAM_REWIND_US = 10_000_000
+PATIENCE_S = 5.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -105,7 +108,7 @@ async def ingest(
                 verifier=verifier,
                 status=SourceStatus(source.url),
                 start=0 if settings.start == "oldest" else None,
-                limits=Limits(rewind=settings.rewind_events),
+                limits=limits_of(source, sources, settings.rewind_events),
                 expired=upkeep.wake,
             )
             for source in sources
@@ -116,6 +119,14 @@ async def ingest(
                 tasks.create_task(follower.run())
             tasks.create_task(upkeep.run())
             tasks.create_task(_report(followers, pool, StatusWriter(status_fd)))
+
+
+def limits_of(source: Source, sources: Sequence[Source], rewind_events: int) -> Limits:
+    """How a source is followed. A Jetstream beside a source with proofs waits for that one."""
+    if source.kind is SourceKind.FIREHOSE:
+        return Limits(rewind=rewind_events)
+    alone = all(other.kind is SourceKind.JETSTREAM for other in sources)
+    return Limits(rewind=JETSTREAM_REWIND_US, patience_s=0.0 if alone else PATIENCE_S)
 
 
 async def _report(followers: Sequence[Follower], pool: Pool, status: StatusWriter) -> None:
@@ -157,7 +168,7 @@ def _lag_s(raw: bytes, received_at: float | None) -> float | None:
     if not raw or received_at is None:
         return None
     try:
-        frame = decode_frame(raw)
+        frame = read_any(raw)
         if not isinstance(frame, Frame):
             return None
         return max(0.0, received_at - parse_datetime(str(frame.body.get("time"))).timestamp())

@@ -19,16 +19,18 @@ import gc
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
+from functools import partial
 
 import structlog
 from psycopg import DataError, IntegrityError, OperationalError
 from psycopg.errors import ProgramLimitExceeded
 from psycopg_pool import PoolTimeout
 
+from firehose import jetstream
 from firehose.events import ErrorFrame, Event, Frame
 from firehose.filter import Interest
 from firehose.frames import BadFrame
-from firehose.relay import Source, SourceStatus, stream
+from firehose.relay import Source, SourceKind, SourceStatus, stream
 from indexer.apply import Applied, apply_batch
 from indexer.prepare import Prepared, prepare
 from indexer.verifier import Received, Verified, Verifier
@@ -52,7 +54,8 @@ class Limits:
     waiting: int = 8000  # of interest, read but not yet taken; then the socket waits
     cursor_every_s: float = 1.0  # how often the cursor moves when nothing is of interest
     identity_wait_s: float = 2.0
-    rewind: int = 1000  # events
+    rewind: int = 1000  # events, or microseconds where a source counts those
+    patience_s: float = 0.0  # how long events are held back, for others to bring them with proofs
 
 
 @dataclass(slots=True)
@@ -144,6 +147,8 @@ class Follower:
         self._pool = pool
         self._catalog = catalog
         self._interest = interest
+        proven = source.kind is SourceKind.FIREHOSE
+        self._sift = interest.sift if proven else partial(jetstream.sift, interest)
         self._verifier = verifier
         self._start = start
         self._limits = limits
@@ -154,7 +159,10 @@ class Follower:
     async def run(self, frames: AsyncGenerator[list[bytes], None] | None = None) -> None:
         """Until the source ends, which a live one never does. `frames` replaces the socket."""
         self.progress.seq = self.progress.committed = await self._saved_cursor()
-        chunks = frames or stream(self.source, self.cursor, status=self.status)
+        wanted = {*self._catalog.collections.own, self._catalog.collections.bsky_profile}
+        chunks = frames or stream(self.source, self.cursor, status=self.status, collections=wanted)
+        if self._limits.patience_s:
+            chunks = jetstream.held_back(chunks, self._limits.patience_s)
         async with aclosing(chunks), asyncio.TaskGroup() as tasks:
             tasks.create_task(self._read(chunks))
             tasks.create_task(self._verify())
@@ -178,7 +186,7 @@ class Follower:
 
     async def _read(self, chunks: AsyncGenerator[list[bytes], None]) -> None:
         inbox, progress = self._inbox, self.progress
-        sift = self._interest.sift
+        sift = self._sift
         connects = 0
         async for chunk in chunks:
             if connects != self.status.connects:
@@ -213,24 +221,35 @@ class Follower:
 
     def _check_continuity(self, first: bytes) -> None:
         """A host that lost its history and does not say so starts below the cursor (rules A8, A9). Its
-        events are applied, the stored cursor stays, and a person is told."""
+        events are applied, the stored cursor stays, and a person is told. What it lost may be more than
+        what we saw, as with one that forgot what came after our cursor: every repo is checked."""
         asked = self.status.cursor
         try:
-            seq, _ = self._interest.sift(first)
+            seq, _ = self._sift(first)
         except BadFrame:
             return  # it is counted as unreadable in a moment
         self.progress.notice = None
-        if asked is not None and seq is not None and seq < asked:
+        if asked is None or seq is None:
+            return
+        if self.source.kind is SourceKind.JETSTREAM:
+            if jetstream.lost(asked, seq):
+                self._lost(first, f"it has nothing between {asked:,} and {seq:,} any more")
+        elif seq < asked:
             self.progress.notice = (
                 f"this host went back from seq {asked:,} to {seq:,}; "
                 "if it lost its history, restart with ingest --forget-cursor"
             )
-            log.error("source went back", source=self.source.url, asked=asked, seq=seq)
+            self._lost(first, f"it went back from {asked:,} to {seq:,}")
+
+    def _lost(self, first: bytes, what: str) -> None:
+        log.error("source lost events", source=self.source.url, what=what)
+        notice = Frame("#info", {"name": "OutdatedCursor", "message": what})
+        self._inbox.frames.append(Received(None, first, notice))
 
     def _track(self, frame: Frame) -> None:
         """From its first record of ours on, before that is verified, nothing of an account is dropped."""
         did = frame.body.get("repo")
-        if frame.type == "#commit" and isinstance(did, str):
+        if frame.type in ("#commit", "#unproven") and isinstance(did, str):
             self._interest.tracked.add(Did(did))
 
     def _unreadable(self, raw: bytes, error: BadFrame) -> None:

@@ -114,11 +114,13 @@ class Prepared:
                     self._add_op(event, op, catalog)
             case Sync():
                 self._move(event)
-            case Unproven():
+            case Unproven() if _is_kept(event.op.collection, catalog.collections):
                 self._move(
                     Doubt(event.did, "unverified", "the source shows no signatures", event.seq, event.rev)
                 )
                 self._add_op(event, event.op, catalog)
+            case Unproven():
+                pass  # of another app: nothing of it would be kept
             case Account():
                 self.accounts.append(event)
             case Identity():
@@ -152,10 +154,10 @@ class Prepared:
         self.log.append(event)
 
     def _add_op(self, commit: Commit | Unproven, op: RecordOp, catalog: Catalog) -> None:
+        if not _is_kept(op.collection, catalog.collections):
+            return
         if op.collection in catalog.collections.own:
             self.discovered.add(commit.did)
-        elif op.collection != catalog.collections.bsky_profile:
-            return
         key = (commit.did, op.collection, op.rkey)
         known = self.newest.get(key)
         if known is None or known.rev <= commit.rev:
@@ -168,6 +170,10 @@ class Prepared:
             self.uris.update(candidate.subjects.values())
             if op.collection == catalog.collections.track:
                 self.uris.add(candidate.uri)
+
+
+def _is_kept(collection: Nsid, collections: Collections) -> bool:
+    return collection in collections.own or collection == collections.bsky_profile
 
 
 def _run(history: Sequence[Move]) -> Run | None:

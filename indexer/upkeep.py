@@ -13,8 +13,9 @@ from datetime import datetime
 import structlog
 
 from firehose.events import Frame
-from firehose.frames import decode_frame, seq_of
+from firehose.frames import BadFrame, seq_of
 from firehose.identity import IdentityDoc, IdentityError, IdentityNotFound, IdentityResolver
+from firehose.jetstream import read_any
 from indexer.accounts import AccountChecks, Host
 from indexer.apply import apply_batch
 from indexer.duties import Duty
@@ -97,7 +98,11 @@ class Upkeep:
 
     async def _retry(self, row: Due) -> None:
         """Apply a set-aside frame, or postpone it: its row goes in the transaction of its effects."""
-        frame = decode_frame(row.raw)
+        try:
+            frame = read_any(row.raw)
+        except BadFrame as error:  # a person had hoped
+            await self._postpone(row, "bad_frame", error.reason, again=False)
+            return
         if not isinstance(frame, Frame):
             raise TypeError(f"rejected event {row.id} is an error frame, which is never set aside")
         received = Received(seq_of(frame), row.raw, frame)
@@ -109,10 +114,11 @@ class Upkeep:
             except REFUSED as error:
                 still = received.rejection(row.source, "storage", str(error).strip())
         if still is not None:
-            async with self._pool.connection() as conn:
-                await rejected.postpone(
-                    conn, row.id, reason=still.reason, detail=still.detail, again=still.retry_s is not None
-                )
+            await self._postpone(row, still.reason, still.detail, again=still.retry_s is not None)
+
+    async def _postpone(self, row: Due, reason: str, detail: str, *, again: bool) -> None:
+        async with self._pool.connection() as conn:
+            await rejected.postpone(conn, row.id, reason=reason, detail=detail, again=again)
 
     async def _apply(self, row: Due, verified: Verified) -> None:
         async with self._pool.connection() as conn, conn.transaction():

@@ -30,6 +30,7 @@ from firehose.identity import (
     IdentityResolver,
     IdentityUnreachable,
 )
+from firehose.jetstream import unproven_of
 from firehose.keys import BadKey, PublicKey
 from indexer.prepare import Doubt
 from lexicons.syntax import Did
@@ -137,6 +138,10 @@ class Verifier:
         match frame.type:
             case "#commit" | "#sync":
                 return await self._signed(frame, missing, out)
+            case "#unproven":
+                event = unproven_of(frame.body, int(self._clock() * 1_000_000))
+                out.identities.setdefault(event.did, self._new(event.did))
+                return event
             case "#identity":
                 return identity_of(frame.body)
             case "#account":
