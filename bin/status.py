@@ -2,6 +2,8 @@
 
     {"part": "ingest", "sources": [{"url": "wss://relay.example", "state": "live", "seq": 12,
      "lag_s": 0.4, "events_per_s": 182.0, "error": null}], "rejected": 0}
+    {"part": "sync", "repos": {"active": 120, "pending": 3}, "due": 3, "running": 3,
+     "resyncs_per_s": 12.5, "resyncs_failed": 0}
     {"part": "web", "address": "http://127.0.0.1:8000", "requests": 31, "requests_per_s": 0.5}
 
 Every key but `part` may be missing; unknown keys are left out of the view. Who runs alone
@@ -37,6 +39,12 @@ class PartStatus(TypedDict, total=False):
     address: str
     requests: int
     requests_per_s: float
+    repos: dict[str, int]  # by state
+    due: int  # repos that could be read now
+    running: int  # repos that are being read
+    resyncs_per_s: float
+    resyncs_failed: int  # since the start
+    score: float  # of the last sweep: the share of repos that were in step
 
 
 class StatusWriter:

@@ -21,6 +21,7 @@ class View:
     version: str
     uptime_s: float
     ingest: Part
+    sync: Part
     web: Part
     database: str
 
@@ -36,6 +37,7 @@ def live(view: View, width: int, now: float) -> list[str]:
     rejected = view.ingest.status.get("rejected", 0)
     if rejected:
         rows.append(("rejected", f"{rejected:,} events wait in rejected_event with their reasons"))
+    rows.append(("sync", _sync(view.sync, now)))
     rows.append(("web", _web(view.web, now)))
     rows.append(("database", view.database))
     name_width = max(len(name) for name, _ in rows)
@@ -52,7 +54,11 @@ def plain(view: View, now: float) -> str:
     rejected = view.ingest.status.get("rejected", 0)
     if rejected:
         parts.append(f"{rejected:,} rejected")
-    parts += [f"web {_web(view.web, now)}", f"database {view.database}"]
+    parts += [
+        f"sync {_sync(view.sync, now)}",
+        f"web {_web(view.web, now)}",
+        f"database {view.database}",
+    ]
     return " | ".join(parts)
 
 
@@ -60,7 +66,7 @@ def states(view: View) -> Sequence[str]:
     """A change of these is worth a line at once; what a supervisor tells by itself is left out."""
     sources = view.ingest.status.get("sources", [])
     return [
-        *(f"{part.name} {part.state is PartState.RUNNING}" for part in (view.ingest, view.web)),
+        *(f"{part.name} {part.state is PartState.RUNNING}" for part in (view.ingest, view.sync, view.web)),
         *(f"{source.get('url')} {source.get('state')}" for source in sources),
     ]
 
@@ -98,6 +104,22 @@ def _source(source: SourceStatus) -> str:
         said.append(_ERRNO.sub("", error))
     elif "events_per_s" in source:
         said.append(f"{source['events_per_s']:,.0f} events/s")
+    return ", ".join(said)
+
+
+def _sync(part: Part, now: float) -> str:
+    """How whole the index is: repos in step of all, what is not and why, and how fast that changes."""
+    if part.state is not PartState.RUNNING:
+        return _state(part, now)
+    repos = part.status.get("repos", {})
+    said = [f"{repos.get('active', 0):,} of {sum(repos.values()):,} repos in step"]
+    said += [f"{repos[state]:,} {state}" for state in sorted(repos) if state != "active" and repos[state]]
+    if due := part.status.get("due"):
+        said.append(f"{due:,} due")
+    if per_s := part.status.get("resyncs_per_s"):
+        said.append(f"{per_s:,.1f} read/s")
+    if "score" in part.status:
+        said.append(f"{part.status['score']:.2%} complete at the last sweep")
     return ", ".join(said)
 
 

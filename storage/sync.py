@@ -6,7 +6,7 @@ repo that comes due by itself.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -128,13 +128,13 @@ async def chain(conn: Connection, repo_id: int) -> tuple[Rev | None, Cid | None,
 
 
 async def held_in_order(
-    conn: Connection, repo_id: int, collections: Iterable[Nsid]
-) -> AsyncIterator[list[Held]]:
-    """What we hold of one repo in the order of its tree, as a stream of parts; needs a transaction."""
+    conn: Connection, repo_id: int, collections: Iterable[Nsid], size: int
+) -> AsyncGenerator[list[Held]]:
+    """What we hold of one repo in the order of its tree, in parts of `size`; needs a transaction."""
     async with conn.cursor("held_in_order") as cursor:
         params = {"repo_id": repo_id, "collections": sorted(collections)}
         await cursor.execute(_SQL["held_in_order"], params)
-        while rows := await cursor.fetchmany(2000):
+        while rows := await cursor.fetchmany(size):
             yield [Held(*row) for row in rows]
 
 

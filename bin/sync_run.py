@@ -1,0 +1,127 @@
+"""`plyr sync run`: reads repos whole as they come due, until it is told to stop."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import signal
+import sys
+import time
+from collections import deque
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+import structlog
+from psycopg import OperationalError
+from psycopg_pool import PoolTimeout
+
+from bin.settings import Settings
+from bin.status import PartStatus, StatusWriter
+from firehose.hosts import Lanes
+from firehose.net import GuardedClient
+from indexer.archivist import Archivist
+from indexer.ingest import spare_the_collector
+from indexer.resync import Progress, Resyncer
+from lexicons.catalog import Catalog, CatalogError
+from storage import sync
+from storage.postgres import Pool, make_pool
+
+log = structlog.get_logger()
+
+COUNT_EVERY_S = 5.0
+RATE_OVER_S = 10
+CONNECTIONS = 10
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    del parser  # takes settings alone
+
+
+def run(args: argparse.Namespace, settings: Settings) -> int:
+    try:
+        catalog = Catalog.load(settings.namespace)
+    except CatalogError as error:
+        print(f"plyr: {error}", file=sys.stderr)
+        return 1
+    asyncio.run(_until_stopped(settings, catalog, args.status_fd))
+    gc.unfreeze()  # DuckDB counts what is left of it at the end, and complains
+    return 0
+
+
+async def _until_stopped(settings: Settings, catalog: Catalog, status_fd: int | None) -> None:
+    work = asyncio.create_task(synchronize(settings, catalog, status_fd))
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, work.cancel)
+    try:
+        await work
+    except asyncio.CancelledError:
+        return
+
+
+async def synchronize(settings: Settings, catalog: Catalog, status_fd: int | None = None) -> None:
+    """Everything that makes the index whole. Ends by cancellation, or with what one of its parts could
+    not handle."""
+    assert settings.database_url
+    async with (
+        make_pool(settings.database_url, max_size=CONNECTIONS, name="plyr sync") as pool,
+        GuardedClient(settings.dev_loopback, max_connections_per_host=settings.host_requests) as client,
+    ):
+        lanes = Lanes(settings.host_requests)
+        resyncer = Resyncer(
+            pool=pool, catalog=catalog, client=client, lanes=lanes, folder=_folder(settings.data_dir)
+        )
+        archivist = Archivist(
+            pool=pool,
+            folder=settings.archive_folder,
+            outbox_hours=settings.outbox_hours,
+            seal_entries=settings.seal_entries,
+        )
+        endless: list[Coroutine[Any, Any, None]] = [
+            resyncer.run(),
+            archivist.run(),
+            _report(resyncer.progress, pool, StatusWriter(status_fd)),
+        ]
+        spare_the_collector()
+        async with asyncio.TaskGroup() as tasks:
+            for one in endless:
+                tasks.create_task(one)
+
+
+def _folder(data_dir: Path) -> str:
+    """Where repos that are too large for memory are put while they are read."""
+    folder = data_dir / "repos"
+    folder.mkdir(parents=True, exist_ok=True)
+    return str(folder)
+
+
+async def _report(progress: Progress, pool: Pool, status: StatusWriter) -> None:
+    """Say each second how it goes; what takes counting, less often."""
+    done: deque[tuple[float, int]] = deque(maxlen=RATE_OVER_S + 1)
+    states: dict[str, int] = {}
+    due = 0
+    counted = float("-inf")
+    while True:
+        now = time.monotonic()
+        if now - counted >= COUNT_EVERY_S:
+            counted = now
+            try:
+                async with pool.connection() as conn:
+                    states = await sync.states(conn)
+                    due, _ = await sync.waiting(conn)
+            except (OperationalError, PoolTimeout) as error:
+                log.warning("cannot count the repos", error=str(error).strip())
+        done.append((now, progress.read))
+        seconds = max(now - done[0][0], 1e-3)
+        said: PartStatus = {
+            "part": "sync",
+            "repos": states,
+            "due": due,
+            "running": progress.running,
+            "resyncs_per_s": round((progress.read - done[0][1]) / seconds, 1),
+            "resyncs_failed": progress.failed,
+        }
+        status.write(said)
+        await asyncio.sleep(1)

@@ -1,0 +1,86 @@
+"""What a repo's signed tree says against what we hold of it. Pure.
+
+The tree at rev R is a snapshot, so of everything at or below R it knows better, and above R nothing:
+
+    in the tree      held                    then
+    CID a            nothing                 a at R
+    CID a            CID b, rev ≤ R          a at R
+    CID a            deleted, rev ≤ R        a at R     (written again; rule E6)
+    CID a            CID a                   stays, and is proven now
+    not there        CID b, rev ≤ R          deleted at R
+    whatever         rev > R                 stays
+
+So a record that came, or went, while the tree was on its way keeps what the later commit said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from firehose.events import Action
+from indexer.chain import Chain, Gap
+from indexer.prepare import Candidate
+from lexicons.syntax import Cid, Did, Nsid, Rev, Rkey
+from storage.sync import Held
+
+
+class Found(NamedTuple):
+    """A record in the tree."""
+
+    collection: Nsid
+    rkey: Rkey
+    cid: Cid
+    block: bytes
+
+
+def path(record: Found | Held) -> str:
+    """What the tree is ordered by."""
+    return f"{record.collection}/{record.rkey}"
+
+
+def compare(found: Iterable[Found], held: Iterable[Held], did: Did, rev: Rev) -> Iterator[Candidate | Held]:
+    """The differences as candidates at `rev`, unread; and what is held unproven though the tree has it.
+
+    Both sides are in the order of `path`.
+    """
+    ours = iter(held)
+    mine = next(ours, None)
+    for record in found:
+        key = path(record)
+        while mine is not None and path(mine) < key:
+            if (gone := _gone(mine, did, rev)) is not None:
+                yield gone
+            mine = next(ours, None)
+        known = None
+        if mine is not None and path(mine) == key:
+            known, mine = mine, next(ours, None)
+        if known is None or (known.cid != record.cid and known.rev <= rev):
+            action = Action.CREATE if known is None or known.cid is None else Action.UPDATE
+            yield Candidate(did, record.collection, record.rkey, rev, record.cid, record.block, action=action)
+        elif known.cid == record.cid and known.rev <= rev and not known.verified:
+            yield known
+    while mine is not None:
+        if (gone := _gone(mine, did, rev)) is not None:
+            yield gone
+        mine = next(ours, None)
+
+
+def _gone(held: Held, did: Did, rev: Rev) -> Candidate | None:
+    if held.cid is None or held.rev > rev:
+        return None
+    return Candidate(did, held.collection, held.rkey, rev, None, None, action=Action.DELETE)
+
+
+def undisturbed(before: Chain, now: Chain, rev: Rev) -> bool:
+    """Whether no commit at or below `rev` can have been applied between these two looks at a repo.
+
+    One that was may have brought a record that the tree no longer has: then it takes another comparison.
+    """
+    if before.rev != now.rev and (before.rev is None or before.rev < rev):
+        return False
+    return _missing(before, rev) == _missing(now, rev)
+
+
+def _missing(chain: Chain, rev: Rev) -> list[Gap]:
+    return [gap for gap in chain.gaps if gap.after is None or gap.after < rev]

@@ -1,0 +1,294 @@
+"""Snapshots into tables: what a repo's tree says is compared with what we hold and written, with where
+the repo then stands.
+
+Many small repos share a transaction. Each is compared under its lock, so nothing can come between. A
+large one is compared outside of any lock and written in parts, each a transaction of versions that
+hold by themselves; the last sets rev, data and state. If commits at or below its rev were applied
+meanwhile, it is compared once more: one of them may have brought what the tree no longer has.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_right
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from itertools import islice
+from typing import Generic, TypeVar
+
+from indexer import apply, decide, happenings, outcome
+from indexer.chain import Chain, rebase
+from indexer.compare import Found, compare, path, undisturbed
+from indexer.decide import Change
+from indexer.outcome import Tally
+from indexer.prepare import Candidate, Prepared, read
+from indexer.snapshot import Snapshot
+from indexer.states import State, move
+from lexicons.catalog import Catalog
+from lexicons.syntax import Did, Nsid
+from storage import decisions, intake, outbox, proofs, records, repos, social, sync, tracks
+from storage.decisions import Decision
+from storage.intake import Repo
+from storage.outbox import Entry, Kind
+from storage.postgres import Connection, Pool
+from storage.proofs import Proof
+from storage.records import RecordKey
+from storage.repos import Standing
+from storage.sync import Done, Held, Proven
+from storage.tracks import Names
+
+PART = 1000  # records of a large repo compared at once
+MOST_PASSES = 5
+
+R = TypeVar("R", Found, Held)
+
+
+class Unsettled(Exception):
+    """Commits of an older time kept coming while a large repo was compared."""
+
+
+@dataclass(slots=True)
+class _Written:
+    changed: list[Change]
+    names: Names
+
+
+def collections_of(catalog: Catalog) -> list[Nsid]:
+    """What is read of a repo: our records, and the profile that ours fall back on."""
+    return sorted((*catalog.collections.own, catalog.collections.bsky_profile))
+
+
+async def merge(conn: Connection, snapshots: Sequence[Snapshot], catalog: Catalog) -> list[Snapshot]:
+    """Write small repos, all in one transaction. Returns those that are stale before they were written:
+    their account has left the host, or is gone, and they are due again."""
+    by_did = {s.due.did: s for s in snapshots}
+    wanted = collections_of(catalog)
+    async with conn.pipeline(), conn.transaction():
+        standings = await repos.lock(conn, by_did)
+        valid = {did: s for did, s in by_did.items() if _current(s, standings.get(did))}
+        held = await sync.held(conn, [s.due.id for s in valid.values()], wanted)
+        batch, proven = Prepared(), list[Proven]()
+        for did, s in valid.items():
+            ours = sorted(held[s.due.id], key=path)
+            _collect(batch, proven, s, compare(s.records or [], ours, did, s.head.rev), catalog)
+        out = await _write(conn, batch, {did: standings[did].repo for did in valid}, catalog)
+        await sync.prove(conn, proven)
+        await _keep_proofs(conn, valid.values(), wanted, out.changed)
+        by_repo = _by_did(out.changed)
+        settled = [_settle(s, standings[did], Tally.of(by_repo.get(did, []))) for did, s in valid.items()]
+        await sync.done(conn, [row for row, _, _ in settled])
+        await decisions.add(conn, [decision for _, decision, _ in settled])
+        entries: list[Entry] = []
+        for (did, s), (_, _, said) in zip(valid.items(), settled, strict=True):
+            entries += (happenings.record(x.candidate, s.origin, None) for x in by_repo.get(did, []))
+            entries += said
+        await outbox.append(conn, [*happenings.named(out.names, _source(snapshots)), *entries])
+    return [s for did, s in by_did.items() if did not in valid]
+
+
+async def merge_large(pool: Pool, snapshot: Snapshot, catalog: Catalog, *, lease_s: float) -> bool:
+    """Write a large repo. False if it is stale before it was written. Raises CommitRejected where the tree
+    turns out to be incomplete, and Unsettled."""
+    tally = Tally()
+    for _ in range(MOST_PASSES):
+        async with (
+            pool.connection() as reading,
+            pool.connection() as writing,
+            reading.transaction(),
+        ):
+            await sync.one_view(reading)
+            rev, data, gaps = await sync.chain(reading, snapshot.due.id)
+            before = Chain.of(rev, data, gaps or [])
+            async with aclosing(_parts(reading, snapshot, catalog)) as parts:
+                async for part in parts:
+                    done = await _write_part(writing, snapshot, part, catalog, lease_s)
+                    if done is None:
+                        return False
+                    tally += done
+            outcome_ = await _finish(writing, snapshot, before, tally, catalog)
+        if outcome_ is not None:
+            return outcome_
+    raise Unsettled(f"{snapshot.due.did}: commits from before rev {snapshot.head.rev} kept coming")
+
+
+async def _parts(
+    conn: Connection, snapshot: Snapshot, catalog: Catalog
+) -> AsyncGenerator[list[Candidate | Held]]:
+    """The differences of a large repo, some at a time, neither side ever in memory."""
+    wanted = collections_of(catalog)
+    found = snapshot.found(wanted)
+
+    async def walk() -> list[Found]:
+        # In a thread: the tree is read from a file and hashed, and other repos go on meanwhile.
+        return await asyncio.to_thread(lambda: list(islice(found, PART)))
+
+    async with aclosing(sync.held_in_order(conn, snapshot.due.id, wanted, PART)) as stream:
+
+        async def read_on() -> list[Held]:
+            return await anext(stream, list[Held]())
+
+        theirs, ours = _Side(walk), _Side(read_on)
+        while (ends := [*await theirs.fill(), *await ours.fill()]) != []:
+            upto = min(ends)
+            yield list(compare(theirs.take(upto), ours.take(upto), snapshot.due.did, snapshot.head.rev))
+
+
+class _Side(Generic[R]):
+    """One of two ordered streams that are compared."""
+
+    def __init__(self, more: Callable[[], Awaitable[list[R]]]) -> None:
+        self._more = more
+        self._items: list[R] = []
+        self._ended = False
+
+    async def fill(self) -> list[str]:
+        """Where what is here ends; empty if nothing is left."""
+        if not self._items and not self._ended:
+            self._items = await self._more()
+            self._ended = not self._items
+        return [path(self._items[-1])] if self._items else []
+
+    def take(self, upto: str) -> list[R]:
+        cut = bisect_right(self._items, upto, key=path)
+        taken, self._items = self._items[:cut], self._items[cut:]
+        return taken
+
+
+async def _write_part(
+    conn: Connection,
+    snapshot: Snapshot,
+    part: list[Candidate | Held],
+    catalog: Catalog,
+    lease_s: float,
+) -> Tally | None:
+    """One transaction of a large repo; None if the repo is stale."""
+    if not part:
+        return Tally()
+    batch, proven = Prepared(), list[Proven]()
+    _collect(batch, proven, snapshot, part, catalog)
+    did = snapshot.due.did
+    async with conn.pipeline(), conn.transaction():
+        standing = (await repos.lock(conn, [did])).get(did)
+        if standing is None or not _current(snapshot, standing):
+            return None
+        out = await _write(conn, batch, {did: standing.repo}, catalog)
+        await sync.prove(conn, proven)
+        await sync.renew(conn, snapshot.due.id, lease_s)
+        entries = [happenings.record(x.candidate, snapshot.origin, None) for x in out.changed]
+        await outbox.append(conn, [*happenings.named(out.names, snapshot.origin), *entries])
+    return Tally.of(out.changed)
+
+
+async def _finish(
+    conn: Connection, snapshot: Snapshot, before: Chain, tally: Tally, catalog: Catalog
+) -> bool | None:
+    """Set where a large repo stands; None if it has to be compared again, False if it is stale."""
+    did = snapshot.due.did
+    proof = await asyncio.to_thread(snapshot.proof, collections_of(catalog))
+    async with conn.transaction():
+        standing = (await repos.lock(conn, [did])).get(did)
+        if standing is None or not _current(snapshot, standing):
+            return False
+        now = Chain.of(standing.rev, standing.data, standing.gaps or [])
+        if not undisturbed(before, now, snapshot.head.rev):
+            return None
+        row, decision, said = _settle(snapshot, standing, tally)
+        if proof is not None:
+            await proofs.add(conn, [Proof(snapshot.due.id, snapshot.head.rev, proof)])
+        await sync.done(conn, [row])
+        await decisions.add(conn, [decision])
+        await outbox.append(conn, said)
+    return True
+
+
+def _current(snapshot: Snapshot, standing: Standing | None) -> bool:
+    """Whether the account is still there, and still at the host that was asked."""
+    return standing is not None and standing.active and standing.repo.pds == snapshot.due.pds
+
+
+def _collect(
+    batch: Prepared,
+    proven: list[Proven],
+    snapshot: Snapshot,
+    differences: Iterable[Candidate | Held],
+    catalog: Catalog,
+) -> None:
+    for item in differences:
+        if isinstance(item, Candidate):
+            batch.newest[item.did, item.collection, item.rkey] = read(item, catalog)
+        elif item.cid is not None:
+            proven.append(Proven(snapshot.due.id, item.collection, item.rkey, item.cid))
+
+
+async def _write(conn: Connection, batch: Prepared, known: dict[Did, Repo], catalog: Catalog) -> _Written:
+    """Write the candidates that beat what is stored, with their projections and counters."""
+    collections = catalog.collections
+    names = Names({}, [])
+    rows = batch.rows(known)
+    if not rows:
+        return _Written([], names)
+    held = await (await intake.add(conn, intake.pack(rows))).answer()
+    keys = [
+        RecordKey(known[c.did].id, c.collection, c.rkey) for n, c in enumerate(batch.candidates) if n in held
+    ]
+    stored = await records.get_many(conn, keys) if keys else {}
+    changed = decide.changes(batch, known, {}, held, stored, collections)
+    if newer := decide.newer_rows(changed):
+        await records.replace(conn, newer)
+    await tracks.intern(conn, decide.mentioned(changed, collections), names)
+    pairs = decide.pairs_of(changed, names.ids, collections)
+    likes = await social.likes_of(conn, pairs) if pairs else {}
+    await apply.write(conn, decide.effects(changed, names.ids, likes, collections), catalog)
+    return _Written(changed, names)
+
+
+async def _keep_proofs(
+    conn: Connection, snapshots: Iterable[Snapshot], wanted: list[Nsid], changed: Sequence[Change]
+) -> None:
+    """Records whose version is of this rev are proven by the tree of this rev."""
+    written = {x.candidate.did for x in changed if x.candidate.cid is not None}
+    found = [
+        Proof(s.due.id, s.head.rev, car)
+        for s in snapshots
+        if s.due.did in written and (car := s.proof(wanted)) is not None
+    ]
+    if found:
+        await proofs.add(conn, found)
+
+
+def _settle(s: Snapshot, standing: Standing, tally: Tally) -> tuple[Done, Decision, list[Entry]]:
+    """Where a repo stands now that it was read: its row, the decision, and what the outbox is told."""
+    was = Chain.of(standing.rev, standing.data, standing.gaps or [])
+    before = Chain.of(s.due.rev, s.due.data, s.due.gaps or []).gaps
+    chain = rebase(was, s.head.rev, s.head.data, before)
+    assert chain.rev is not None
+    assert chain.data is not None
+    standing_state = State(standing.state)
+    state = move(standing_state if standing_state is State.ACTIVE else State.RESYNCING, chain.state)
+    lack = outcome.behind(s.head.rev, s.origin, chain)
+    tries = s.due.tries + 1 if lack else 0
+    synced = max(s.head.rev, standing.synced_rev or s.head.rev)
+    due_s = outcome.backoff_s(tries) if lack else None
+    row = Done(s.due.id, chain.rev, chain.data, chain.gaps, state, synced, due_s, tries, lack)
+    reason = outcome.read_whole(s.head.rev, s.origin, tally, chain)
+    endless = [gap for gap in before if gap.until is None]
+    detail = {"data": s.head.data, "cid": s.head.cid} | (
+        {"before": [[gap.after, gap.after_data] for gap in endless]} if endless else {}
+    )
+    said = [
+        Entry(Kind.RESYNC, s.origin, did=s.due.did, rev=s.head.rev, reason=reason, detail=detail),
+        Entry(Kind.STATE, s.origin, did=s.due.did, rev=s.head.rev, verdict=state, reason=reason),
+    ]
+    return row, Decision(s.due.did, "resync", state, reason, s.origin), said
+
+
+def _by_did(changed: Iterable[Change]) -> dict[Did, list[Change]]:
+    found: dict[Did, list[Change]] = {}
+    for x in changed:
+        found.setdefault(x.candidate.did, []).append(x)
+    return found
+
+
+def _source(snapshots: Sequence[Snapshot]) -> str:
+    return snapshots[0].origin if snapshots else ""
