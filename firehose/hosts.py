@@ -319,7 +319,9 @@ class SyncHost:
         self._lanes.answered(self.origin)
         if 400 <= status < 500 and name in _UNAVAILABLE:
             return _UNAVAILABLE[name](self.origin, what)
-        if status in (404, 405, 501) or name in ("MethodNotImplemented", "UnknownMethod"):
+        # a PDS would pass on a call that it does not know, and says this if it knows nobody to pass it to
+        nobody = name == "InvalidRequest" and message.startswith("No service configured for ")
+        if status in (404, 405, 501) or nobody or name in ("MethodNotImplemented", "UnknownMethod"):
             return MethodMissing(self.origin, what)
         return HostRefused(self.origin, what)
 

@@ -135,6 +135,10 @@ async def test_a_repo_that_is_not_given_has_a_status(
         (json_page({"error": "MethodNotImplemented", "message": ""}, 501), MethodMissing),
         (json_page({"error": "UnknownMethod"}, 400), MethodMissing),
         (Page(b"<html>404", 404), MethodMissing),
+        (
+            json_page({"error": "InvalidRequest", "message": "No service configured for x.y.z"}, 400),
+            MethodMissing,
+        ),
         (json_page({"error": "InvalidRequest", "message": "what?"}, 400), HostRefused),
         (json_page({"error": "AuthRequired"}, 401), HostRefused),
         (json_page({"error": "RepoNotFound"}, 500), HostUnreachable),
