@@ -9,4 +9,7 @@ COMMANDS = {
     "seal": Command("bin.archive_seal", "put what waits into a file now", True, "migrated"),
     "sql": Command("bin.archive_sql", "ask the archive: DuckDB over the table `event`", True, "migrated"),
     "dump": Command("bin.archive_dump", "write every visible record into one Parquet file", True, "migrated"),
+    "adopt": Command(
+        "bin.archive_adopt", "take the files in the folder into a database that lost them", True, "migrated"
+    ),
 }

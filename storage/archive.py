@@ -90,6 +90,27 @@ async def seal(conn: Connection, folder: Path, *, most: int) -> Segment | None:
     return done
 
 
+async def adopt(conn: Connection, folder: Path) -> list[Segment]:
+    """Enter into the manifest the files in `folder` that follow it: a database that was lost, or is older
+    than its archive, can then be replayed. All of them or none.
+
+    Raises BrokenSegment for a file that is not whole, and where this database has gone on by itself.
+    """
+    async with conn.transaction():
+        await conn.execute(_SQL["lock"])
+        above = await sealed(conn)
+        done = await asyncio.to_thread(segment.following, folder, above)
+        for one in done:
+            await conn.execute(_SQL["add"], asdict(one))
+        if done:
+            params = {"seq": done[-1].last_seq, "sealed": above}
+            if await (await conn.execute(_SQL["reach"], params)).fetchone() is None:
+                raise BrokenSegment(
+                    f"this database went on after seq {above} by itself: the files are not its past"
+                )
+    return done
+
+
 async def sealed(conn: Connection) -> int:
     """The last seq that is in a segment."""
     row = await (await conn.execute(_SQL["sealed"])).fetchone()

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -29,6 +30,7 @@ _SQL = load("segments")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _HASH_CHUNK = 1 << 20
+_NAME = re.compile(r"(\d{12,})-(\d{12,})\.parquet")
 
 
 class BrokenSegment(Exception):
@@ -106,14 +108,34 @@ def write(folder: Path, source: Path, *, first_seq: int, last_seq: int, month: s
     sync(part)
     part.rename(final)
     sync(final.parent)
-    return Segment(
-        first_seq=first_seq,
-        last_seq=last_seq,
-        path=path.as_posix(),
-        rows=last_seq - first_seq + 1,
-        bytes=final.stat().st_size,
-        sha256=digest(final),
-    )
+    return _segment(folder, path, first_seq, last_seq)
+
+
+def _segment(folder: Path, path: Path, first_seq: int, last_seq: int) -> Segment:
+    file = folder / path
+    rows = last_seq - first_seq + 1
+    return Segment(first_seq, last_seq, path.as_posix(), rows, file.stat().st_size, digest(file))
+
+
+def following(folder: Path, above: int) -> list[Segment]:
+    """The segments below `folder` that follow seq `above` without a hole, each read and found whole. Where
+    several begin at the same seq the longest counts: a crash may have left a shorter one."""
+    longest: dict[int, tuple[int, Path]] = {}
+    for file in folder.glob("*/*.parquet"):
+        if named := _NAME.fullmatch(file.name):
+            first, last = int(named[1]), int(named[2])
+            longest[first] = max(longest.get(first, (0, file)), (last, file))
+    found: list[Segment] = []
+    with connect(threads=1) as db:
+        while above + 1 in longest:
+            first, (last, file) = above + 1, longest[above + 1]
+            try:
+                check(db, file, first, last)
+            except duckdb.Error as error:
+                raise BrokenSegment(f"cannot read {file}: {error}") from error
+            found.append(_segment(folder, file.relative_to(folder), first, last))
+            above = last
+    return found
 
 
 def check(db: duckdb.DuckDBPyConnection, file: Path, first_seq: int, last_seq: int) -> None:

@@ -15,6 +15,10 @@ select coalesce(max(last_seq), 0) from archive_segment
 insert into archive_segment (first_seq, last_seq, path, rows, bytes, sha256)
 values (%(first_seq)s, %(last_seq)s, %(path)s, %(rows)s, %(bytes)s, %(sha256)s)
 
+-- name: reach
+-- Seqs go on behind what was adopted. Nothing that this database decided itself may be there yet.
+update outbox_head set seq = %(seq)s where seq = %(sealed)s returning seq
+
 -- name: waiting
 -- What is not sealed yet: how many entries, and since when.
 select (select seq from outbox_head) - s.upto, (

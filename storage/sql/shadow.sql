@@ -109,13 +109,13 @@ select l.id, i.position, i.track_id from list_item_in i join numbered l using (r
 -- What the archive says; clocks and schedules stay as they are.
 insert into plyr_replay.repo (
     id, did, handle, pds, signing_key, active, status, taken_down, state, rev, data, gaps, synced_rev,
-    identity_at, identity_due, identity_tries, account_source, account_seq, account_due, account_tries,
+    identity_at, identity_due, identity_tries, account_source, account_seq, account_claim, account_due, account_tries,
     resync_due, resync_tries, resync_error, checked_at, first_seen_at, last_seen_at)
 overriding system value
 select n.id, n.did, n.handle, n.pds, n.signing_key, n.active, n.status, n.taken_down, n.state, n.rev, n.data,
        n.gaps, n.synced_rev,
        o.identity_at, case when o.id is null then now() else o.identity_due end, coalesce(o.identity_tries, 0),
-       o.account_source, o.account_seq, o.account_due, coalesce(o.account_tries, 0),
+       o.account_source, o.account_seq, o.account_claim, o.account_due, coalesce(o.account_tries, 0),
        case when o.id is null then now() else o.resync_due end, coalesce(o.resync_tries, 0), o.resync_error,
        o.checked_at, coalesce(o.first_seen_at, n.since), coalesce(o.last_seen_at, n.since)
 from plyr_replay.repo_in n left join public.repo o using (did)

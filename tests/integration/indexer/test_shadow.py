@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -15,8 +16,9 @@ from indexer.archivist import seal_all
 from indexer.prepare import prepare
 from indexer.shadow import Replayed, replay
 from lexicons.catalog import Catalog
-from storage import archive
+from storage import archive, shadow
 from storage.postgres import Connection
+from storage.queries import load
 from storage.segment import BrokenSegment
 from tests.fakenet.tables import dump
 from tests.fakenet.world import World
@@ -193,3 +195,61 @@ async def test_writers_go_on_during_a_verification(conn: Connection, database: s
     assert pending
     assert answer.differences == []
     assert (await replayed(database, tmp_path)).differences == []
+
+
+async def test_a_lost_database_comes_back_from_its_files(
+    conn: Connection, database: str, another_database: str, tmp_path: Path
+) -> None:
+    await live(conn, World(12), 150)
+    await seal_all(conn, tmp_path, entries=100)
+    async with await psycopg.AsyncConnection.connect(another_database, autocommit=True) as other:
+        assert await archive.adopt(other, tmp_path) == await archive.segments(conn)
+        await replayed(another_database, tmp_path, promote=True)
+        assert await dump(other) == await dump(conn)
+        # Life goes on there, and what happens next is sealed behind what was adopted.
+        await live(other, World(13), 50)
+        await seal_all(other, tmp_path, entries=100)
+        assert (await replayed(another_database, tmp_path)).differences == []
+    # The old database has missed that, and may not go its own way meanwhile.
+    await live(conn, World(14), 10)
+    with pytest.raises(BrokenSegment, match="by itself"):
+        await archive.adopt(conn, tmp_path)
+
+
+async def test_every_column_is_compared_or_said_to_be_left_out(conn: Connection) -> None:
+    for table in (*shadow.COMPARED, "list_item"):
+        columns = await (await conn.execute(COLUMNS, (table,))).fetchall()
+        facts = load("shadow")["facts_list" if table == "list_item" else f"facts_{table}"]
+        for (column,) in columns:
+            compared = column in KEYS or re.search(rf"\b{column}\b", facts) is not None
+            assert compared or column in LEFT_OUT.get(table, ""), f"{table}.{column}"
+
+
+async def test_what_is_not_compared_stays_when_tables_are_replaced(
+    conn: Connection, database: str, tmp_path: Path
+) -> None:
+    await live(conn, World(15), 60)
+    await conn.execute(LEAVE)
+    before = await (await conn.execute("select to_jsonb(repo) from repo order by id")).fetchall()
+    await replayed(database, tmp_path, promote=True)
+    assert await (await conn.execute("select to_jsonb(repo) from repo order by id")).fetchall() == before
+
+
+KEYS = ("did", "uri", "rkey", "collection", "repo_id", "track_id", "list_id", "position", "source", "digest")
+LEFT_OUT = {
+    "repo": "first_seen_at last_seen_at identity_at identity_due identity_tries checked_at account_source "
+    "account_seq account_claim account_due account_tries resync_due resync_tries resync_error",
+    "rejected_event": "id seq reason detail attempts next_attempt_at rejected_at",
+    "track_stat": "plays",
+    "list": "id",
+}
+LEAVE = """
+update repo set identity_tries = 1, identity_due = now() + interval '1 h', checked_at = now(), account_tries = 2,
+    account_seq = 5, account_claim = 'deleted', account_due = now(), account_source = 'x', resync_due = null,
+    resync_tries = 3, resync_error = 'why', first_seen_at = now() - interval '9 h'
+"""
+
+
+COLUMNS = (
+    "select column_name from information_schema.columns where table_schema = 'public' and table_name = %s"
+)
