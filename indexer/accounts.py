@@ -32,7 +32,7 @@ from firehose.identity import (
 from indexer.identities import settle_identity
 from indexer.standing import begin_anew, erase, show
 from lexicons.catalog import Catalog
-from lexicons.syntax import Did
+from lexicons.syntax import Did, Rev
 from storage import accounts, decisions, outbox, repos
 from storage.accounts import Due
 from storage.decisions import Decision
@@ -59,11 +59,13 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """How an account stands: `verdict`, and `status` in the words of `said_by`."""
+    """How an account stands: `verdict`, and `status` in the words of `said_by`. `rev` is that of its newest
+    commit, where that was told."""
 
     verdict: Verdict
     status: str | None
     said_by: str
+    rev: Rev | None = None
 
 
 class CannotTell(Exception):
@@ -120,8 +122,8 @@ async def ask_directory(resolver: IdentityResolver, did: Did) -> IdentityDoc | A
     return doc
 
 
-async def ask_host(at: Host, doc: IdentityDoc) -> Answer:
-    """How the account stands at the PDS of its document. Raises `CannotTell`."""
+async def ask_host(at: Host, doc: IdentityDoc, *, with_rev: bool = False) -> Answer:
+    """How the account stands at the PDS of its document, `with_rev` where it is, too. Raises `CannotTell`."""
     did = doc.did
     if doc.pds is None:
         raise CannotTell("its DID document names no PDS")
@@ -130,8 +132,11 @@ async def ask_host(at: Host, doc: IdentityDoc) -> Answer:
         try:
             found = await host.repo_status(did)
         except MethodMissing:
-            await host.latest_commit(did)
-            return Answer(Verdict.ACTIVE, None, host.origin)
+            latest = await host.latest_commit(did)
+            return Answer(Verdict.ACTIVE, None, host.origin, latest.rev)
+        rev = found.rev
+        if with_rev and found.active and rev is None:
+            rev = (await host.latest_commit(did)).rev
     except RepoNotFound:
         return Answer(Verdict.MISSING, DELETED, host.origin)
     except RepoUnavailable as error:
@@ -141,7 +146,7 @@ async def ask_host(at: Host, doc: IdentityDoc) -> Answer:
     except HostError as error:
         raise CannotTell(str(error), error.retry_after_s or 0) from None
     if found.active:
-        return Answer(Verdict.ACTIVE, found.status, host.origin)
+        return Answer(Verdict.ACTIVE, found.status, host.origin, rev)
     if found.status == DELETED:
         return Answer(Verdict.GONE, DELETED, host.origin)
     return Answer(Verdict.INACTIVE, found.status, host.origin)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from indexer.pulse import blindness
 from storage.health import Health
 
 
@@ -39,6 +40,7 @@ def alarms(health: Health, limits: Thresholds = Thresholds()) -> list[Alarm]:
     """Everything that a person should look at now, the most urgent first."""
     return [
         *_sources(health, limits),
+        *_blind(health),
         *_work(health, limits),
         *_refused(health, limits),
         *_whole(health, limits),
@@ -53,6 +55,13 @@ def _sources(health: Health, limits: Thresholds) -> Iterator[Alarm]:
         newest = min(health.sources, key=lambda source: source.age_s)
         text = f"no source moved for {newest.age_s:,.0f} s, the last was {newest.url} at {newest.seq:,}"
         yield Alarm("sources_stand_still", text, "plyr ingest")
+
+
+def _blind(health: Health) -> Iterator[Alarm]:
+    pulse = health.pulse
+    text = pulse and blindness(pulse.silent_s, pulse.records, pulse.over_s, pulse.behind)
+    if text:
+        yield Alarm("blind", text, "plyr sync reconcile")
 
 
 def _work(health: Health, limits: Thresholds) -> Iterator[Alarm]:

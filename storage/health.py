@@ -53,6 +53,17 @@ class Sweep:
 
 
 @dataclass(frozen=True, slots=True)
+class Pulse:
+    """Records of ours that came by the stream: `silent_s` since the last (None: none ever came), `records` in
+    the last `over_s` seconds. `behind` repos were found by sweeps since the last of them."""
+
+    silent_s: float | None
+    records: int
+    over_s: float
+    behind: int
+
+
+@dataclass(frozen=True, slots=True)
 class Health:
     """`…_late_s`: how long the oldest due piece of work waits; None: nothing is due. `quiet_s`: since the
     last event of ours; `unsealed_s`: age of the oldest event that is not in the archive. `stuck`: rejected
@@ -76,6 +87,7 @@ class Health:
     sealed: int
     unsealed_s: float | None
     sweep: Sweep | None
+    pulse: Pulse | None = None
 
     @property
     def repos(self) -> int:

@@ -235,5 +235,15 @@ create table reconcile_run (
     checked      int not null default 0,
     in_step      int not null default 0,
     healed       int not null default 0,
-    unreachable  int not null default 0
+    unreachable  int not null default 0,
+    scope        text not null default 'all',   -- all repos, or some that were named or in doubt
+    behind       int not null default 0         -- of those healed: commits that never came
+);
+
+-- How many records of ours came by the stream in each hour: what silence is measured by.
+create table pulse (
+    hour     timestamptz primary key,
+    records  bigint not null,
+    last_at  timestamptz not null,      -- when the last of them came
+    seq      bigint not null            -- of the outbox, up to which this counts
 );

@@ -35,4 +35,12 @@ select json_build_object(
     'sweep', (select json_build_object(
                          'age_s', extract(epoch from now() - finished_at), 'checked', checked,
                          'in_step', in_step, 'healed', healed, 'unreachable', unreachable)
-                from reconcile_run where finished_at is not null order by id desc limit 1))
+                from reconcile_run where finished_at is not null and scope = 'all' order by id desc limit 1),
+    'pulse', (select json_build_object(
+                         'silent_s', extract(epoch from now() - p.last_at), 'records', p.records,
+                         'over_s', extract(epoch from now() - greatest(p.first, now() - interval '7 days')),
+                         'behind', (select coalesce(sum(behind), 0) from reconcile_run where started_at > p.last_at))
+                from (select max(last_at) filter (where records > 0) as last_at, min(hour) as first,
+                             coalesce(sum(records) filter (where hour > now() - interval '7 days'), 0) as records
+                        from pulse) p
+               where p.first is not null))
