@@ -5,13 +5,14 @@ from __future__ import annotations
 from aiohttp import web
 
 from appview import wellknown
+from appview.gauges import IndexGauges
 from appview.metrics import Metrics
 from appview.service import AppConfig, Service, TotalsCache
 from appview.subscribe import LiveFeed
 from appview.web.pages import HomePage
 from appview.xrpc.dispatch import Dispatcher
 from lexicons.catalog import Catalog
-from storage import feed, lists, live, people, provenance, stats
+from storage import feed, health, lists, live, people, provenance, stats
 from storage.reader import Reader, Reads
 
 METRICS = web.AppKey("metrics", Metrics)
@@ -26,7 +27,8 @@ def make_reader(dsn: str, *, connections: int = 4) -> Reader:
         | lists.STATEMENTS
         | stats.STATEMENTS
         | provenance.STATEMENTS
-        | live.STATEMENTS,
+        | live.STATEMENTS
+        | health.STATEMENTS,
         optional={"pg_trgm": feed.OPTIONAL["pg_trgm"] | people.OPTIONAL["pg_trgm"]},
         connections=connections,
     )
@@ -54,6 +56,6 @@ def build_app(
     router.add_route("*", "/xrpc", xrpc.handle)
     router.add_get("/.well-known/did.json", wellknown.did_document(service))
     router.add_get("/robots.txt", wellknown.robots)
-    router.add_get("/metrics", wellknown.metrics_text(metrics))
+    router.add_get("/metrics", wellknown.metrics_text(metrics, IndexGauges(reads, config.thresholds)))
     router.add_get("/", HomePage(service).handle)
     return app

@@ -11,6 +11,7 @@ from typing import Any
 from aiohttp import web
 
 from appview.subscriber import LiveConfig
+from indexer.alarms import Thresholds
 from lexicons.catalog import Catalog
 from lexicons.syntax import Did, Nsid
 from storage import stats
@@ -30,6 +31,7 @@ class AppConfig:
     service_did: str | None = None
     stats_ttl_s: float = 10.0
     live: LiveConfig = field(default_factory=LiveConfig)
+    thresholds: Thresholds = field(default_factory=Thresholds)
     viewer_of: Callable[[web.Request], Awaitable[Did | None]] | None = None
     on_answer: Callable[[Nsid, bytes], None] | None = None
 

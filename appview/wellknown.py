@@ -8,6 +8,7 @@ from urllib.parse import unquote
 import orjson
 from aiohttp import web
 
+from appview.gauges import IndexGauges
 from appview.metrics import Metrics
 from appview.service import Service
 from appview.xrpc.dispatch import answered
@@ -57,12 +58,13 @@ async def robots(request: web.Request) -> web.Response:
     return web.Response(text="User-agent: *\nDisallow: /xrpc/\n")
 
 
-def metrics_text(metrics: Metrics):
-    """`/metrics`."""
+def metrics_text(metrics: Metrics, gauges: IndexGauges):
+    """`/metrics`: what this process did, and how the index is doing."""
 
     async def handle(request: web.Request) -> web.Response:
         return web.Response(
-            body=metrics.text(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
+            body=metrics.text() + await gauges.text(),
+            headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"},
         )
 
     return handle

@@ -17,6 +17,7 @@ from appview.subscriber import LiveConfig
 from bin import VERSION
 from bin.settings import Settings
 from bin.status import StatusWriter
+from bin.sync_status import thresholds
 from lexicons.catalog import Catalog, CatalogError
 
 SHUTDOWN_S = 3.0
@@ -62,6 +63,7 @@ async def serve(settings: Settings, catalog: Catalog, connections: int, status_f
         public_url=settings.public_url,
         service_did=did,
         live=LiveConfig(max_subscribers=settings.live_subscribers),
+        thresholds=thresholds(settings),
     )
     async with make_reader(settings.database_url, connections=connections) as reads:
         app = build_app(reads, catalog, config, dsn=settings.database_url)
