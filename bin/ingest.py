@@ -21,6 +21,7 @@ from firehose.jetstream import read_any
 from firehose.net import GuardedClient
 from firehose.relay import BadSource, Source, SourceKind, SourceState, SourceStatus, parse_source
 from indexer.ingest import Follower, Limits, spare_the_collector
+from indexer.newcomers import Newcomers
 from indexer.upkeep import Upkeep
 from indexer.verifier import Verifier
 from lexicons.catalog import Catalog, CatalogError
@@ -84,6 +85,7 @@ async def ingest(
         GuardedClient(settings.dev_loopback) as client,
     ):
         async with pool.connection() as conn:
+            newest = await repos.newest(conn)
             keys = await repos.tracked(conn)
             if forget_cursor:
                 for source in sources:
@@ -118,6 +120,7 @@ async def ingest(
             for follower in followers:
                 tasks.create_task(follower.run())
             tasks.create_task(upkeep.run())
+            tasks.create_task(Newcomers(pool, interest, newest).run())
             tasks.create_task(_report(followers, pool, StatusWriter(status_fd)))
 
 

@@ -95,6 +95,20 @@ class Settings(BaseSettings):
         description="Folder of the event archive, which `plyr replay` computes everything from. Without it: "
         "`archive` in the data folder.",
     )
+    discovery_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Who lists the accounts that have records of ours: base addresses of relays or PDSs, "
+        "separated by commas. Without it: the relays and PDSs among the sources.",
+    )
+    discovery_hours: float = Field(
+        6, gt=0, le=720, description="How often those hosts are asked for their lists."
+    )
+    reconcile_hours: float = Field(
+        24,
+        gt=0,
+        le=720,
+        description="How often every account's PDS is asked whether it has what we have.",
+    )
     host_requests: int = Field(
         4, ge=1, le=64, description="How many requests one foreign host gets from us at a time."
     )
@@ -131,7 +145,7 @@ class Settings(BaseSettings):
         "info", description="Least urgent line to log."
     )
 
-    @field_validator("sources", mode="before")
+    @field_validator("sources", "discovery_hosts", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
@@ -165,6 +179,11 @@ class Settings(BaseSettings):
             raise ValueError("plain http:// is for test networks, with --dev-loopback")
         return origin
 
+    @field_validator("discovery_hosts")
+    @classmethod
+    def _check_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(_origin(url, ("http", "https"), "https://relay1.us-east.bsky.network") for url in value)
+
     @field_validator("public_url")
     @classmethod
     def _check_public(cls, value: str | None) -> str | None:
@@ -178,6 +197,14 @@ class Settings(BaseSettings):
     @property
     def archive_folder(self) -> Path:
         return self.archive_dir or self.data_dir / "archive"
+
+    @property
+    def listing_hosts(self) -> tuple[str, ...]:
+        """Origins of who is asked for lists of accounts."""
+        if self.discovery_hosts:
+            return self.discovery_hosts
+        relays = [url for url in self.sources if not url.startswith(JETSTREAM_PREFIX)]
+        return tuple("http" + url.removeprefix("ws") for url in relays)
 
     @property
     def service_did(self) -> str:

@@ -1,4 +1,5 @@
-"""`plyr sync run`: reads repos whole as they come due, until it is told to stop."""
+"""`plyr sync run`: finds accounts, reads their repos whole as they come due, and compares, until it is told
+to stop."""
 
 from __future__ import annotations
 
@@ -19,10 +20,14 @@ from psycopg_pool import PoolTimeout
 
 from bin.settings import Settings
 from bin.status import PartStatus, StatusWriter
-from firehose.hosts import Lanes
+from firehose.hosts import Lanes, SyncHost
+from firehose.identity import IdentityResolver
 from firehose.net import GuardedClient
 from indexer.archivist import Archivist
+from indexer.discover import Discoverer
 from indexer.ingest import spare_the_collector
+from indexer.pulse import PulseCounter
+from indexer.reconcile import Reconciler
 from indexer.resync import Progress, Resyncer
 from lexicons.catalog import Catalog, CatalogError
 from storage import sync
@@ -79,8 +84,24 @@ async def synchronize(settings: Settings, catalog: Catalog, status_fd: int | Non
             outbox_hours=settings.outbox_hours,
             seal_entries=settings.seal_entries,
         )
+        discoverer = Discoverer(
+            pool=pool,
+            catalog=catalog,
+            hosts=[SyncHost(client, origin, lanes) for origin in settings.listing_hosts],
+            every_s=settings.discovery_hours * 3600,
+        )
+        resolvers = [settings.handle_resolver] if settings.handle_resolver else []
+        reconciler = Reconciler(
+            pool=pool,
+            resolver=IdentityResolver(client, settings.plc_url, handle_resolvers=resolvers),
+            host=lambda origin: SyncHost(client, origin, lanes),
+            every_s=settings.reconcile_hours * 3600,
+        )
         endless: list[Coroutine[Any, Any, None]] = [
+            discoverer.run(),
             resyncer.run(),
+            reconciler.run(),
+            PulseCounter(pool).run(),
             archivist.run(),
             _report(resyncer.progress, pool, StatusWriter(status_fd)),
         ]

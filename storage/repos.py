@@ -174,6 +174,12 @@ async def all_ids(conn: Connection) -> list[int]:
     return [id for (id,) in await (await conn.execute(_SQL["all_ids"])).fetchall()]
 
 
+async def newest(conn: Connection) -> int:
+    """The highest number of an account that we track, 0 if there is none."""
+    row = await (await conn.execute(_SQL["newest"])).fetchone()
+    return 0 if row is None else int(row[0])
+
+
 async def tracked_after(conn: Connection, id: int) -> list[tuple[int, Did]]:
     """Accounts tracked since the one with this number, oldest first, each with its own.
 

@@ -92,6 +92,10 @@ where did = %(did)s
 -- For a rebuild.
 select id from repo order by id
 
+-- name: newest
+-- Where a follower's knowledge ends.
+select coalesce(max(id), 0) from repo
+
 -- name: tracked_after
 -- Who was found since: a follower learns of them without reading everybody again.
 select id, did from repo where id > %(id)s order by id

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from firehose.filter import Interest
 from firehose.hosts import HostUnreachable
 from indexer.discover import Discoverer
+from indexer.newcomers import Newcomers
 from storage import outbox, repos
 from storage.outbox import Kind
 from storage.postgres import Pool, make_pool
@@ -175,3 +177,19 @@ async def test_a_host_that_fails_does_not_end_the_search_elsewhere(pool: Pool, t
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
         assert bad.fired == {Fault.HTML_200: 2}
+
+
+async def test_whoever_another_process_finds_is_known_to_the_follower_too(pool: Pool, tools: Tools) -> None:
+    interest = Interest(CATALOG.collections.own, set())
+    async with FakePds(collects=True) as relay:
+        ana = with_record(relay, "ana")
+        async with pool.connection() as conn:
+            newcomers = Newcomers(pool, interest, await repos.newest(conn))
+        await looking(pool, tools, relay).once()
+        await newcomers.once(late=False)
+        assert interest.tracked == {ana.did}
+        interest.tracked.clear()
+        await newcomers.once(late=False)
+        assert interest.tracked == set()  # not read twice
+        await newcomers.once()
+        assert interest.tracked == {ana.did}  # but for those that are shown late
