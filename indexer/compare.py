@@ -6,7 +6,7 @@ The tree at rev R is a snapshot, so of everything at or below R it knows better,
     CID a            nothing                 a at R
     CID a            CID b, rev ≤ R          a at R
     CID a            deleted, rev ≤ R        a at R     (written again; rule E6)
-    CID a            CID a                   stays, and is proven now
+    CID a            CID a                   stays; one that nothing proved yet is a at R, proven
     not there        CID b, rev ≤ R          deleted at R
     whatever         rev > R                 stays
 
@@ -39,11 +39,8 @@ def path(record: Found | Held) -> str:
     return f"{record.collection}/{record.rkey}"
 
 
-def compare(found: Iterable[Found], held: Iterable[Held], did: Did, rev: Rev) -> Iterator[Candidate | Held]:
-    """The differences as candidates at `rev`, unread; and what is held unproven though the tree has it.
-
-    Both sides are in the order of `path`.
-    """
+def compare(found: Iterable[Found], held: Iterable[Held], did: Did, rev: Rev) -> Iterator[Candidate]:
+    """The differences as candidates at `rev`, unread. Both sides are in the order of `path`."""
     ours = iter(held)
     mine = next(ours, None)
     for record in found:
@@ -55,11 +52,9 @@ def compare(found: Iterable[Found], held: Iterable[Held], did: Did, rev: Rev) ->
         known = None
         if mine is not None and path(mine) == key:
             known, mine = mine, next(ours, None)
-        if known is None or (known.cid != record.cid and known.rev <= rev):
+        if known is None or (known.rev <= rev and (known.cid != record.cid or not known.verified)):
             action = Action.CREATE if known is None or known.cid is None else Action.UPDATE
             yield Candidate(did, record.collection, record.rkey, rev, record.cid, record.block, action=action)
-        elif known.cid == record.cid and known.rev <= rev and not known.verified:
-            yield known
     while mine is not None:
         if (gone := _gone(mine, did, rev)) is not None:
             yield gone

@@ -15,10 +15,10 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Seque
 from contextlib import aclosing
 from dataclasses import dataclass
 from itertools import islice
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from indexer import apply, decide, happenings, outcome
-from indexer.chain import Chain, rebase
+from indexer.chain import Chain, doubt, rebase
 from indexer.compare import Found, compare, path, undisturbed
 from indexer.decide import Change
 from indexer.outcome import Tally
@@ -35,7 +35,7 @@ from storage.postgres import Connection, Pool
 from storage.proofs import Proof
 from storage.records import RecordKey
 from storage.repos import Standing
-from storage.sync import Done, Held, Proven
+from storage.sync import Done, Held
 from storage.tracks import Names
 
 PART = 1000  # records of a large repo compared at once
@@ -68,15 +68,22 @@ async def merge(conn: Connection, snapshots: Sequence[Snapshot], catalog: Catalo
         standings = await repos.lock(conn, by_did)
         valid = {did: s for did, s in by_did.items() if _current(s, standings.get(did))}
         held = await sync.held(conn, [s.due.id for s in valid.values()], wanted)
-        batch, proven = Prepared(), list[Proven]()
+        batch = Prepared()
         for did, s in valid.items():
             ours = sorted(held[s.due.id], key=path)
-            _collect(batch, proven, s, compare(s.records or [], ours, did, s.head.rev), catalog)
+            _collect(batch, compare(s.records or [], ours, did, s.head.rev), catalog)
         out = await _write(conn, batch, {did: standings[did].repo for did in valid}, catalog)
-        await sync.prove(conn, proven)
         await _keep_proofs(conn, valid.values(), wanted, out.changed)
         by_repo = _by_did(out.changed)
-        settled = [_settle(s, standings[did], Tally.of(by_repo.get(did, []))) for did, s in valid.items()]
+        settled = [
+            _settle(
+                s,
+                standings[did],
+                Tally.of(by_repo.get(did, [])),
+                hearsay=any(not h.verified and h.rev > s.head.rev for h in held[s.due.id]),
+            )
+            for did, s in valid.items()
+        ]
         await sync.done(conn, [row for row, _, _ in settled])
         await decisions.add(conn, [decision for _, decision, _ in settled])
         entries: list[Entry] = []
@@ -112,9 +119,7 @@ async def merge_large(pool: Pool, snapshot: Snapshot, catalog: Catalog, *, lease
     raise Unsettled(f"{snapshot.due.did}: commits from before rev {snapshot.head.rev} kept coming")
 
 
-async def _parts(
-    conn: Connection, snapshot: Snapshot, catalog: Catalog
-) -> AsyncGenerator[list[Candidate | Held]]:
+async def _parts(conn: Connection, snapshot: Snapshot, catalog: Catalog) -> AsyncGenerator[list[Candidate]]:
     """The differences of a large repo, some at a time, neither side ever in memory."""
     wanted = collections_of(catalog)
     found = snapshot.found(wanted)
@@ -158,22 +163,21 @@ class _Side(Generic[R]):
 async def _write_part(
     conn: Connection,
     snapshot: Snapshot,
-    part: list[Candidate | Held],
+    part: list[Candidate],
     catalog: Catalog,
     lease_s: float,
 ) -> Tally | None:
     """One transaction of a large repo; None if the repo is stale."""
     if not part:
         return Tally()
-    batch, proven = Prepared(), list[Proven]()
-    _collect(batch, proven, snapshot, part, catalog)
+    batch = Prepared()
+    _collect(batch, part, catalog)
     did = snapshot.due.did
     async with conn.pipeline(), conn.transaction():
         standing = (await repos.lock(conn, [did])).get(did)
         if standing is None or not _current(snapshot, standing):
             return None
         out = await _write(conn, batch, {did: standing.repo}, catalog)
-        await sync.prove(conn, proven)
         await sync.renew(conn, snapshot.due.id, lease_s)
         entries = [happenings.record(x.candidate, snapshot.origin, None) for x in out.changed]
         await outbox.append(conn, [*happenings.named(out.names, snapshot.origin), *entries])
@@ -193,7 +197,8 @@ async def _finish(
         now = Chain.of(standing.rev, standing.data, standing.gaps or [])
         if not undisturbed(before, now, snapshot.head.rev):
             return None
-        row, decision, said = _settle(snapshot, standing, tally)
+        hearsay = await sync.has_hearsay(conn, snapshot.due.id, snapshot.head.rev)
+        row, decision, said = _settle(snapshot, standing, tally, hearsay=hearsay)
         if proof is not None:
             await proofs.add(conn, [Proof(snapshot.due.id, snapshot.head.rev, proof)])
         await sync.done(conn, [row])
@@ -207,18 +212,9 @@ def _current(snapshot: Snapshot, standing: Standing | None) -> bool:
     return standing is not None and standing.active and standing.repo.pds == snapshot.due.pds
 
 
-def _collect(
-    batch: Prepared,
-    proven: list[Proven],
-    snapshot: Snapshot,
-    differences: Iterable[Candidate | Held],
-    catalog: Catalog,
-) -> None:
-    for item in differences:
-        if isinstance(item, Candidate):
-            batch.newest[item.did, item.collection, item.rkey] = read(item, catalog)
-        elif item.cid is not None:
-            proven.append(Proven(snapshot.due.id, item.collection, item.rkey, item.cid))
+def _collect(batch: Prepared, differences: Iterable[Candidate], catalog: Catalog) -> None:
+    for c in differences:
+        batch.newest[c.did, c.collection, c.rkey] = read(c, catalog)
 
 
 async def _write(conn: Connection, batch: Prepared, known: dict[Did, Repo], catalog: Catalog) -> _Written:
@@ -257,29 +253,36 @@ async def _keep_proofs(
         await proofs.add(conn, found)
 
 
-def _settle(s: Snapshot, standing: Standing, tally: Tally) -> tuple[Done, Decision, list[Entry]]:
-    """Where a repo stands now that it was read: its row, the decision, and what the outbox is told."""
+def _settle(
+    s: Snapshot, standing: Standing, tally: Tally, *, hearsay: bool
+) -> tuple[Done, Decision, list[Entry]]:
+    """Where a repo stands now that it was read: its row, the decision, and what the outbox is told.
+
+    `hearsay`: we hold something newer that nobody proved, and that this read could not prove either.
+    """
     was = Chain.of(standing.rev, standing.data, standing.gaps or [])
     before = Chain.of(s.due.rev, s.due.data, s.due.gaps or []).gaps
     chain = rebase(was, s.head.rev, s.head.data, before)
+    if hearsay:
+        chain = doubt(chain)
     assert chain.rev is not None
     assert chain.data is not None
-    standing_state = State(standing.state)
-    state = move(standing_state if standing_state is State.ACTIVE else State.RESYNCING, chain.state)
-    lack = outcome.behind(s.head.rev, s.origin, chain)
+    stood = State(standing.state)
+    state = move(stood if stood is State.ACTIVE else State.RESYNCING, chain.state)
+    lack = outcome.lack(s.head.rev, s.origin, chain, hearsay=hearsay)
     tries = s.due.tries + 1 if lack else 0
-    synced = max(s.head.rev, standing.synced_rev or s.head.rev)
     due_s = outcome.backoff_s(tries) if lack else None
+    synced = max(s.head.rev, standing.synced_rev or s.head.rev)
     row = Done(s.due.id, chain.rev, chain.data, chain.gaps, state, synced, due_s, tries, lack)
-    reason = outcome.read_whole(s.head.rev, s.origin, tally, chain)
-    endless = [gap for gap in before if gap.until is None]
-    detail = {"data": s.head.data, "cid": s.head.cid} | (
-        {"before": [[gap.after, gap.after_data] for gap in endless]} if endless else {}
-    )
-    said = [
-        Entry(Kind.RESYNC, s.origin, did=s.due.did, rev=s.head.rev, reason=reason, detail=detail),
-        Entry(Kind.STATE, s.origin, did=s.due.did, rev=s.head.rev, verdict=state, reason=reason),
-    ]
+    reason = outcome.read_whole(s.head.rev, s.origin, tally, lack)
+    endless = [[gap.after, gap.after_data] for gap in before if gap.until is None]
+    detail: dict[str, Any] = {"data": s.head.data, "cid": s.head.cid}
+    if endless:
+        detail["before"] = endless
+    said = [Entry(Kind.RESYNC, s.origin, did=s.due.did, rev=s.head.rev, reason=reason, detail=detail)]
+    if hearsay:
+        said.append(Entry(Kind.DOUBT, s.origin, did=s.due.did, verdict="hearsay", reason=lack))
+    said.append(Entry(Kind.STATE, s.origin, did=s.due.did, rev=s.head.rev, verdict=state, reason=reason))
     return row, Decision(s.due.did, "resync", state, reason, s.origin), said
 
 

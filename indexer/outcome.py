@@ -70,17 +70,19 @@ def taken(due: Due) -> str:
     return f"being read whole from {due.pds}: {why}"
 
 
-def read_whole(rev: Rev, origin: str, tally: Tally, chain: Chain) -> str:
-    text = f"read whole at rev {rev} from {origin}: {tally}"
-    if chain.gaps:
-        gap = chain.gaps[0]
-        text += f"; what leads from rev {gap.after} to rev {gap.until or '?'} is still missing"
-    return text
-
-
-def behind(rev: Rev, origin: str, chain: Chain) -> str | None:
+def lack(rev: Rev, origin: str, chain: Chain, *, hearsay: bool) -> str | None:
     """Why a repo is not in step though it was read, None if it is."""
-    return f"{origin} gave rev {rev}, we know of {chain.rev}" if chain.gaps else None
+    if hearsay:
+        return f"{origin} is at rev {rev}, and somebody told us of newer records that it does not prove"
+    if not chain.gaps:
+        return None
+    gap = chain.gaps[0]
+    return f"{origin} is at rev {rev}; what leads from {gap.after} to {gap.until or '?'} is still missing"
+
+
+def read_whole(rev: Rev, origin: str, tally: Tally, lack: str | None) -> str:
+    text = f"read whole at rev {rev} from {origin}: {tally}"
+    return f"{text}; {lack}" if lack else text
 
 
 def missing(due: Due) -> State:
@@ -109,7 +111,9 @@ def failed(due: Due, error: HostError | CommitRejected) -> Returned:
         case RepoDesynchronized():
             return Returned(due.id, State.ERROR, wait_s, tries, reason)
         case RepoUnavailable():
-            return Returned(due.id, missing(due), None, tries, reason, ask_account=True)
+            # At once; a host that says both, no repo and a good account, is asked less and less often.
+            account_s = 0.0 if tries == 1 else wait_s
+            return Returned(due.id, missing(due), None, tries, reason, account_s=account_s)
         case RateLimited():
             return Returned(due.id, missing(due), error.retry_after_s or 60.0, due.tries, reason)
         case MethodMissing():

@@ -44,15 +44,6 @@ class Held(NamedTuple):
     verified: bool
 
 
-class Proven(NamedTuple):
-    """A record that we hold is in its author's tree with this CID."""
-
-    repo_id: int
-    collection: Nsid
-    rkey: Rkey
-    cid: Cid
-
-
 @dataclass(frozen=True, slots=True)
 class Done:
     """A repo was read whole at `synced_rev`. `due_s` None: nothing is missing any more."""
@@ -71,14 +62,14 @@ class Done:
 @dataclass(frozen=True, slots=True)
 class Returned:
     """A repo could not be read: `after` is its state unless it healed by itself, `due_s` None means that
-    somebody else has to bring it back."""
+    somebody else has to bring it back: who asks how the account stands, in `account_s` seconds."""
 
     repo_id: int
     after: str
     due_s: float | None
     tries: int
     error: str
-    ask_account: bool = False
+    account_s: float | None = None
     ask_identity: bool = False
 
 
@@ -138,9 +129,10 @@ async def held_in_order(
             yield [Held(*row) for row in rows]
 
 
-async def prove(conn: Connection, keys: Sequence[Proven]) -> None:
-    if keys:
-        await conn.execute(_SQL["prove"], {"keys": as_json([key._asdict() for key in keys])})
+async def has_hearsay(conn: Connection, repo_id: int, rev: Rev) -> bool:
+    """Whether we hold records above `rev` that nobody has proven."""
+    cursor = await conn.execute(_SQL["has_hearsay"], {"repo_id": repo_id, "rev": rev})
+    return await cursor.fetchone() == (True,)
 
 
 async def done(conn: Connection, rows: Sequence[Done]) -> None:

@@ -51,11 +51,9 @@ from record
 where repo_id = %(repo_id)s and collection = any(%(collections)s)
 order by (collection || '/' || rkey) collate "C"
 
--- name: prove
--- Their author's signed tree has just these: no longer hearsay.
-update record r set verified = true
-from json_to_recordset(%(keys)s) as k (repo_id int, collection text, rkey text, cid text)
-where (r.repo_id, r.collection, r.rkey, r.cid) = (k.repo_id, k.collection, k.rkey, k.cid) and not r.verified
+-- name: has_hearsay
+-- Newer than what was read, and unproven.
+select exists (select from record where repo_id = %(repo_id)s and not verified and rev > %(rev)s)
 
 -- name: done
 -- A repo was read whole: where it stands, in the transaction of what that changed.
@@ -71,7 +69,7 @@ where r.id = n.id
 with before as (
     select r.id, r.state, n.*
     from json_to_recordset(%(rows)s) as n
-        (repo_id int, after text, due_s float, tries int, error text, ask_account boolean, ask_identity boolean)
+        (repo_id int, after text, due_s float, tries int, error text, account_s float, ask_identity boolean)
     join repo r on r.id = n.repo_id
     where r.resync_due is not null
     order by r.did
@@ -82,7 +80,7 @@ set state = case b.state when 'resyncing' then b.after else b.state end,
     resync_due = now() + make_interval(secs => b.due_s),
     resync_tries = b.tries,
     resync_error = b.error,
-    account_due = case when b.ask_account then now() else r.account_due end,
+    account_due = least(r.account_due, now() + make_interval(secs => b.account_s)),
     identity_due = case when b.ask_identity then now() else r.identity_due end
 from before b
 where r.id = b.id

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from firehose.events import Event
+from firehose.events import Commit, Event, Unproven
 from firehose.hosts import Lanes
 from firehose.net import GuardedClient
 from indexer.apply import apply_batch
@@ -84,6 +84,11 @@ async def track(conn: Connection, pds: FakePds, authors: Iterable[Author]) -> No
 
 async def apply(conn: Connection, *events: Event) -> None:
     await apply_batch(conn, prepare(events, CATALOG), catalog=CATALOG, source=SOURCE, seq=None)
+
+
+def hearsay(commit: Commit) -> list[Unproven]:
+    """The commit as a Jetstream tells of it, with no proof."""
+    return [Unproven(commit.seq, commit.did, commit.rev, commit.time, op) for op in commit.ops]
 
 
 async def due_now(conn: Connection) -> None:

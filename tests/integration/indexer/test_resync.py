@@ -27,6 +27,7 @@ from tests.integration.indexer.resyncing import (
     counts,
     decided,
     due_now,
+    hearsay,
     key,
     live,
     one,
@@ -502,3 +503,68 @@ async def test_t13_a_ghost_that_comes_while_a_large_repo_is_merged_does_not_stay
         await until(conn, "active")
     assert large.uri(TRACK, key_of(5000)) not in await live(conn)
     assert len(await live(conn)) == 2101
+
+
+async def test_what_nobody_signed_is_proven_by_a_resync(
+    conn: Connection, database: str, pds: FakePds, ana: Author
+) -> None:
+    await follow(conn, pds, [ana])
+    heard = ana.create(TRACK, key("song"), track("Song"))
+    await apply(conn, *hearsay(heard))
+    assert await one(conn, "select verified from record") is False
+    await due_now(conn)
+    await resynced(conn, database)
+    assert await one(conn, "select verified from record") is True
+    assert [e.verdict for e in await told(conn) if e.kind is Kind.RECORD] == ["unverified", "valid"]
+    assert (await rebuild_projections(conn, CATALOG, mend=False)).differences == []
+
+
+async def test_hearsay_that_the_host_cannot_prove_yet_keeps_the_repo_due(
+    conn: Connection, database: str, pds: FakePds, ana: Author
+) -> None:
+    ana.create(TRACK, key("one"), track("One"))
+    pds.host(ana.repo)
+    pds.remember(ana.did)
+    await follow(conn, pds, [ana])
+    heard = ana.create(TRACK, key("two"), track("Two"))
+    await apply(conn, *hearsay(heard))
+    pds.fail(Fault.STALE, GET_REPO, ana.did)
+    await due_now(conn)
+    await resynced(conn, database, "desynchronized")
+    assert await one(conn, "select count(*) from record where not verified") == 1
+    assert "newer records that it does not prove" in (await decided(conn))[-1][1]
+    await due_now(conn)
+    await resynced(conn, database)
+    assert await one(conn, "select count(*) from record where verified") == 2
+
+
+async def test_what_somebody_made_up_is_gone_after_a_resync(
+    conn: Connection, database: str, pds: FakePds, ana: Author
+) -> None:
+    await follow(conn, pds, [ana])
+    other = Author("ana")
+    await apply(conn, *hearsay(other.create(TRACK, key("lie"), track("A lie"))))
+    ana.write(("create", TRACK, key("song"), track("Song")), now_us=START_US + 10**6)
+    await due_now(conn)
+    await resynced(conn, database)
+    assert set(await live(conn)) == {ana.uri(TRACK, key("song"))}
+
+
+async def test_a_host_that_says_active_and_gives_nothing_is_asked_less_and_less_often(
+    conn: Connection, database: str, pds: FakePds, ana: Author
+) -> None:
+    ana.create(TRACK, key("song"), track("Song"))
+    await follow(conn, pds, [ana])
+    await conn.execute("update repo set account_due = null")
+    pds.set_status(ana.did, "deactivated")
+    waits: list[float] = []
+    async with resyncing(database), asyncio.timeout(20):
+        for _ in range(4):
+            while (wait := await one(conn, WAIT)) is None:
+                await asyncio.sleep(0.02)
+            waits.append(round(float(wait)))
+            await conn.execute("update repo set account_due = null, resync_due = now()")
+    assert waits == [0, 10, 20, 40]
+
+
+WAIT = "select extract(epoch from account_due - now()) from repo where account_due is not null"
