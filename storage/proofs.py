@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
 from lexicons.syntax import Rev
-from storage.postgres import Connection
+from storage.postgres import Connection, as_json
 from storage.queries import load
 
 _SQL = load("proofs")
@@ -20,12 +21,13 @@ class Proof(NamedTuple):
 
 async def add(conn: Connection, proofs: Sequence[Proof]) -> None:
     """Keep what came with these commits; one that is here already stays."""
-    columns = {
-        "repo_ids": [p.repo_id for p in proofs],
-        "revs": [p.rev for p in proofs],
-        "cars": [p.car for p in proofs],
-    }
-    await conn.execute(_SQL["add"], columns)
+    starts = accumulate((len(p.car) for p in proofs), initial=1)  # SQL counts from one
+    rows = [
+        {"repo_id": p.repo_id, "rev": p.rev, "start": start, "size": len(p.car)}
+        for p, start in zip(proofs, starts, strict=False)
+    ]
+    params = {"rows": as_json(rows), "cars": b"".join(p.car for p in proofs)}
+    await conn.execute(_SQL["add"], params)
 
 
 async def sweep(conn: Connection, *, most: int = 10_000) -> int:

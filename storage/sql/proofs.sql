@@ -1,7 +1,8 @@
 -- name: add
--- Bytes as they came, so no text form of them is made.
+-- All of the bytes are one parameter that is cut up here: an array of them would cost five times as much.
 insert into commit_proof (repo_id, rev, car)
-select * from unnest(%(repo_ids)s::int[], %(revs)s::text[], %(cars)s::bytea[])
+select n.repo_id, n.rev, substring(%(cars)b::bytea from n.start for n.size)
+from json_to_recordset(%(rows)s) as n (repo_id int, rev text, start int, size int)
 on conflict do nothing
 
 -- name: sweep
