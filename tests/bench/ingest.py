@@ -43,7 +43,7 @@ RATIO = 0.5
 GOAL_PER_SECOND = 10_000
 BATCH = 1_000
 SOURCE = "wss://relay.example"
-TABLES = ("repo", "record", "track_stat", "track", '"like"', "comment")
+TABLES = ("repo", "record", "track_uri", "track_stat", "track", '"like"', "comment", "outbox")
 _START_US = 1_790_000_000_000_000  # after everything seeded
 
 
@@ -320,8 +320,10 @@ _KEYS = (
     ("repo_id", "collection", "rkey"),
     ("id",),
     ("id",),
+    ("id",),
     ("repo_id", "track_id", "rkey"),
     ("repo_id", "rkey"),
+    ("last_seq",),
 )
 
 
