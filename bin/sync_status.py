@@ -75,7 +75,11 @@ def _due(health: Health) -> str:
         (health.accounts_due, "accounts to ask about", health.accounts_late_s),
         (health.identities_due, "identities to look up", health.identities_late_s),
     ]
-    said = [f"{n:,} {what}" + (f" (since {span(late)})" if late else "") for n, what, late in parts if n]
+    said = [
+        f"{n:,} {what}" + (f" (since {span(late)})" if late and late > 5 else "")
+        for n, what, late in parts
+        if n
+    ]
     if health.resync_waiting:
         said.append(f"{health.resync_waiting:,} of the repos wait for their identity")
     return ", ".join(said) or "nothing"

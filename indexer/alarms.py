@@ -15,11 +15,12 @@ from storage.health import Health
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """From where on it is an alarm. `rejected`: events that wait; `failing`: part of all repos;
-    `score`: part of the repos in step; the rest are ages."""
+    """From where on it is an alarm. `rejected`: events that wait; `failing`: part of all repos, and how many
+    at least; `score`: part of the repos in step; the rest are ages."""
 
     rejected: int = 100
     failing: float = 0.02
+    failing_repos: int = 3
     late_s: float = 900.0
     cursor_s: float = 120.0
     unsealed_s: float = 7200.0
@@ -84,7 +85,7 @@ def _refused(health: Health, limits: Thresholds) -> Iterator[Alarm]:
         text = f"{waiting:,} events could not be applied, {health.stuck:,} of them wait for a person"
         yield Alarm("rejected", text, "plyr sync rejected list")
     failing = health.states.get("error", 0)
-    if failing and failing >= limits.failing * health.repos:
+    if failing >= max(limits.failing_repos, limits.failing * health.repos):
         worst = health.failing[0]
         text = f"{failing:,} of {health.repos:,} repos cannot be read, {worst.repos:,} at {worst.host}"
         yield Alarm("repos_failing", text, f"plyr sync explain {worst.did}")

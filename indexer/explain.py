@@ -21,6 +21,7 @@ from storage.outbox import Kind
 
 WIDTH = 110
 SLOW_S = 60.0  # what is due for longer than that has nobody who does it
+_GLUE = "\N{NO-BREAK SPACE}"
 
 
 def explain(facts: Facts, now: datetime, *, limit: int) -> list[str]:
@@ -99,7 +100,8 @@ def _who(a: Account, now: datetime) -> Iterator[str]:
     yield f"  first heard of {_date(a.first_seen_at)}, last {_ago(a.last_seen_at, now)}"
     why: list[str] = []
     if not a.active:
-        why.append(f"its PDS says {a.status or 'inactive'}")
+        known = a.status != "not found"
+        why.append(f"its PDS says {a.status or 'inactive'}" if known else "nobody knows the account any more")
     if a.taken_down is not None:
         why.append(f"we took it down: {a.taken_down}")
     if why:
@@ -173,12 +175,12 @@ def _happened(facts: Facts, limit: int) -> list[str]:
     lines = ["What happened, newest last (UTC)"]
     for h in happenings:
         lines += _happening(h)
-    if len(facts.seen) + len(facts.decided) > len(happenings):
-        lines.append("  --limit tells more")
+    if len(happenings) == limit:
+        lines.append("  --limit tells of more")
     if _goes_back(facts):
         since = "now" if facts.seen_since is None else _clock(facts.seen_since)
         query = f"select * from event where did = '{facts.account.did}' order by seq"
-        lines.append(f'  what was seen before {since}: plyr archive sql "{query}"')
+        lines.append(f'  what was seen before {since}: plyr archive sql "{query}"'.replace(_GLUE, " "))
     return lines
 
 
@@ -188,16 +190,10 @@ def _goes_back(facts: Facts) -> bool:
 
 
 def _happening(h: Happening) -> list[str]:
-    said = f"{h.text} ({_where(h.source, h.seq)})" if h.source else h.text
-    head = f"  {_clock(h.at)}  {h.topic:<10} "
-    return textwrap.wrap(
-        said,
-        WIDTH,
-        initial_indent=head,
-        subsequent_indent=" " * len(head),
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+    # Where a decision has no other source than its own kind, that says nothing.
+    said = f"{h.text} ({_where(h.source, h.seq)})" if h.source and h.source != h.topic else h.text
+    head = f"  {h.at:%Y-%m-%d %H:%M:%S}  {h.topic:<10} "
+    return _lines(said, head, " " * len(head))
 
 
 def _version(version: Version | None, facts: Facts, now: datetime) -> Iterator[str]:
@@ -233,7 +229,7 @@ def _as_it_came(seen: Seen) -> str:
 def _where(source: str | None, seq: int | None) -> str:
     """The host alone: there is hardly ever a second source on it."""
     name = "nobody" if source is None else urlsplit(source).netloc or source
-    return name if seq is None else f"{name}, seq {seq:,}"
+    return name if seq is None else f"{name}, seq {seq}"
 
 
 def _rev(rev: Rev | None) -> str:
@@ -241,7 +237,8 @@ def _rev(rev: Rev | None) -> str:
 
 
 def _clock(at: datetime) -> str:
-    return f"{at:%Y-%m-%d %H:%M:%S}"
+    """Date and time, which no line break parts: see `_lines`."""
+    return f"{at:%Y-%m-%d}{_GLUE}{at:%H:%M:%S}"
 
 
 def _date(at: datetime) -> str:
@@ -273,16 +270,21 @@ def _count(n: int, noun: str) -> str:
 
 
 def _times(n: int) -> str:
-    return "once" if n == 1 else f"{n:,} times"
+    return {1: "once", 2: "twice"}.get(n, f"{n:,} times")
 
 
 def _wrapped(texts: Iterable[str], indent: str) -> Iterator[str]:
     for text in texts:
-        yield from textwrap.wrap(
-            text,
-            WIDTH,
-            initial_indent=indent,
-            subsequent_indent=indent + "  ",
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
+        yield from _lines(text, indent, indent + "  ")
+
+
+def _lines(text: str, first: str, later: str) -> list[str]:
+    lines = textwrap.wrap(
+        text,
+        WIDTH,
+        initial_indent=first,
+        subsequent_indent=later,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return [line.replace(_GLUE, " ") for line in lines]

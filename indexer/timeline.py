@@ -41,7 +41,8 @@ def path(entry: Entry) -> str:
 
 
 def _sentence(decided: Decided) -> str:
-    return f"{decided.outcome}: {decided.reason}"
+    """The reason for an identity says all: its outcome is the handle."""
+    return decided.reason if decided.kind == "identity" else f"{decided.outcome}: {decided.reason}"
 
 
 def _of_seen(seen: Sequence[Seen]) -> list[Happening]:
