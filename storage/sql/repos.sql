@@ -18,13 +18,14 @@ from json_to_recordset(%(rows)s) as n (repo_id int, card text)
 on conflict (repo_id) do nothing
 
 -- name: lock
--- The row lock is what serialises writers of one repo.
-select r.id, r.did, r.pds, p.hidden, r.handle, r.state, r.rev, r.data, nullif(r.gaps, '[]') as gaps,
-       r.synced_rev, r.active, r.status, r.taken_down
-from repo r join profile p on p.repo_id = r.id
+-- The row lock is what serialises writers of one repo. Whoever waits for it sees this row as it is then, but
+-- others as they were before: so whether the account is hidden is asked of no other table.
+select r.id, r.did, r.pds, not r.active or r.taken_down is not null as hidden, r.handle, r.state, r.rev,
+       r.data, nullif(r.gaps, '[]') as gaps, r.synced_rev, r.active, r.status, r.taken_down
+from repo r
 where r.did = any(%(dids)s)
 order by r.did
-for update of r
+for update
 
 -- name: save_sync
 -- Where each repo stands after a batch. What is missing is fetched soon, though not at once: frames that

@@ -29,7 +29,7 @@ KILLS = 6  # of ingest, in a run
 SYNC_KILLS = 2
 PACE = 100  # events a second, in each world
 AHEAD = 400  # events that a world may play before ingest has read them
-SETTLE_S = 90
+SETTLE_S = 150
 SWEEP_AGAIN_S = 10
 HURRY_AGAIN_S = 3  # what is being done meanwhile is done twice at worst, as when a lease runs out
 
@@ -114,6 +114,7 @@ class Run:
                 worlds.end()
                 played = time.monotonic()
                 if "sync run" in parts:
+                    await self._next_day()
                     await parts["sync run"].kill()  # whom it had decided to leave alone for long, it forgets
                 lines = await self._settle(worlds, environ)
                 settled = time.monotonic()
@@ -216,11 +217,16 @@ class Run:
             )
         await conn.execute("update rejected_event set next_attempt_at = now() where next_attempt_at > now()")
 
+    async def _next_day(self) -> None:
+        """Hosts are to be asked again who has records of ours."""
+        async with await psycopg.AsyncConnection.connect(self._dsn, autocommit=True) as conn:
+            await conn.execute("update discovery set finished_at = finished_at - interval '1 day'")
+
     async def _sweep(self, environ: dict[str, str]) -> None:
         """What a night's reconciliation does."""
         async with Program("sync reconcile", environ, self._folder / "reconcile.log") as program:
             with suppress(TimeoutError):
-                await asyncio.wait_for(program.process.wait(), 30)
+                await asyncio.wait_for(program.process.wait(), 90)
 
     async def _waiting(self) -> list[str]:
         """For whoever wants to know why a run did not end well."""

@@ -61,6 +61,7 @@ async def apply(conn: Connection, authors: Iterable[Author], *events: Event, seq
 async def stand(conn: Connection, did: Did, *, active: bool) -> None:
     """What comes of asking an account's PDS."""
     async with conn.transaction():
+        await conn.execute("update repo set active = %s where did = %s", [active, did])
         await show(conn, (await repos.lock(conn, [did]))[did], active=active, taken_down=None)
 
 
