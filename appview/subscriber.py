@@ -32,7 +32,8 @@ class LiveConfig:
     chunk_bytes: int = 128 * 1024
     stall_s: float = 30.0
     ping_s: float = 30.0
-    coalesce_s: float = 0.01  # between two deliveries: many small ones would cost more than they bring
+    coalesce_s: float = 0.01  # between two deliveries, at least
+    most_delay_s: float = 0.25  # and at most, however many subscribers there are
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,12 @@ class Child:
             raise ChildFailed(f"process {self.pid} ended with exit code {code}")
         return json.loads(line)
 
+    async def nudge(self) -> None:
+        """An empty line of input, for a child that answers whenever one comes."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(b"\n")
+        await self._process.stdin.drain()
+
     async def __aenter__(self) -> Child:
         return self
 

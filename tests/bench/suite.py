@@ -10,11 +10,12 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.bench import database, feed, ingest, machine, pipeline, report, verify
+from tests.bench import backfill, bigcar, database, feed, ingest, live, machine, pipeline, report, verify
 from tests.bench.measure import QUICK_FACTOR, Finding, WrongAnswer
 from tests.bench.options import Options
 
-NAMES = ("pipeline", "verify", "ingest", "feed")
+NAMES = ("pipeline", "verify", "ingest", "feed", "backfill", "live", "bigcar")
+WITHOUT_DATABASE = {"verify": verify.run, "bigcar": bigcar.run}
 
 
 async def run(
@@ -29,7 +30,7 @@ async def run(
     with contextlib.ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="plyr-bench-", dir="/var/tmp")))
         options = Options(quick=quick, profile=profile, scratch=scratch)
-        server = stack.enter_context(database.throwaway()) if set(names) - {"verify"} else None
+        server = stack.enter_context(database.throwaway()) if set(names) - set(WITHOUT_DATABASE) else None
         for name in names:
             try:
                 finding = judged(await _one(name, options, server), quick)
@@ -60,7 +61,14 @@ def exit_code(findings: Sequence[Finding], refused: Sequence[str]) -> int:
 
 
 async def _one(name: str, options: Options, server: database.Server | None) -> Finding:
-    if name == "verify":
-        return await verify.run(options)
+    if name in WITHOUT_DATABASE:
+        return await WITHOUT_DATABASE[name](options)
     assert server is not None
-    return await {"pipeline": pipeline.run, "ingest": ingest.run, "feed": feed.run}[name](options, server)
+    benches = {
+        "pipeline": pipeline.run,
+        "ingest": ingest.run,
+        "feed": feed.run,
+        "backfill": backfill.run,
+        "live": live.run,
+    }
+    return await benches[name](options, server)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any
@@ -22,7 +23,6 @@ from tests.integration.appview.listener import (
     EVE,
     LIKE,
     TRACK,
-    Listener,
     account,
     happen,
     identity,
@@ -48,9 +48,9 @@ async def start(database: str, catalog: Catalog) -> AsyncIterator[Start]:
 
 
 async def test_what_happens_is_told_to_everybody(start: Start, database: str, catalog: Catalog):
+    await happen(database, record(100), record(101))
     server = await start()
     async with listening(server.url, catalog) as one, listening(server.url, catalog, format="json") as other:
-        await ready(one, other, database)
         entry = record(1)
         await happen(database, entry, identity(BOB, "bob.test"), identity(BOB, None))
         for listener in (one, other):
@@ -70,15 +70,6 @@ async def test_what_happens_is_told_to_everybody(start: Start, database: str, ca
             assert (second["did"], second["handle"]) == (BOB, "bob.test")
             assert "handle" not in third
             assert [second["seq"], third["seq"]] == [4, 5]
-
-
-async def ready(one: Listener, other: Listener, database: str) -> None:
-    """Both hear something, so both have begun. Takes two seqs."""
-    await happen(database, identity(EVE, None), identity(EVE, None), each=True)
-    for listener in (one, other):
-        seen = 0
-        while seen < 2:
-            seen = (await listener.next())["seq"]
 
 
 async def test_a_record_in_cbor_is_the_signed_bytes(start: Start, database: str, catalog: Catalog):
@@ -346,6 +337,16 @@ async def test_x4_wrong_parameters_are_refused_before_the_upgrade(
     assert b'"error":"InvalidRequest"' in refused.value.response.body
 
 
+async def test_without_a_database_there_is_no_subscription(catalog: Catalog):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        async with served(f"postgresql://postgres@127.0.0.1:{silent.getsockname()[1]}/x", catalog) as server:
+            with pytest.raises(InvalidStatus) as refused:
+                async with listening(server.url, catalog):
+                    pass
+    assert refused.value.response.status_code == 503
+    assert b'"error":"ServiceUnavailable"' in refused.value.response.body
+
+
 async def test_x1_it_is_a_websocket_and_nothing_else(start: Start):
     server = await start()
     for verb in ("GET", "POST"):
@@ -418,5 +419,5 @@ async def test_another_client_reads_it_too(start: Start, database: str):
     server = await start()
     await happen(database, record(1))
     url = server.url + "/xrpc/fm.plyr.sync.subscribe?cursor=0&format=json"
-    async with aiohttp.ClientSession() as http, http.ws_connect(url) as socket:
-        assert (await socket.receive_json(timeout=5))["$type"] == "fm.plyr.sync.subscribe#record"
+    async with aiohttp.ClientSession() as http, http.ws_connect(url) as client:
+        assert (await client.receive_json(timeout=5))["$type"] == "fm.plyr.sync.subscribe#record"
