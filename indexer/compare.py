@@ -8,6 +8,7 @@ The tree at rev R is a snapshot, so of everything at or below R it knows better,
     CID a            deleted, rev ≤ R        a at R     (written again; rule E6)
     CID a            CID a                   stays; one that nothing proved yet is a at R, proven
     not there        CID b, rev ≤ R          deleted at R
+    not there        deleted                 stays; a delete that nothing proved yet is one at R
     whatever         rev > R                 stays
 
 So a record that came, or went, while the tree was on its way keeps what the later commit said.
@@ -62,7 +63,7 @@ def compare(found: Iterable[Found], held: Iterable[Held], did: Did, rev: Rev) ->
 
 
 def _gone(held: Held, did: Did, rev: Rev) -> Candidate | None:
-    if held.cid is None or held.rev > rev:
+    if held.rev > rev or (held.cid is None and held.verified):
         return None
     return Candidate(did, held.collection, held.rkey, rev, None, None, action=Action.DELETE)
 

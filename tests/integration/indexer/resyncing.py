@@ -10,8 +10,11 @@ from typing import Any
 
 from firehose.events import Commit, Event, Unproven
 from firehose.hosts import Lanes
+from firehose.identity import IdentityDoc
 from firehose.net import GuardedClient
+from indexer import discover
 from indexer.apply import apply_batch
+from indexer.identities import settle_identity
 from indexer.prepare import prepare
 from indexer.resync import Limits, Resyncer
 from lexicons.catalog import Catalog
@@ -80,6 +83,17 @@ async def track(conn: Connection, pds: FakePds, authors: Iterable[Author]) -> No
     for author in authors:
         pds.host(author.repo)
     await repos.track(conn, new)
+
+
+async def discovered(conn: Connection, pds: FakePds, authors: Iterable[Author]) -> None:
+    """The same as it comes about: found in a list, then looked up, each told to the outbox."""
+    for author in authors:
+        pds.host(author.repo)
+        async with conn.transaction():
+            await discover.track(conn, [author.did], pds.origin, "a test names it")
+        doc = IdentityDoc(author.did, None, pds.origin, author.repo.key.did_key)
+        async with conn.transaction():
+            await outbox.append(conn, await settle_identity(conn, doc, CATALOG, lease=None, due_s=None))
 
 
 async def apply(conn: Connection, *events: Event) -> None:

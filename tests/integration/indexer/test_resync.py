@@ -6,13 +6,16 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import psycopg
 import pytest
 
+from firehose.events import Commit
 from indexer.apply import apply_batch
 from indexer.prepare import Doubt, prepare
 from indexer.replay import rebuild_projections
+from indexer.shadow import replay
 from lexicons.syntax import tid_from_us
 from storage.outbox import Kind
 from storage.postgres import Connection
@@ -26,6 +29,7 @@ from tests.integration.indexer.resyncing import (
     apply,
     counts,
     decided,
+    discovered,
     due_now,
     hearsay,
     key,
@@ -441,6 +445,29 @@ async def test_whatever_was_lost_a_resync_ends_equal_to_the_world(
     assert await one(conn, "select count(*) from repo where state <> 'active'") == 0
     assert await one(conn, "select count(*) from list") == len(world.live(LIST))
     assert (await rebuild_projections(conn, CATALOG, mend=False)).differences == []
+
+
+@pytest.mark.parametrize("seed", range(2))
+async def test_a_replay_of_the_archive_knows_of_resyncs(
+    conn: Connection, database: str, pds: FakePds, tmp_path: Path, seed: int
+) -> None:
+    world, rng = World(seed, authors=5), random.Random(seed)
+    commits = [e for e in (*world.begin(), *world.play(200)) if isinstance(e, Commit)]
+    await discovered(conn, pds, world.authors)
+    for author in world.authors:
+        pds.fail(rng.choice((Fault.MISSING, Fault.UNAVAILABLE, Fault.TRUNCATED)), GET_REPO, author.did)
+    for commit in commits:
+        if rng.random() < 0.7:
+            await apply(conn, *(hearsay(commit) if rng.random() < 0.2 else [commit]))
+    await due_now(conn)
+    async with resyncing(database), asyncio.timeout(15):
+        while await one(conn, "select count(*) from repo where state <> 'active'"):
+            await asyncio.sleep(0.05)
+            await conn.execute("update repo set resync_due = now() where state = 'error'")
+    assert pds.fired.total() == len(world.authors)
+    await apply(conn, *rng.sample(commits, 50))
+    assert set(await live(conn)) == {uri for uri in world.records if uri.split("/")[3] != POST}
+    assert (await replay(database, tmp_path, "fm.plyr", promote=False, workers=1)).differences == []
 
 
 @pytest.fixture

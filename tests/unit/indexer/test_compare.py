@@ -41,6 +41,7 @@ def differences(theirs: list[Found], ours: list[Held]) -> list[tuple[str, str | 
         ([], [held("x", "b")], [("x", None, Action.DELETE)]),
         ([], [held("x", "b", R5)], [("x", None, Action.DELETE)]),
         ([], [held("x", None)], []),
+        ([], [held("x", None, verified=False)], [("x", None, Action.DELETE)]),
         ([found("x", "a")], [held("x", "b", R7)], []),
         ([found("x", "a")], [held("x", None, R7)], []),
         ([], [held("x", "b", R7)], []),
