@@ -1,0 +1,25 @@
+"""docs/operations.md knows every alarm and every metric."""
+
+from __future__ import annotations
+
+import re
+
+from bin.settings import ROOT
+
+PAGE = (ROOT / "docs" / "operations.md").read_text()
+
+
+def test_every_metric_is_in_the_docs() -> None:
+    code = "".join((ROOT / "appview" / name).read_text() for name in ("gauges.py", "metrics.py"))
+    names = set(re.findall(r'"(plyr_\w+)"', code))
+    assert len(names) > 15
+    assert [name for name in sorted(names) if f"`{name}" not in PAGE] == []
+
+
+def test_every_alarm_is_in_the_docs() -> None:
+    code = (ROOT / "indexer" / "alarms.py").read_text()
+    names = set(re.findall(r'Alarm\("(\w+)"', code)) | {"accounts_late", "identities_late"}
+    assert len(names) > 8
+    assert [name for name in sorted(names) if f"`{name}`" not in PAGE] == []
+    for command in set(re.findall(r'"(plyr [\w ]+)"\)', code)):
+        assert f"`{command}`" in PAGE
