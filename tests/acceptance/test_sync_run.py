@@ -1,0 +1,87 @@
+"""`plyr sync run` as a process of its own, against servers of this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import psycopg
+
+from bin.settings import ROOT
+from tests.fakenet.pds import GET_REPO, FakePds
+from tests.fakenet.server import Fault
+from tests.fakenet.world import TRACK, Author, track
+from tests.integration.indexer.resyncing import discovered, key, live, until
+
+
+@asynccontextmanager
+async def sync_run(database: str, folder: Path, pds: FakePds) -> AsyncIterator[asyncio.subprocess.Process]:
+    variables = {
+        "PLYR_DATABASE_URL": database,
+        "PLYR_DATA_DIR": str(folder),
+        "PLYR_DEV_LOOPBACK": "true",
+        "PLYR_PLC_URL": pds.origin,
+        "PLYR_SOURCES": pds.origin.replace("http", "ws"),
+    }
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("PLYR_")}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "bin.cli", "sync", "run"),
+        cwd=ROOT,
+        env=clean | variables,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def test_sync_run_reads_what_is_due_and_ends_at_once_when_told_to(
+    database: str, tmp_path: Path
+) -> None:
+    ana, ben = Author("ana"), Author("ben")
+    ana.create(TRACK, key("song"), track("Song"))
+    ben.create(TRACK, key("song"), track("Song"))
+    async with (
+        FakePds() as pds,
+        await psycopg.AsyncConnection.connect(database, autocommit=True) as conn,
+        sync_run(database, tmp_path, pds) as process,
+    ):
+        await discovered(conn, pds, [ana])
+        await until(conn, "active", timeout_s=30)
+        assert set(await live(conn)) == {ana.uri(TRACK, key("song"))}
+        pds.fail(Fault.SLOW, GET_REPO, ben.did)
+        await discovered(conn, pds, [ben])
+        async with asyncio.timeout(10):
+            while not pds.asked[GET_REPO, ben.did]:
+                await asyncio.sleep(0.02)
+        began = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        _, said = await asyncio.wait_for(process.communicate(), 10)
+        assert time.monotonic() - began < 3
+        assert process.returncode == 0
+        assert b"Traceback" not in said
+        assert b"nanobind" not in said
+
+
+async def test_a_killed_sync_run_loses_nothing(database: str, tmp_path: Path) -> None:
+    ana = Author("ana")
+    ana.create(TRACK, key("song"), track("Song"))
+    async with FakePds() as pds, await psycopg.AsyncConnection.connect(database, autocommit=True) as conn:
+        pds.fail(Fault.SLOW, GET_REPO, ana.did)
+        await discovered(conn, pds, [ana])
+        async with sync_run(database, tmp_path, pds) as process, asyncio.timeout(30):
+            while not pds.asked[GET_REPO, ana.did]:
+                await asyncio.sleep(0.02)
+            process.kill()
+        async with sync_run(database, tmp_path, pds):
+            await until(conn, "active", timeout_s=30)
+        assert len(await live(conn)) == 1
