@@ -16,7 +16,7 @@ from indexer.chain import Gap
 from indexer.states import State
 from indexer.timeline import Happening, path, timeline
 from lexicons.syntax import Rev
-from storage.explain import Account, Facts, Holding, Seen, Version, Waiting
+from storage.explain import Account, Facts, Holding, Seen, Version, Waiting, archive_question
 from storage.outbox import Kind
 
 WIDTH = 110
@@ -48,10 +48,8 @@ def explain_record(
     for seen in reversed(versions[:limit]):
         lines += _wrapped([f"{_clock(seen.at)}  {_as_it_came(seen)}"], "  ")
     if not versions or _goes_back(facts):
-        query = f"did = '{facts.account.did}' and rkey = '{uri.rpartition('/')[2]}' order by seq"
-        lines.append(
-            f'  earlier ones are in the archive: plyr archive sql "select * from event where {query}"'
-        )
+        question = archive_question(facts.account.did, uri.rpartition("/")[2])
+        lines.append(f'  earlier ones are in the archive: plyr archive sql "{question}"')
     return [*lines, "", *explain(facts, now, limit=limit)]
 
 
@@ -179,8 +177,8 @@ def _happened(facts: Facts, limit: int) -> list[str]:
         lines.append("  --limit tells of more")
     if _goes_back(facts):
         since = "now" if facts.seen_since is None else _clock(facts.seen_since)
-        query = f"select * from event where did = '{facts.account.did}' order by seq"
-        lines.append(f'  what was seen before {since}: plyr archive sql "{query}"'.replace(_GLUE, " "))
+        question = archive_question(facts.account.did)
+        lines.append(f'  what was seen before {since}: plyr archive sql "{question}"'.replace(_GLUE, " "))
     return lines
 
 

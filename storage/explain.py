@@ -157,3 +157,9 @@ async def record(conn: Connection, repo_id: int, collection: Nsid, rkey: Rkey) -
     async with conn.cursor(row_factory=class_row(Version)) as cursor:
         params = {"repo_id": repo_id, "collection": collection, "rkey": rkey}
         return await (await cursor.execute(_SQL["record"], params)).fetchone()
+
+
+def archive_question(did: Did, rkey: str | None = None) -> str:
+    """What a person may ask the archive about an account, or about its records under this key."""
+    key = "" if rkey is None else f" and rkey = '{rkey}'"
+    return f"select * from event where did = '{did}'{key} order by seq"
