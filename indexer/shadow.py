@@ -33,7 +33,7 @@ from storage.shadow import Difference
 
 SMALL = 20_000  # records: up to here, processes cost more than they save
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MEMORY = "2GB"
+_MEMORY = "1GB"
 
 Progress = Callable[[str], None]
 

@@ -10,11 +10,23 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.bench import backfill, bigcar, database, feed, ingest, live, machine, pipeline, report, verify
+from tests.bench import (
+    archive,
+    backfill,
+    bigcar,
+    database,
+    feed,
+    ingest,
+    live,
+    machine,
+    pipeline,
+    report,
+    verify,
+)
 from tests.bench.measure import QUICK_FACTOR, Finding, WrongAnswer
 from tests.bench.options import Options
 
-NAMES = ("pipeline", "verify", "ingest", "feed", "backfill", "live", "bigcar")
+NAMES = ("pipeline", "verify", "ingest", "feed", "backfill", "live", "bigcar", "archive")
 WITHOUT_DATABASE = {"verify": verify.run, "bigcar": bigcar.run}
 
 
@@ -68,6 +80,7 @@ async def _one(name: str, options: Options, server: database.Server | None) -> F
         "pipeline": pipeline.run,
         "ingest": ingest.run,
         "feed": feed.run,
+        "archive": archive.run,
         "backfill": backfill.run,
         "live": live.run,
     }

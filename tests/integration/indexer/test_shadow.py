@@ -244,7 +244,7 @@ LEFT_OUT = {
     "list": "id",
 }
 LEAVE = """
-update repo set identity_tries = 1, identity_due = now() + interval '1 h', checked_at = now(), account_tries = 2,
+update repo set identity_tries = 1, identity_due = now() + '1 h', checked_at = now(), account_tries = 2,
     account_seq = 5, account_claim = 'deleted', account_due = now(), account_source = 'x', resync_due = null,
     resync_tries = 3, resync_error = 'why', first_seen_at = now() - interval '9 h'
 """
