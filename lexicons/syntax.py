@@ -48,6 +48,11 @@ _usual_at_uri = re.compile(
 ).fullmatch
 _cid = re.compile(r"[a-zA-Z0-9+=]{8,256}").fullmatch
 _uri = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]{0,80}:[!-~]+").fullmatch
+# what nearly everybody writes, on a day that every month has
+_usual_datetime = re.compile(
+    r"(?!0000)\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,12})?Z",
+    re.ASCII,
+).fullmatch
 _datetime = re.compile(
     r"[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])"
     r"T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,20})?"
@@ -136,6 +141,8 @@ def is_datetime(s: str) -> bool:
     Year 0000 is fine here, and 9999-12-31T23:00:00-05:00, too: `parse_datetime` refuses
     both, because neither Python nor Postgres can hold them.
     """
+    if _usual_datetime(s) is not None:
+        return True
     if len(s) > MAX_DATETIME or _datetime(s) is None:
         return False
     if s.startswith("0000"):
