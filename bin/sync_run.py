@@ -30,7 +30,7 @@ from indexer.pulse import PulseCounter
 from indexer.reconcile import Reconciler
 from indexer.resync import Progress, Resyncer
 from lexicons.catalog import Catalog, CatalogError
-from storage import sync
+from storage import health
 from storage.postgres import Pool, make_pool
 
 log = structlog.get_logger()
@@ -121,28 +121,25 @@ def _folder(data_dir: Path) -> str:
 async def _report(progress: Progress, pool: Pool, status: StatusWriter) -> None:
     """Say each second how it goes; what takes counting, less often."""
     done: deque[tuple[float, int]] = deque(maxlen=RATE_OVER_S + 1)
-    states: dict[str, int] = {}
-    due = 0
     counted = float("-inf")
+    said: PartStatus = {"part": "sync"}
     while True:
         now = time.monotonic()
         if now - counted >= COUNT_EVERY_S:
             counted = now
             try:
                 async with pool.connection() as conn:
-                    states = await sync.states(conn)
-                    due, _ = await sync.waiting(conn)
+                    seen = await health.ask(conn)
             except (OperationalError, PoolTimeout) as error:
                 log.warning("cannot count the repos", error=str(error).strip())
+            else:
+                said["repos"], said["due"] = seen.states, seen.resync_due
+                if seen.sweep is not None and seen.sweep.score is not None:
+                    said["score"] = seen.sweep.score
         done.append((now, progress.read))
         seconds = max(now - done[0][0], 1e-3)
-        said: PartStatus = {
-            "part": "sync",
-            "repos": states,
-            "due": due,
-            "running": progress.running,
-            "resyncs_per_s": round((progress.read - done[0][1]) / seconds, 1),
-            "resyncs_failed": progress.failed,
-        }
+        said["running"] = progress.running
+        said["resyncs_per_s"] = round((progress.read - done[0][1]) / seconds, 1)
+        said["resyncs_failed"] = progress.failed
         status.write(said)
         await asyncio.sleep(1)

@@ -144,14 +144,3 @@ async def put_back(conn: Connection, rows: Sequence[Returned]) -> list[tuple[Did
     """Returns DID and state, before and after, of those that had not healed by themselves."""
     cursor = await conn.execute(_SQL["put_back"], {"rows": as_json(rows)})
     return [(Did(did), before, after) for did, before, after in await cursor.fetchall()]
-
-
-async def states(conn: Connection) -> dict[str, int]:
-    return dict(await (await conn.execute(_SQL["states"])).fetchall())
-
-
-async def waiting(conn: Connection) -> tuple[int, int]:
-    """How many repos are due, and how many of those wait for their identity."""
-    row = await (await conn.execute(_SQL["due"])).fetchone()
-    assert row is not None
-    return int(row[0]), int(row[1])

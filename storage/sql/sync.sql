@@ -85,12 +85,3 @@ set state = case b.state when 'resyncing' then b.after else b.state end,
 from before b
 where r.id = b.id
 returning r.did, b.state, r.state
-
--- name: states
--- How many repos are in each state.
-select state, count(*) from repo group by state
-
--- name: due
--- How many could be read now, and how many of those only wait for their identity.
-select count(*), count(*) filter (where pds is null or signing_key is null)
-from repo where resync_due <= now() and active

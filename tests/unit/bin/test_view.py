@@ -84,3 +84,10 @@ def test_sync_says_what_is_not_in_step_and_how_fast_that_changes() -> None:
     sync = sync_part(due=41, per_s=212.4, active=1200, pending=40, error=1, resyncing=0)
     shown = View("0.1.0", 1, Part("ingest"), sync, Part("web"), "12 MB")
     assert "sync 1,200 of 1,241 repos in step, 1 error, 40 pending, 41 due, 212.4 read/s |" in plain(shown, 0)
+
+
+def test_sync_shows_how_complete_the_last_sweep_found_the_index() -> None:
+    sync = sync_part(active=3)
+    sync.status["score"] = 0.9987
+    shown = View("0.1.0", 1, Part("ingest"), sync, Part("web"), "12 MB")
+    assert "sync 3 of 3 repos in step, 99.87% complete at the last sweep |" in plain(shown, 0)
