@@ -39,9 +39,9 @@ class Standing:
         return self.active and not self.taken_down
 
 
-async def after(reads: Reads, seq: int, *, rows: int) -> list[Batch]:
-    """Up to `rows` batches that hold entries above `seq`, in order."""
-    found = await reads.fetch("live_after", b"%d" % seq, b"%d" % rows)
+async def after(reads: Reads, seq: int, *, max_bytes: int = 1024 * 1024) -> list[Batch]:
+    """The next batches that hold entries above `seq`, in order, no more than `max_bytes` hold, but one."""
+    found = await reads.fetch("live_after", b"%d" % seq, b"%d" % max_bytes)
     get = found.cell
     return [
         Batch(

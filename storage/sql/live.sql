@@ -1,8 +1,13 @@
 -- Statements for storage/reader.py: numbered parameters, prepared once per connection.
 
 -- name: after
--- By primary key, oldest first; a batch that the seq lies within comes whole.
-select last_seq, first_seq, at, events from outbox where last_seq > $1::bigint order by last_seq limit $2::int
+-- By primary key, oldest first; a batch that the seq lies within comes whole. Some are a few hundred bytes and
+-- some a megabyte, so bytes bound the answer; Postgres knows a value's length without fetching it.
+select last_seq, first_seq, at, events
+  from (select o.*, sum(length(events)) over (order by last_seq) - length(events) before
+          from (select * from outbox where last_seq > $1::bigint order by last_seq limit 256) o) o
+ where before < $2::int
+ order by last_seq
 
 -- name: head
 -- Up to where everything was committed.
