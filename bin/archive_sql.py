@@ -13,7 +13,7 @@ from storage import archive, segment
 from storage.question import Refused, answer
 from storage.segment import BrokenSegment, Segment
 
-EXAMPLE = "select kind, count(*) from event group by kind"
+EXAMPLE = "from event limit 5"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

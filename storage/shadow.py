@@ -10,6 +10,7 @@ from typing import Any
 
 import psycopg
 from psycopg import sql
+from psycopg.errors import DeadlockDetected
 
 from storage.postgres import Connection
 from storage.queries import load
@@ -29,6 +30,7 @@ COMPARED = (
 )
 STAGED = ("track", "profile", "list")
 EXAMPLES = 5
+FREEZE_TRIES = 10
 
 Row = Sequence[Any]
 
@@ -91,8 +93,16 @@ async def snapshot(conn: Connection) -> None:
 
 
 async def freeze(conn: Connection) -> None:
-    """Nobody changes the real tables until the transaction ends."""
-    await conn.execute(_SQL["freeze"])
+    """Nobody changes the real tables until the transaction ends. A writer that began elsewhere and waits for
+    us as we wait for it is let through first. Raises DeadlockDetected if that goes on and on."""
+    for tries in range(1, FREEZE_TRIES + 1):
+        try:
+            async with conn.transaction():
+                await conn.execute(_SQL["freeze"])
+            return
+        except DeadlockDetected:
+            if tries == FREEZE_TRIES:
+                raise
 
 
 async def index(conn: Connection) -> None:

@@ -7,6 +7,7 @@ import random
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import LiteralString
 
 import psycopg
 import pytest
@@ -195,6 +196,43 @@ async def test_writers_go_on_during_a_verification(conn: Connection, database: s
     assert pending
     assert answer.differences == []
     assert (await replayed(database, tmp_path)).differences == []
+
+
+@pytest.mark.parametrize("seed", range(20, 24))
+async def test_whoever_indexes_while_tables_are_replaced_waits_and_loses_nothing(
+    conn: Connection, database: str, tmp_path: Path, seed: int
+) -> None:
+    await live(conn, World(seed), 60)
+    done = asyncio.Event()
+
+    async def write() -> None:
+        """As ingest does: one connection, whose statements were prepared before the tables changed."""
+        world = World(seed + 100)
+        events = world.begin() + world.play(150)
+        identities = [author.identity for author in world.authors]
+        async with await psycopg.AsyncConnection.connect(
+            database, autocommit=True, prepare_threshold=0
+        ) as other:
+            for event in events:
+                batch = prepare([event], CATALOG)
+                await apply_batch(
+                    other, batch, catalog=CATALOG, source=SOURCE, seq=None, identities=identities
+                )
+        done.set()
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(write())
+        await asyncio.sleep(0.2)
+        assert not done.is_set()
+        await replayed(database, tmp_path, promote=True)
+        assert not done.is_set()
+    assert (await replayed(database, tmp_path)).differences == []
+    assert await one(conn, "select count(*) from repo") == 2 * len(World(seed).authors)
+
+
+async def one(conn: Connection, query: LiteralString) -> object:
+    row = await (await conn.execute(query)).fetchone()
+    return row and row[0]
 
 
 async def test_a_lost_database_comes_back_from_its_files(
