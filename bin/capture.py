@@ -15,7 +15,7 @@ from pathlib import Path
 from firehose.capture import MAX_FRAME, CaptureWriter
 from firehose.events import ErrorFrame
 from firehose.frames import BadFrame, decode_frame, seq_of
-from firehose.relay import BadSource, Source, SourceStatus, parse_source, stream
+from firehose.relay import BadSource, Source, SourceKind, SourceStatus, parse_source, stream
 
 _FLUSH_S = 1.0
 
@@ -35,6 +35,8 @@ def run(args: argparse.Namespace, _settings: object = None) -> int:
     """0 if frames were written, also when stopped by Ctrl-C; 1 if none came; 2 if it cannot start."""
     try:
         source = parse_source(args.url)
+        if source.kind is not SourceKind.FIREHOSE:
+            raise BadSource(f"source is no firehose, and sends no frames to record: {args.url}")
         file = args.file.open("xb")
     except BadSource as error:
         print(f"plyr capture: {error}", file=sys.stderr)

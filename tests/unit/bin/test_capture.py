@@ -104,6 +104,7 @@ def test_what_cannot_start_is_one_clear_line(tmp_path: Path, capsys: pytest.Capt
     (tmp_path / "there").touch()
     for url, name in (
         ("ws://relay.example.com", "a"),
+        ("jetstream+wss://jet.example.com", "b"),
         ("wss://relay.example.com", "there"),
         ("wss://relay.example.com", "no/where"),
     ):
