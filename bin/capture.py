@@ -34,9 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, _settings: object = None) -> int:
     """0 if frames were written, also when stopped by Ctrl-C; 1 if none came; 2 if it cannot start."""
     try:
-        source = parse_source(args.url)
-        if source.kind is not SourceKind.FIREHOSE:
-            raise BadSource(f"source is no firehose, and sends no frames to record: {args.url}")
+        source = _firehose(args.url)
         file = args.file.open("xb")
     except BadSource as error:
         print(f"plyr capture: {error}", file=sys.stderr)
@@ -59,6 +57,13 @@ def run(args: argparse.Namespace, _settings: object = None) -> int:
         f"{progress.bytes:,} bytes received, {args.file.stat().st_size:,} in {args.file}"
     )
     return 0
+
+
+def _firehose(url: str) -> Source:
+    source = parse_source(url)
+    if source.kind is not SourceKind.FIREHOSE:
+        raise BadSource(f"source is no firehose, and sends no frames to record: {url}")
+    return source
 
 
 @dataclass(slots=True)
