@@ -33,7 +33,7 @@ log = structlog.get_logger()
 
 ALL = ""  # in the place of a collection: every account of the host
 LOOK_S = 60.0
-LIVE_WAIT_S = 60.0
+LIVE_WAIT_S = 10.0
 RETRY_S, RETRY_MOST_S = 5.0, 600.0
 EMPTY_PAGES = 100
 AT_ONCE = 4  # descriptions of repos
@@ -92,7 +92,7 @@ class Discoverer:
             except (OperationalError, PoolTimeout) as error:
                 log.warning("discovery waits for the database", error=str(error).strip())
             await asyncio.sleep(1)
-        log.warning("nobody follows a stream; accounts are listed all the same")
+        log.warning("no stream has said anything yet; accounts are listed all the same")
 
     async def _keep_listing(self, host: SyncHost) -> None:
         pause_s = self._retry_s

@@ -20,7 +20,7 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 AT_ONCE = 40
-PAUSE_S = 5.0
+PAUSE_S = 1.0
 
 
 class Duty(Generic[T]):

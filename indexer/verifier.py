@@ -165,6 +165,11 @@ class Verifier:
                 raise
             fresh = await self._fresh_key(did)
             if fresh.did_key == key.did_key:
+                if self._resolver.refresh_due_s(did) is not None:
+                    text = (
+                        f"{error.detail}, though the key may have changed since it was fetched a moment ago"
+                    )
+                    raise NoKey(Reason.BAD_SIGNATURE, text, retry=True) from None
                 raise
             event = check(frame.body, fresh, now_us)
             out.rotated.add(did)

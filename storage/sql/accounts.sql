@@ -24,9 +24,9 @@ set account_tries = account_tries + 1,
 where id = %(id)s
 
 -- name: settle
--- What its own PDS said. Of an account that is out of sight nothing is fetched; one that came back is
--- fetched now unless nothing is missing, and compared with its PDS soon. A word that came during the
--- question is not answered yet.
+-- What its own PDS said. Of an account that is out of sight nothing is fetched; one that is active is
+-- fetched now if something is missing, or if a host would not give it, which may have been the one that it
+-- left. A word that came during the question is not answered yet.
 update repo
 set active = %(active)s, status = %(status)s,
     account_tries = 0,
@@ -34,7 +34,7 @@ set active = %(active)s, status = %(status)s,
     account_due = case when account_due = %(lease)s then now() + make_interval(secs => %(again_s)s)
                   else account_due end,
     resync_due = case when not %(active)s then null
-                      when state = 'active' then resync_due
+                      when state = 'active' and resync_error is null then resync_due
                       when not active then now()
                       else coalesce(resync_due, now()) end,
     resync_tries = case when %(active)s and not active then 0 else resync_tries end,

@@ -80,14 +80,14 @@ async def made() -> AsyncGenerator[Net]:
 
 
 @asynccontextmanager
-async def equipped(net: Net) -> AsyncGenerator[Tools]:
-    """A resolver that asks each time, and hosts that never rest for long."""
+async def equipped(net: Net, *, refresh_interval_s: float = 0) -> AsyncGenerator[Tools]:
+    """A resolver that asks each time, or at most so often; and hosts that never rest for long."""
     async with GuardedClient(allow_loopback=True) as client:
         resolver = IdentityResolver(
             client,
             net.plc.origin,
             handle_resolvers=[net.plc.origin],
-            refresh_interval_s=0,
+            refresh_interval_s=refresh_interval_s,
             negative_ttl_s=0,
             retry_s=0,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -127,6 +128,40 @@ async def test_t7_the_old_host_of_an_account_that_moved_hides_nothing(
     assert await one(pool, "select count(*) from track") == 2
     assert await one(pool, "select state from repo") == "active"
     assert any(why.startswith("still active:") for _, why in await decided(pool))
+
+
+async def test_b06_a_key_that_changes_right_after_it_was_fetched_costs_no_commit(
+    net: Net, pool: Pool
+) -> None:
+    ana = net.account("ana")
+    async with equipped(net, refresh_interval_s=1.5) as tools, ingesting(net, pool, tools) as upkeep:
+        net.write(ana, "create", TRACK, R1, track("Before"))
+        await until(lambda: one(pool, "select handle from repo"), ana.handle)
+        net.move(ana)
+        net.write(ana, "create", TRACK, R2, track("After"))
+        await until(lambda: one(pool, "select reason from rejected_event"), "bad_signature")
+        assert await one(pool, "select next_attempt_at is not null from rejected_event") is True
+        await asyncio.sleep(1.6)
+        async with pool.connection() as conn:
+            await conn.execute("update rejected_event set next_attempt_at = now()")
+        await upkeep.retries.once()
+        await until(lambda: one(pool, "select count(*) from track"), 2)
+    assert await one(pool, "select count(*) from rejected_event") == 0
+    assert await one(pool, "select state from repo") == "active"
+
+
+async def test_a_repo_that_the_host_it_left_refuses_is_fetched_where_it_is_now(
+    net: Net, pool: Pool, tools: Tools
+) -> None:
+    ana = net.account("ana")
+    async with ingesting(net, pool, tools):
+        net.write(ana, "create", TRACK, R1, track("One"))
+        await committed(pool, net)
+    net.move(ana)
+    async with pool.connection() as conn:  # as a resync leaves it whom the old host refused
+        await conn.execute("update repo set resync_due = null, resync_error = 'no', account_due = now()")
+    async with ingesting(net, pool, tools):
+        await until(lambda: one(pool, "select pds, resync_due <= now() from repo"), (net.other.origin, True))
 
 
 @pytest.mark.parametrize("first", ["old", "new"])
@@ -408,6 +443,20 @@ async def test_d04_an_answer_from_the_cache_takes_a_handle_from_nobody(
     async with pool.connection() as conn, conn.transaction():
         await settle_identity(conn, cached, CATALOG, lease=None, due_s=3)
     assert await one(pool, NAMES, ben.did) == f"none {ben.handle}"
+
+
+async def test_c06_a_handle_that_cannot_be_looked_up_now_is_kept_even_by_a_new_process(
+    net: Net, pool: Pool, tools: Tools
+) -> None:
+    ana = net.account("ana")
+    async with ingesting(net, pool, tools):
+        net.write(ana, "create", TRACK, R1, track("One"))
+        await until(lambda: one(pool, "select handle from repo"), ana.handle)
+    for unchecked, after in ((ana.handle, ana.handle), ("another.test", None)):
+        doc = IdentityDoc(Did(ana.did), None, net.pds.origin, ana.key.did_key, Handle(unchecked))
+        async with pool.connection() as conn, conn.transaction():
+            await settle_identity(conn, doc, CATALOG, lease=None, due_s=None)
+        assert await one(pool, "select handle from repo") == after
 
 
 async def test_t10_an_identity_event_that_comes_during_a_lookup_is_not_lost(
