@@ -70,12 +70,15 @@ class IdentityDoc:
 
     `handle` is None unless the document claims it and it resolves back; `pds` is an origin;
     `signing_key` is `did:key:z…`. An account lacking `pds` or `signing_key` does not work.
+    `unchecked` is a handle that the document claims and that nobody could look up now: whoever
+    knows that it was good may go on believing so.
     """
 
     did: Did
     handle: Handle | None
     pds: str | None
     signing_key: str | None
+    unchecked: Handle | None = None
 
 
 @dataclass(slots=True)
@@ -214,7 +217,7 @@ class IdentityResolver:
             return _Entry(known, error, asked_at, self._now() + self._retry_s)
         except IdentityError as error:
             return _Entry(None, error, asked_at, self._now() + self._negative_ttl_s)
-        handle, ttl_s = claims.handle, self._ttl_s
+        handle, unchecked, ttl_s = claims.handle, None, self._ttl_s
         if handle is not None:
             try:
                 if await self._handles.find(handle) != did:
@@ -222,8 +225,8 @@ class IdentityResolver:
             except FetchFailed:
                 ttl_s = min(ttl_s, self._negative_ttl_s)
                 if known is None or known.handle != handle:
-                    handle = None
-        doc = IdentityDoc(did, handle, claims.pds, claims.signing_key)
+                    handle, unchecked = None, handle
+        doc = IdentityDoc(did, handle, claims.pds, claims.signing_key, unchecked)
         return _Entry(doc, None, asked_at, self._now() + ttl_s)
 
     async def _fetch_claims(self, did: Did) -> Claims:

@@ -42,6 +42,8 @@ async def settle_identity(
         return []
     holder = next((c for c in claimants if c.did != doc.did), None)
     handle = doc.handle if holder is None or due_s is None else None
+    if doc.unchecked is not None and doc.unchecked == before.handle:
+        handle = before.handle  # cannot tell never means gone
     entries: list[Entry] = []
     if holder is not None and handle is not None:
         await repos.release_handle(conn, holder.id)

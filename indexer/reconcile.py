@@ -285,11 +285,11 @@ async def _doubt(
 
 
 def _stale(held: Held, doc: IdentityDoc) -> bool:
-    """Whether the document says something that we do not hold. A handle that could not be resolved now is
-    no news."""
+    """Whether the document says something that we do not hold. A handle that could not be looked up now is
+    no news; one that leads elsewhere is."""
     if (held.pds, held.signing_key) != (doc.pds, doc.signing_key):
         return True
-    return doc.handle is not None and doc.handle != held.handle
+    return doc.unchecked is None and doc.handle != held.handle
 
 
 async def _pages(held: Sequence[Held]) -> AsyncIterator[list[Held]]:

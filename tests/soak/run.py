@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 import signal
 import time
 from collections import Counter
@@ -25,12 +26,15 @@ from tests.acceptance.service import Program
 from tests.soak.compare import differences, expected, read
 from tests.soak.worlds import Worlds, opened
 
-KILLS = 6  # of ingest, in a run
+KILLS = 8  # of ingest, in a run
 SYNC_KILLS = 2
+OUTAGE = 200  # events in each world without a reader, after every other kill of ingest
 PACE = 100  # events a second, in each world
 AHEAD = 400  # events that a world may play before ingest has read them
 SETTLE_S = 150
 SWEEP_AGAIN_S = 10
+DID = re.compile(r"did:plc:[a-z2-7]{24}")
+EXPLAINED = 5  # accounts, of a run that did not end well
 HURRY_AGAIN_S = 3  # what is being done meanwhile is done twice at worst, as when a lease runs out
 
 
@@ -54,20 +58,23 @@ class Outcome:
 
 @dataclass
 class Supervised:
-    """A process that is started again whenever it ends, as `up` does, and can be killed."""
+    """A process that is started again whenever it ends, as `up` does, while it is `wanted`."""
 
     command: str
     environ: dict[str, str]
     log: Path
     ends: Counter[int] = field(default_factory=Counter[int])
+    wanted: asyncio.Event = field(default_factory=asyncio.Event)
     program: Program = field(init=False)
 
     def __post_init__(self) -> None:
         self.program = Program(self.command, self.environ, self.log)
+        self.wanted.set()
 
     async def run(self) -> None:
         try:
             while True:
+                await self.wanted.wait()
                 await self.program.start()
                 end = await self.program.process.wait()
                 self.ends[end] += 1
@@ -118,6 +125,7 @@ class Run:
                     await parts["sync run"].kill()  # whom it had decided to leave alone for long, it forgets
                 lines = await self._settle(worlds, environ)
                 settled = time.monotonic()
+                await self._explain(lines, environ)
             finally:
                 for task in running:
                     task.cancel()
@@ -140,19 +148,21 @@ class Run:
     # -- while things happen
 
     async def _play(self, worlds: Worlds, parts: dict[str, Supervised]) -> None:
-        total = self._events * len(worlds.stories)
-        kills = {self._moment(total): "ingest" for _ in range(KILLS)}
-        kills |= {self._moment(total): "sync run" for _ in range(SYNC_KILLS) if "sync run" in parts}
-        done = 0
+        kills = {self._moment(): "ingest" for _ in range(KILLS)}
+        kills |= {self._moment(): "sync run" for _ in range(SYNC_KILLS) if "sync run" in parts}
+        outages = [] if self._streamed else sorted(n for n, part in kills.items() if part == "ingest")[::2]
         began = hurried = time.monotonic()
         for n in range(self._events):
             for story in worlds.stories:
                 story.step()
-                done += 1
-                if (part := kills.get(done)) is not None:
-                    await parts[part].kill()
-                    if part == "ingest" and not self._streamed and self._chance.random() < 0.5:
-                        self._forget(worlds)
+            if (part := kills.get(n)) is not None and parts[part].wanted.is_set():
+                await asyncio.sleep(self._chance.random() / PACE)
+                if n in outages:
+                    parts[part].wanted.clear()
+                await parts[part].kill()
+            if n - OUTAGE in outages:
+                self._forget(worlds)
+                parts["ingest"].wanted.set()
             await asyncio.sleep(max(0.0, began + n / PACE - time.monotonic()))
             if n % 50 == 0:
                 async with await psycopg.AsyncConnection.connect(self._dsn, autocommit=True) as conn:
@@ -161,15 +171,15 @@ class Run:
                         await self._hurry(conn)
                         hurried = time.monotonic()
 
-    def _moment(self, total: int) -> int:
-        return self._chance.randint(total // 20, total)
+    def _moment(self) -> int:
+        """One of the rounds in which each world moves on by an event."""
+        return self._chance.randint(self._events // 20, self._events - OUTAGE - 1)
 
     def _forget(self, worlds: Worlds) -> None:
-        """While nobody reads, some relays drop what they had: readers will come back with an old cursor."""
+        """Nobody has read for long, and some relays drop what they had: readers come back with a cursor that
+        is too old."""
         for story in worlds.stories:
             if self._chance.random() < 0.3:
-                for _ in range(150):
-                    story.step()
                 story.channel.forget(keep=5)
 
     async def _wait_for_readers(self, worlds: Worlds, conn: psycopg.AsyncConnection) -> None:
@@ -227,6 +237,14 @@ class Run:
         async with Program("sync reconcile", environ, self._folder / "reconcile.log") as program:
             with suppress(TimeoutError):
                 await asyncio.wait_for(program.process.wait(), 90)
+
+    async def _explain(self, lines: dict[int, list[str]], environ: dict[str, str]) -> None:
+        """What plyr says of the accounts that are not as they should be, into the folder of the logs."""
+        dids = sorted({did for wrong in lines.values() for line in wrong for did in DID.findall(line)})
+        for did in dids[:EXPLAINED]:
+            log = self._folder / f"explain-{did.rpartition(':')[2]}.log"
+            async with Program(f"sync explain {did}", environ, log) as program:
+                await asyncio.wait_for(program.process.wait(), 30)
 
     async def _waiting(self) -> list[str]:
         """For whoever wants to know why a run did not end well."""

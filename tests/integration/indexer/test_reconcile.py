@@ -14,6 +14,7 @@ from storage import health, outbox, repos
 from storage.outbox import Kind
 from storage.postgres import Pool, make_pool
 from tests.fakenet.pds import GET_REPO_STATUS
+from tests.fakenet.plc import RESOLVE
 from tests.fakenet.repo import FakeRepo
 from tests.fakenet.server import Fault
 from tests.fakenet.world import POST, TRACK, track
@@ -139,6 +140,16 @@ async def test_a_move_that_nobody_told_us_of_is_found(net: Net, pool: Pool, tool
         await until(
             lambda: one(pool, "select pds, signing_key from repo"), (net.other.origin, ana.key.did_key)
         )
+
+
+async def test_d04_a_handle_that_leads_nowhere_any_more_is_found(net: Net, pool: Pool, tools: Tools) -> None:
+    (ana,) = await indexed(net, pool, tools, "ana")
+    net.plc.fail(Fault.UNAVAILABLE, RESOLVE)
+    assert await reconciler(pool, tools).once() == {Found.IN_STEP: 1}  # cannot tell is not gone
+    del net.plc.handles[ana.handle]
+    assert await reconciler(pool, tools).once() == {Found.IDENTITY: 1}
+    async with ingesting(net, pool, tools):
+        await until(lambda: one(pool, "select handle from repo"), None)
 
 
 async def test_c06_a_host_that_does_not_answer_changes_nothing(net: Net, pool: Pool, tools: Tools) -> None:

@@ -329,6 +329,16 @@ async def test_handle_that_does_not_resolve_back_is_none_and_the_rest_stays(
     assert world.web.asked("atproto-did") == 1
 
 
+async def test_a_handle_that_nobody_could_look_up_is_told_from_one_that_leads_nowhere(world: World) -> None:
+    world.put(document())
+    world.well_known(HANDLE, Page(b"", 503))
+    doc = await world.resolver().resolve(ALICE)
+    assert (doc.handle, doc.unchecked) == (None, HANDLE)
+    world.well_known(HANDLE, Page(b"", 404))
+    doc = await world.resolver().resolve(ALICE)
+    assert (doc.handle, doc.unchecked) == (None, None)
+
+
 async def test_document_without_a_handle_asks_nobody_about_one(world: World) -> None:
     world.put(document(handle=None))
     assert (await world.resolver().resolve(ALICE)).handle is None
