@@ -26,7 +26,7 @@ from indexer.prepare import Candidate, Prepared, read
 from indexer.snapshot import Snapshot
 from indexer.states import State, move
 from lexicons.catalog import Catalog
-from lexicons.syntax import Did, Nsid
+from lexicons.syntax import Did, Nsid, Rev
 from storage import decisions, intake, outbox, proofs, records, repos, social, sync, tracks
 from storage.decisions import Decision
 from storage.intake import Repo
@@ -70,8 +70,9 @@ async def merge(conn: Connection, snapshots: Sequence[Snapshot], catalog: Catalo
         held = await sync.held(conn, [s.due.id for s in valid.values()], wanted)
         batch = Prepared()
         for did, s in valid.items():
-            ours = sorted(held[s.due.id], key=path)
-            _collect(batch, compare(s.records or [], ours, did, s.head.rev), catalog)
+            if not _outdated(s, standings[did].rev, standings[did].synced_rev):
+                ours = sorted(held[s.due.id], key=path)
+                _collect(batch, compare(s.records or [], ours, did, s.head.rev), catalog)
         out = await _write(conn, batch, {did: standings[did].repo for did in valid}, catalog)
         await _keep_proofs(conn, valid.values(), wanted, out.changed)
         by_repo = _by_did(out.changed)
@@ -99,13 +100,11 @@ async def merge_large(pool: Pool, snapshot: Snapshot, catalog: Catalog, *, lease
     turns out to be incomplete, and Unsettled."""
     tally = Tally()
     for _ in range(MOST_PASSES):
-        async with (
-            pool.connection() as reading,
-            pool.connection() as writing,
-            reading.transaction(),
-        ):
+        async with pool.connection() as reading, pool.connection() as writing, reading.transaction():
             await sync.one_view(reading)
-            rev, data, gaps = await sync.chain(reading, snapshot.due.id)
+            rev, data, gaps, synced_rev = await sync.chain(reading, snapshot.due.id)
+            if _outdated(snapshot, rev, synced_rev):
+                return not await merge(writing, [snapshot], catalog)
             before = Chain.of(rev, data, gaps or [])
             async with aclosing(_parts(reading, snapshot, catalog)) as parts:
                 async for part in parts:
@@ -212,6 +211,12 @@ def _current(snapshot: Snapshot, standing: Standing | None) -> bool:
     return standing is not None and standing.active and standing.repo.pds == snapshot.due.pds
 
 
+def _outdated(snapshot: Snapshot, rev: Rev | None, synced_rev: Rev | None) -> bool:
+    """Whether a read before brought something newer. What was made and deleted in between left no trace
+    here, so an older tree would bring it back (T14). Where nothing was ever proven, nothing was read."""
+    return rev is not None and synced_rev is not None and snapshot.head.rev < synced_rev
+
+
 def _collect(batch: Prepared, differences: Iterable[Candidate], catalog: Catalog) -> None:
     for c in differences:
         batch.newest[c.did, c.collection, c.rkey] = read(c, catalog)
@@ -260,30 +265,35 @@ def _settle(
 
     `hearsay`: we hold something newer that nobody proved, and that this read could not prove either.
     """
-    was = Chain.of(standing.rev, standing.data, standing.gaps or [])
+    rev, did = s.head.rev, s.due.did
+    chain = Chain.of(standing.rev, standing.data, standing.gaps or [])
     before = Chain.of(s.due.rev, s.due.data, s.due.gaps or []).gaps
-    chain = rebase(was, s.head.rev, s.head.data, before)
-    if hearsay:
+    endless = [[gap.after, gap.after_data] for gap in before if gap.until is None]
+    said: list[Entry] = []
+    doubts = None
+    if not _outdated(s, standing.rev, standing.synced_rev):
+        chain = rebase(chain, rev, s.head.data, before)
+        detail: dict[str, Any] = {"data": s.head.data, "cid": s.head.cid}
+        if endless:
+            detail["before"] = endless
+        said.append(Entry(Kind.RESYNC, s.origin, did=did, rev=rev, reason=str(tally), detail=detail))
+        nothing_new = bool(endless) and s.due.rev is not None and rev <= s.due.rev
+        doubts = outcome.doubts(s.due, rev, s.origin, hearsay=hearsay, nothing_new=nothing_new)
+    if doubts is not None:
         chain = doubt(chain)
+        said.append(Entry(Kind.DOUBT, s.origin, did=did, verdict="resync", reason=doubts))
     assert chain.rev is not None
     assert chain.data is not None
     stood = State(standing.state)
     state = move(stood if stood is State.ACTIVE else State.RESYNCING, chain.state)
-    lack = outcome.lack(s.head.rev, s.origin, chain, hearsay=hearsay)
+    lack = doubts or outcome.lack(rev, s.origin, chain)
     tries = s.due.tries + 1 if lack else 0
     due_s = outcome.backoff_s(tries) if lack else None
-    synced = max(s.head.rev, standing.synced_rev or s.head.rev)
+    synced = max(rev, standing.synced_rev or rev)
     row = Done(s.due.id, chain.rev, chain.data, chain.gaps, state, synced, due_s, tries, lack)
-    reason = outcome.read_whole(s.head.rev, s.origin, tally, lack)
-    endless = [[gap.after, gap.after_data] for gap in before if gap.until is None]
-    detail: dict[str, Any] = {"data": s.head.data, "cid": s.head.cid}
-    if endless:
-        detail["before"] = endless
-    said = [Entry(Kind.RESYNC, s.origin, did=s.due.did, rev=s.head.rev, reason=reason, detail=detail)]
-    if hearsay:
-        said.append(Entry(Kind.DOUBT, s.origin, did=s.due.did, verdict="hearsay", reason=lack))
-    said.append(Entry(Kind.STATE, s.origin, did=s.due.did, rev=s.head.rev, verdict=state, reason=reason))
-    return row, Decision(s.due.did, "resync", state, reason, s.origin), said
+    reason = outcome.read_whole(rev, s.origin, tally, lack)
+    said.append(Entry(Kind.STATE, s.origin, did=did, rev=rev, verdict=state, reason=reason))
+    return row, Decision(did, "resync", state, reason, s.origin), said
 
 
 def _by_did(changed: Iterable[Change]) -> dict[Did, list[Change]]:

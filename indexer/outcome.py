@@ -70,10 +70,18 @@ def taken(due: Due) -> str:
     return f"being read whole from {due.pds}: {why}"
 
 
-def lack(rev: Rev, origin: str, chain: Chain, *, hearsay: bool) -> str | None:
-    """Why a repo is not in step though it was read, None if it is."""
+def doubts(due: Due, rev: Rev, origin: str, *, hearsay: bool, nothing_new: bool) -> str | None:
+    """Why what was read need not be all. `hearsay`: somebody told us of newer records. `nothing_new`: we were
+    told that something is missing, and the host has no more than we had: it may be behind itself."""
     if hearsay:
         return f"{origin} is at rev {rev}, and somebody told us of newer records that it does not prove"
+    if nothing_new and due.tries == 0:
+        return f"{origin} is at rev {rev} as we are, though something is said to be missing; asked once more"
+    return None
+
+
+def lack(rev: Rev, origin: str, chain: Chain) -> str | None:
+    """Why a repo is not in step though it was read, None if it is."""
     if not chain.gaps:
         return None
     gap = chain.gaps[0]

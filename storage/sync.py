@@ -113,9 +113,12 @@ async def one_view(conn: Connection) -> None:
     await conn.execute(_SQL["one_view"])
 
 
-async def chain(conn: Connection, repo_id: int) -> tuple[Rev | None, Cid | None, list[dict[str, Any]] | None]:
+async def chain(
+    conn: Connection, repo_id: int
+) -> tuple[Rev | None, Cid | None, list[dict[str, Any]] | None, Rev | None]:
+    """rev, data, gaps and the rev of the last whole read."""
     row = await (await conn.execute(_SQL["chain"], {"id": repo_id})).fetchone()
-    return (None, None, None) if row is None else (row[0], row[1], row[2])
+    return (None, None, None, None) if row is None else (row[0], row[1], row[2], row[3])
 
 
 async def held_in_order(

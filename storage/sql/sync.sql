@@ -41,7 +41,7 @@ set transaction isolation level repeatable read read only
 
 -- name: chain
 -- Where a repo stands in this view.
-select rev, data, nullif(gaps, '[]') from repo where id = %(id)s
+select rev, data, nullif(gaps, '[]'), synced_rev from repo where id = %(id)s
 
 -- name: held_in_order
 -- All that we hold of one repo in the order of its tree, as a stream: the order is by bytes, whatever

@@ -470,6 +470,61 @@ async def test_a_replay_of_the_archive_knows_of_resyncs(
     assert (await replay(database, tmp_path, "fm.plyr", promote=False, workers=1)).differences == []
 
 
+async def test_t14_a_host_that_falls_behind_brings_nothing_back(
+    conn: Connection, database: str, pds: FakePds, ana: Author
+) -> None:
+    ana.create(TRACK, key("ghost"), track("Ghost"))
+    pds.host(ana.repo)
+    pds.remember(ana.did)
+    ana.delete(TRACK, key("ghost"))
+    await follow(conn, pds, [ana])
+    await resynced(conn, database)
+    ana.create(TRACK, key("song"), track("Song"))  # lost
+    await apply(conn, ana.create(TRACK, key("more"), track("More")))
+    await due_now(conn)
+    pds.fail(Fault.STALE, GET_REPO, ana.did)
+    await resynced(conn, database, "desynchronized")
+    assert pds.fired[Fault.STALE] == 1
+    assert set(await live(conn)) == {ana.uri(TRACK, key("more"))}
+    await due_now(conn)
+    await resynced(conn, database)
+    assert set(await live(conn)) == {ana.uri(TRACK, key("more")), ana.uri(TRACK, key("song"))}
+
+
+async def test_a_host_that_has_no_more_than_we_had_is_asked_once_more(
+    conn: Connection, database: str, pds: FakePds, ana: Author
+) -> None:
+    await follow(conn, pds, [ana])
+    await apply(conn, ana.create(TRACK, key("one"), track("One")))
+    pds.remember(ana.did)
+    ana.create(TRACK, key("two"), track("Two"))
+    batch = prepare([], CATALOG)
+    batch.doubt(Doubt(ana.did, "not_inductive", "a legacy host left out what inversion needs", 7))
+    await apply_batch(conn, batch, catalog=CATALOG, source=SOURCE, seq=None)
+    pds.fail(Fault.STALE, GET_REPO, ana.did)
+    await due_now(conn)
+    await resynced(conn, database, "desynchronized")
+    assert (await decided(conn))[-1][1].endswith("asked once more")
+    await due_now(conn)
+    await resynced(conn, database)
+    assert len(await live(conn)) == 2
+
+
+async def test_a_doubt_about_nothing_is_dispelled_by_the_second_read(
+    conn: Connection, database: str, pds: FakePds, ana: Author
+) -> None:
+    await follow(conn, pds, [ana])
+    await apply(conn, ana.create(TRACK, key("one"), track("One")))
+    batch = prepare([], CATALOG)
+    batch.doubt(Doubt(ana.did, "bad_tree", "somebody made it up", 7))
+    await apply_batch(conn, batch, catalog=CATALOG, source=SOURCE, seq=None)
+    await due_now(conn)
+    await resynced(conn, database, "desynchronized")
+    await due_now(conn)
+    await resynced(conn, database)
+    assert pds.asked[GET_REPO, ana.did] == 2
+
+
 @pytest.fixture
 def large() -> Author:
     """An account with more records than are kept in memory."""
