@@ -11,6 +11,7 @@ writers wait from the beginning to the end, and readers for the moment of the sw
 from __future__ import annotations
 
 import asyncio
+import os
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
@@ -70,7 +71,7 @@ async def replay(
             await shadow.freeze(real)
         else:
             await shadow.snapshot(real)
-        with tempfile.TemporaryDirectory(prefix="plyr-replay-") as scratch:
+        with tempfile.TemporaryDirectory(prefix="plyr-replay-", dir=_roomy(folder)) as scratch:
             files, head = await _gather(real, folder, Path(scratch), progress)
             await shadow.begin(builder)
             entries, records = await _rebuild(dsn, files, Path(scratch), namespace, workers, progress)
@@ -84,6 +85,11 @@ async def replay(
         else:
             await shadow.end(builder)
     return Replayed(entries, records, head, differences)
+
+
+def _roomy(folder: Path) -> Path | None:
+    """Where there is room for the archive there is some for what is made of it; else wherever it is usual."""
+    return folder if os.access(folder, os.W_OK) else None
 
 
 async def _gather(
