@@ -15,27 +15,26 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Seque
 from contextlib import aclosing
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
-from indexer import apply, decide, happenings, outcome
-from indexer.chain import Chain, doubt, rebase
+from indexer import apply, decide, happenings
+from indexer.chain import Chain
 from indexer.compare import Found, compare, path, undisturbed
 from indexer.decide import Change
 from indexer.outcome import Tally
 from indexer.prepare import Candidate, Prepared, read
+from indexer.settlement import outdated, settle
 from indexer.snapshot import Snapshot
-from indexer.states import State, move
 from lexicons.catalog import Catalog
-from lexicons.syntax import Did, Nsid, Rev
+from lexicons.syntax import Did, Nsid
 from storage import decisions, intake, outbox, proofs, records, repos, social, sync, tracks
-from storage.decisions import Decision
 from storage.intake import Repo
-from storage.outbox import Entry, Kind
+from storage.outbox import Entry
 from storage.postgres import Connection, Pool
 from storage.proofs import Proof
 from storage.records import RecordKey
 from storage.repos import Standing
-from storage.sync import Done, Held
+from storage.sync import Held
 from storage.tracks import Names
 
 PART = 1000  # records of a large repo compared at once
@@ -70,14 +69,14 @@ async def merge(conn: Connection, snapshots: Sequence[Snapshot], catalog: Catalo
         held = await sync.held(conn, [s.due.id for s in valid.values()], wanted)
         batch = Prepared()
         for did, s in valid.items():
-            if not _outdated(s, standings[did].rev, standings[did].synced_rev):
+            if not outdated(s, standings[did].rev, standings[did].synced_rev):
                 ours = sorted(held[s.due.id], key=path)
                 _collect(batch, compare(s.records or [], ours, did, s.head.rev), catalog)
         out = await _write(conn, batch, {did: standings[did].repo for did in valid}, catalog)
         await _keep_proofs(conn, valid.values(), wanted, out.changed)
         by_repo = _by_did(out.changed)
         settled = [
-            _settle(
+            settle(
                 s,
                 standings[did],
                 Tally.of(by_repo.get(did, [])),
@@ -85,12 +84,12 @@ async def merge(conn: Connection, snapshots: Sequence[Snapshot], catalog: Catalo
             )
             for did, s in valid.items()
         ]
-        await sync.done(conn, [row for row, _, _ in settled])
-        await decisions.add(conn, [decision for _, decision, _ in settled])
+        await sync.done(conn, [x.row for x in settled])
+        await decisions.add(conn, [x.decision for x in settled])
         entries: list[Entry] = []
-        for (did, s), (_, _, said) in zip(valid.items(), settled, strict=True):
-            entries += (happenings.record(x.candidate, s.origin, None) for x in by_repo.get(did, []))
-            entries += said
+        for (did, s), x in zip(valid.items(), settled, strict=True):
+            entries += (happenings.record(c.candidate, s.origin, None) for c in by_repo.get(did, []))
+            entries += x.said
         await outbox.append(conn, [*happenings.named(out.names, _source(snapshots)), *entries])
     return [s for did, s in by_did.items() if did not in valid]
 
@@ -103,7 +102,7 @@ async def merge_large(pool: Pool, snapshot: Snapshot, catalog: Catalog, *, lease
         async with pool.connection() as reading, pool.connection() as writing, reading.transaction():
             await sync.one_view(reading)
             rev, data, gaps, synced_rev = await sync.chain(reading, snapshot.due.id)
-            if _outdated(snapshot, rev, synced_rev):
+            if outdated(snapshot, rev, synced_rev):
                 return not await merge(writing, [snapshot], catalog)
             before = Chain.of(rev, data, gaps or [])
             async with aclosing(_parts(reading, snapshot, catalog)) as parts:
@@ -197,24 +196,18 @@ async def _finish(
         if not undisturbed(before, now, snapshot.head.rev):
             return None
         hearsay = await sync.has_hearsay(conn, snapshot.due.id, snapshot.head.rev)
-        row, decision, said = _settle(snapshot, standing, tally, hearsay=hearsay)
+        settled = settle(snapshot, standing, tally, hearsay=hearsay)
         if proof is not None:
             await proofs.add(conn, [Proof(snapshot.due.id, snapshot.head.rev, proof)])
-        await sync.done(conn, [row])
-        await decisions.add(conn, [decision])
-        await outbox.append(conn, said)
+        await sync.done(conn, [settled.row])
+        await decisions.add(conn, [settled.decision])
+        await outbox.append(conn, settled.said)
     return True
 
 
 def _current(snapshot: Snapshot, standing: Standing | None) -> bool:
     """Whether the account is still there, and still at the host that was asked."""
     return standing is not None and standing.active and standing.repo.pds == snapshot.due.pds
-
-
-def _outdated(snapshot: Snapshot, rev: Rev | None, synced_rev: Rev | None) -> bool:
-    """Whether a read before brought something newer. What was made and deleted in between left no trace
-    here, so an older tree would bring it back (T14). Where nothing was ever proven, nothing was read."""
-    return rev is not None and synced_rev is not None and snapshot.head.rev < synced_rev
 
 
 def _collect(batch: Prepared, differences: Iterable[Candidate], catalog: Catalog) -> None:
@@ -256,44 +249,6 @@ async def _keep_proofs(
     ]
     if found:
         await proofs.add(conn, found)
-
-
-def _settle(
-    s: Snapshot, standing: Standing, tally: Tally, *, hearsay: bool
-) -> tuple[Done, Decision, list[Entry]]:
-    """Where a repo stands now that it was read: its row, the decision, and what the outbox is told.
-
-    `hearsay`: we hold something newer that nobody proved, and that this read could not prove either.
-    """
-    rev, did = s.head.rev, s.due.did
-    chain = Chain.of(standing.rev, standing.data, standing.gaps or [])
-    before = Chain.of(s.due.rev, s.due.data, s.due.gaps or []).gaps
-    endless = [[gap.after, gap.after_data] for gap in before if gap.until is None]
-    said: list[Entry] = []
-    doubts = None
-    if not _outdated(s, standing.rev, standing.synced_rev):
-        chain = rebase(chain, rev, s.head.data, before)
-        detail: dict[str, Any] = {"data": s.head.data, "cid": s.head.cid}
-        if endless:
-            detail["before"] = endless
-        said.append(Entry(Kind.RESYNC, s.origin, did=did, rev=rev, reason=str(tally), detail=detail))
-        nothing_new = bool(endless) and s.due.rev is not None and rev <= s.due.rev
-        doubts = outcome.doubts(s.due, rev, s.origin, hearsay=hearsay, nothing_new=nothing_new)
-    if doubts is not None:
-        chain = doubt(chain)
-        said.append(Entry(Kind.DOUBT, s.origin, did=did, verdict="resync", reason=doubts))
-    assert chain.rev is not None
-    assert chain.data is not None
-    stood = State(standing.state)
-    state = move(stood if stood is State.ACTIVE else State.RESYNCING, chain.state)
-    lack = doubts or outcome.lack(rev, s.origin, chain)
-    tries = s.due.tries + 1 if lack else 0
-    due_s = outcome.backoff_s(tries) if lack else None
-    synced = max(rev, standing.synced_rev or rev)
-    row = Done(s.due.id, chain.rev, chain.data, chain.gaps, state, synced, due_s, tries, lack)
-    reason = outcome.read_whole(rev, s.origin, tally, lack)
-    said.append(Entry(Kind.STATE, s.origin, did=did, rev=rev, verdict=state, reason=reason))
-    return row, Decision(did, "resync", state, reason, s.origin), said
 
 
 def _by_did(changed: Iterable[Change]) -> dict[Did, list[Change]]:
