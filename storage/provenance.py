@@ -15,10 +15,12 @@ _UTC = b'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'
 
 @dataclass(frozen=True, slots=True)
 class Proven:
-    """A record's block, and the CAR slice of the commit that wrote it, None where none was kept."""
+    """A record's block, the CAR slice of the commit that wrote it (None where none was kept), and the
+    origin of the PDS that has the whole repo."""
 
     block: bytes
     car: bytes | None
+    pds: str | None
 
 
 async def record(reads: Reads, did: str, collection: str, rkey: str) -> Proven | None:
@@ -26,8 +28,12 @@ async def record(reads: Reads, did: str, collection: str, rkey: str) -> Proven |
     rows = await reads.fetch("provenance_record", did.encode(), collection.encode(), rkey.encode())
     if not rows.count:
         return None
-    car = rows.cell(0, 2)
-    return Proven(_bytes(rows.cell(0, 1)), None if car is None else _bytes(car))
+    car, pds = rows.cell(0, 1), rows.cell(0, 2)
+    return Proven(
+        block=_bytes(rows.cell(0, 0)),
+        car=None if car is None else _bytes(car),
+        pds=None if pds is None else pds.decode(),
+    )
 
 
 async def repo(reads: Reads, actor: str, *, decisions: int) -> bytes | None:

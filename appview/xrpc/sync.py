@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import structlog
+
 from appview.errors import ProofNotFound, RecordNotFound, RepoNotFound
 from appview.service import Call, Handler
 from appview.xrpc.addresses import record_uris
 from firehose.proof import NoProof, record_proof
 from lexicons.syntax import Nsid, parse_at_uri
 from storage import provenance
+
+log = structlog.get_logger()
 
 
 async def get_record_proof(call: Call) -> bytes:
@@ -22,12 +26,13 @@ async def get_record_proof(call: Call) -> bytes:
     record = await provenance.record(call.reads, did, collection, rkey)
     if record is None:
         raise RecordNotFound
-    if record.car is None:
-        raise ProofNotFound
     try:
-        return record_proof(record.car, f"{collection}/{rkey}", record.block)
-    except NoProof:
-        raise ProofNotFound from None
+        if record.car is not None:
+            return record_proof(record.car, f"{collection}/{rkey}", record.block)
+    except NoProof as error:
+        log.warning("a slice does not prove what it came with", did=did, rkey=rkey, reason=str(error))
+    where = "" if record.pds is None else f" {record.pds} has com.atproto.sync.getRecord."
+    raise ProofNotFound(f"Nothing signed that leads to this record was kept.{where}")
 
 
 async def get_repo_state(call: Call) -> bytes:

@@ -1,8 +1,9 @@
 -- Statements for storage/reader.py: numbered parameters, prepared once per connection.
 
 -- name: record
--- One record that may be shown, and the CAR slice of the commit that wrote this version, if there is one.
-select c.cid, c.block, p.car
+-- One record that may be shown, the CAR slice of the commit that wrote this version, if there is one, and
+-- who else can prove it.
+select c.block, p.car, r.pds
   from repo r
   join profile v on v.repo_id = r.id and not v.hidden
   join record c on c.repo_id = r.id

@@ -137,7 +137,7 @@ async def run(options: Options, postgres: database.Server) -> Finding:
         notes=(
             f"a queue and a task each: p99 {median(step.p99_ms for step in usual):,.0f} ms",
             *(_note(step) for step in steps),
-            "subscribers and the writer share the other core: what breaks while the server idles is theirs",
+            "a break with the server far below its core is that of the machine, not the server's own limit",
         ),
     )
 

@@ -24,7 +24,8 @@ class Kept:
         self.repo = FakeRepo(seed=seed)
         self.conn = world.seed.conn
         row = self.conn.execute(
-            "insert into repo (did, handle) values (%s, %s) returning id", (self.repo.did, self.repo.handle)
+            "insert into repo (did, handle, pds) values (%s, %s, 'https://pds.test') returning id",
+            (self.repo.did, self.repo.handle),
         ).fetchone()
         assert row is not None
         self.id: int = row[0]
@@ -125,6 +126,7 @@ async def test_without_a_proof_there_is_an_error(kept: Kept, trouble: str):
         kept.keep(car if trouble == "not on the way" else car[:-3])
     answer = await kept.proof(uri)
     assert (answer.status, answer.json["error"]) == (400, "ProofNotFound")
+    assert "https://pds.test has com.atproto.sync.getRecord" in answer.json["message"]
 
 
 async def test_x21_what_cannot_be_shown_has_no_proof(kept: Kept):
