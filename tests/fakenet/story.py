@@ -266,9 +266,12 @@ class Story:
     # -- names, keys and places
 
     def _rotate(self) -> bool:
+        """With a commit at once: nobody could verify a repo whose newest one has the old key's signature."""
         resident = self._active()
         self._new_key(resident)
+        body = resident.write([], self._now())
         self._tell_identity(resident)
+        self.channel.send("#commit", body)
         return True
 
     def _new_key(self, resident: Resident) -> None:

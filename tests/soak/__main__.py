@@ -90,7 +90,7 @@ async def main() -> int:
             fired.update(outcome.fired)
             fired.update({f"act: {act}": count for act, count in outcome.acts.items()})
             fired.update({f"{part} killed": ends[-9] for part, ends in outcome.ends.items()})
-            failed += [seed for seed, lines in outcome.lines.items() if lines]
+            failed += [seed for seed, lines in outcome.lines.items() if lines or outcome.crashes]
             show(batch, outcome, args.events)
     for what, count in sorted(fired.items()):
         print(f"{count:8}  {what}")

@@ -52,8 +52,14 @@ class Outcome:
     settled_s: float
 
     @property
+    def crashes(self) -> dict[str, int]:
+        """How often each process ended that nobody had killed. 255: asyncio could not learn how it ended."""
+        others = {part: ends.total() - ends[-signal.SIGKILL] - ends[255] for part, ends in self.ends.items()}
+        return {part: count for part, count in others.items() if count}
+
+    @property
     def good(self) -> bool:
-        return not any(self.lines.values())
+        return not any(self.lines.values()) and not self.crashes
 
 
 @dataclass
