@@ -204,6 +204,14 @@ class Devnet:
                 raise XrpcFailed(nsid, answer.status, str(value.get("error")), str(value.get("message")))
             return value
 
+    async def download(self, nsid: str, account: Account, *, params: Mapping[str, str]) -> bytes:
+        """The bytes that a query answers with."""
+        url = f"{self.pds[account.pds].url}/xrpc/{nsid}"
+        async with self._session.get(url, params=params, headers=account.headers) as answer:
+            if answer.status != 200:
+                raise XrpcFailed(nsid, answer.status, "", await answer.text())
+            return await answer.read()
+
     async def account(self, name: str, pds: int = 0) -> Account:
         """A new account `name` + the PDS's handle domain, signed in."""
         handle, password = name + self.pds[pds].handle_domain, f"hunter2-{name}"
