@@ -11,7 +11,7 @@ are locked and looked at one by one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from indexer import decide, happenings
@@ -73,7 +73,7 @@ async def apply_batch(
         moved_on = await advanced.answer() if advanced else Intake({}, set())
         taken = await _catch_up(conn, batch, moved_on, identities, source)
         names = await asked.answer() if asked else Names({}, [])
-        changed = await _records(conn, batch, taken, names, catalog)
+        changed = await write_records(conn, batch, taken.repos, taken.standings, taken.held, names, catalog)
         if batch.accounts:
             await repos.expire_account(conn, batch.accounts, source)
         expired = [did for did in batch.identities if did in taken.repos]
@@ -122,17 +122,26 @@ async def _catch_up(
     return _Taken(known, standings, steps, held, tracked)
 
 
-async def _records(
-    conn: Connection, batch: Prepared, taken: _Taken, names: Names, catalog: Catalog
+async def write_records(
+    conn: Connection,
+    batch: Prepared,
+    known: Mapping[Did, Repo],
+    standings: Mapping[Did, Standing],
+    held: Container[int],
+    names: Names,
+    catalog: Catalog,
 ) -> list[Change]:
+    """What the candidates change, written with its projections and counters.
+
+    `known` are the locked accounts. Candidates that are not `held` have been added; of the others the
+    newest version stays. `names` gets the numbers that were missing.
+    """
     collections = catalog.collections
     keys = [
-        RecordKey(taken.repos[c.did].id, c.collection, c.rkey)
-        for n, c in enumerate(batch.candidates)
-        if n in taken.held
+        RecordKey(known[c.did].id, c.collection, c.rkey) for n, c in enumerate(batch.candidates) if n in held
     ]
     stored = await records.get_many(conn, keys) if keys else {}
-    changed = decide.changes(batch, taken.repos, taken.standings, taken.held, stored, collections)
+    changed = decide.changes(batch, known, standings, held, stored, collections)
     if not changed:
         return []
     if newer := decide.newer_rows(changed):

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Generic, TypeVar
 
-from indexer import apply, decide, happenings
+from indexer import apply, happenings
 from indexer.chain import Chain
 from indexer.compare import Found, compare, path, undisturbed
 from indexer.decide import Change
@@ -27,12 +27,11 @@ from indexer.settlement import outdated, settle
 from indexer.snapshot import Snapshot
 from lexicons.catalog import Catalog
 from lexicons.syntax import Did, Nsid
-from storage import decisions, intake, outbox, proofs, records, repos, social, sync, tracks
+from storage import decisions, intake, outbox, proofs, repos, sync
 from storage.intake import Repo
 from storage.outbox import Entry
 from storage.postgres import Connection, Pool
 from storage.proofs import Proof
-from storage.records import RecordKey
 from storage.repos import Standing
 from storage.sync import Held
 from storage.tracks import Names
@@ -217,24 +216,12 @@ def _collect(batch: Prepared, differences: Iterable[Candidate], catalog: Catalog
 
 async def _write(conn: Connection, batch: Prepared, known: dict[Did, Repo], catalog: Catalog) -> _Written:
     """Write the candidates that beat what is stored, with their projections and counters."""
-    collections = catalog.collections
     names = Names({}, [])
     rows = batch.rows(known)
     if not rows:
         return _Written([], names)
     held = await (await intake.add(conn, intake.pack(rows))).answer()
-    keys = [
-        RecordKey(known[c.did].id, c.collection, c.rkey) for n, c in enumerate(batch.candidates) if n in held
-    ]
-    stored = await records.get_many(conn, keys) if keys else {}
-    changed = decide.changes(batch, known, {}, held, stored, collections)
-    if newer := decide.newer_rows(changed):
-        await records.replace(conn, newer)
-    await tracks.intern(conn, decide.mentioned(changed, collections), names)
-    pairs = decide.pairs_of(changed, names.ids, collections)
-    likes = await social.likes_of(conn, pairs) if pairs else {}
-    await apply.write(conn, decide.effects(changed, names.ids, likes, collections), catalog)
-    return _Written(changed, names)
+    return _Written(await apply.write_records(conn, batch, known, {}, held, names, catalog), names)
 
 
 async def _keep_proofs(
