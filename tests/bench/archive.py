@@ -152,7 +152,7 @@ async def run(options: Options, server: Server) -> Finding:
             "replayed once more they are equal, and a title changed by hand is found and named",
         ),
         notes=(
-            f"{_bound(verify):,.0f} events/s is what idle cores would do: Postgres' time is in the CPU's",
+            f"{_bound(verify):,.0f} events/s is the most that idle cores could do, Postgres' time counted",
         ),
     )
 
