@@ -165,6 +165,7 @@ create table rejected_event (
     unique (source, digest)
 );
 create index rejected_event_due on rejected_event (next_attempt_at) where next_attempt_at is not null;
+create index rejected_event_did on rejected_event (did);
 
 -- What we decided about an account and why, oldest first: the story that `sync explain` tells.
 create table decision (

@@ -17,6 +17,9 @@ create index repo_checked_at on repo (checked_at nulls first);
 -- What was missing before this version is fetched soon; whoever is in step has nothing due.
 update repo set resync_due = null where state = 'active';
 
+-- What waits of one account, for whoever asks why it looks as it does.
+create index rejected_event_did on rejected_event (did);
+
 -- What we decided about an account and why, oldest first: the story that `sync explain` tells.
 create table decision (
     id       bigint generated always as identity primary key,
