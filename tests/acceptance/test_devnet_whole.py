@@ -71,8 +71,8 @@ class Whole:
 
     async def story(self) -> str:
         """Everything that was decided."""
-        query = "select string_agg(concat_ws(' ', at::time, kind, outcome, reason), '\n' order by id) from decision"
-        return str(await self.one(query))
+        line = "concat_ws(' ', at::time, kind, outcome, reason)"
+        return str(await self.one(f"select string_agg({line}, '\n' order by id) from decision"))
 
     async def states(self, *expected: str) -> None:
         async def there() -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from firehose.commit import account_of
 from firehose.identity import IdentityDoc
 from indexer.identities import settle_identity
+from indexer.shadow import replay
 from indexer.standing import take_down
 from lexicons.syntax import Did, Handle
 from storage import accounts, outbox, repos
@@ -509,3 +511,39 @@ async def test_c04_a_large_account_is_erased_in_parts(net: Net, pool: Pool, tool
         await until(lambda: one(pool, "select count(*) from record where cid is not null"), 0)
         await asked(pool)
     assert len(await entries(pool, Kind.RECORD)) == 5002
+
+
+async def test_all_of_it_is_computed_again_from_what_was_told(
+    net: Net, pool: Pool, tools: Tools, database: str, tmp_path: Path
+) -> None:
+    ana, ben, carl, dora = (net.account(name) for name in ("ana", "ben", "carl", "dora"))
+    async with ingesting(net, pool, tools):
+        await deleted(net, pool, ana)
+        for repo in (ben, carl, dora):
+            net.write(repo, "create", TRACK, R1, track("One"))
+            net.write(repo, "create", "fm.plyr.like", R2, like(f"at://{ben.did}/{TRACK}/{R1}"))
+        await committed(pool, net)
+        net.pds.host(ana)
+        net.says(ana)
+        net.write(ana, "create", TRACK, R3, track("Reborn"))
+        net.move(ben)
+        ben.handle = carl.handle
+        net.plc.publish(ben, net.other.origin)
+        net.emit("#identity", ben.identity_body(None))
+        net.says(ben, "deactivated")
+        net.pds.set_status(carl.did, "suspended")
+        net.says(carl, "suspended")
+        net.plc.tombstone(dora.did)
+        net.emit("#identity", dora.identity_body(None))
+        await until(lambda: one(pool, "select count(*) from repo where status = 'deleted'"), 1)
+        await until(lambda: standing(pool, carl), (False, "suspended"))
+        await until(lambda: standing(pool, ana), (True, None))
+        await until(lambda: one(pool, "select pds from repo where did = %s", ben.did), net.other.origin)
+        await committed(pool, net)
+        await asked(pool)
+        async with pool.connection() as conn:
+            await take_down(conn, Did(ben.did), "spam")
+        await until(lambda: one(pool, "select count(*) from repo where identity_due <= now()"), 0)
+    found = await replay(database, tmp_path, "fm.plyr", promote=False, workers=1)
+    assert found.differences == []
+    assert found.records > 5
