@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -78,6 +79,9 @@ def show(seeds: list[int], outcome: Outcome, events: int) -> None:
 
 async def main() -> int:
     args = arguments()
+    this = asyncio.current_task()
+    assert this is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)  # no process stays behind
     first, _, last = args.seeds.partition("-")
     seeds = list(range(int(first), int(last or first) + 1))
     fired: Counter[str] = Counter()

@@ -246,7 +246,8 @@ class Run:
 
     async def _explain(self, lines: dict[int, list[str]], environ: dict[str, str]) -> None:
         """What plyr says of the accounts that are not as they should be, into the folder of the logs."""
-        dids = sorted({did for wrong in lines.values() for line in wrong for did in DID.findall(line)})
+        wrong = [line for of_seed in lines.values() for line in of_seed]
+        dids = list(dict.fromkeys(did for line in wrong for did in DID.findall(line)[:1]))
         for did in dids[:EXPLAINED]:
             log = self._folder / f"explain-{did.rpartition(':')[2]}.log"
             async with Program(f"sync explain {did}", environ, log) as program:
