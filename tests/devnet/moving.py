@@ -1,7 +1,7 @@
 """An account moves from one PDS to another, as its owner's tools do it (/guides/account-migration).
 
-`copied` makes it known on the new PDS, with its records and blobs; `pointed` has its DID document name that; after
-`activated` the new PDS speaks for it, and after `left` the old one says that it is deactivated.
+`copied` makes it known on the new PDS, with its records and blobs; `pointed` has its DID document name
+that; after `activated` the new PDS speaks for it, and after `left` the old one says that it is deactivated.
 """
 
 from __future__ import annotations
