@@ -20,7 +20,19 @@ from indexer.prepare import Prepared
 from indexer.profiles import refresh_profiles
 from lexicons.catalog import Catalog
 from lexicons.syntax import Did
-from storage import cursors, decisions, intake, outbox, proofs, records, rejected, repos, social, tracks
+from storage import (
+    accounts,
+    cursors,
+    decisions,
+    intake,
+    outbox,
+    proofs,
+    records,
+    rejected,
+    repos,
+    social,
+    tracks,
+)
 from storage.intake import Intake, Repo, pack
 from storage.outbox import Entry
 from storage.postgres import Connection
@@ -79,6 +91,8 @@ async def apply_batch(
         expired = [did for did in batch.identities if did in taken.repos]
         if expired:
             await repos.expire_identity(conn, expired)
+        if risen := _writing_again(batch, taken):
+            await accounts.check(conn, risen)
         if batch.outdated:
             await repos.expire_checks(conn)
         if kept := happenings.proofs_of(batch, changed):
@@ -94,7 +108,14 @@ async def apply_batch(
             *happenings.refused(rejections),
         ]
         await outbox.append(conn, entries)
-    return Applied(len(changed), len(expired) + len(batch.accounts) + len(taken.tracked))
+    return Applied(len(changed), len(expired) + len(batch.accounts) + len(taken.tracked) + len(risen))
+
+
+def _writing_again(batch: Prepared, taken: _Taken) -> list[Did]:
+    """Deleted accounts with commits that moved them: they began anew unheard, or what came was merely late,
+    and asking their PDS tells which; what was late is then erased like the rest."""
+    gone = (did for did, standing in taken.standings.items() if standing.status == "deleted")
+    return [did for did in gone if did in batch.history]
 
 
 async def _catch_up(

@@ -351,6 +351,26 @@ async def test_c10_a_did_that_was_given_up_is_a_deleted_account(net: Net, pool: 
         await until(lambda: one(pool, "select count(*) from record where cid is not null"), 0)
 
 
+async def test_what_a_deleted_account_wrote_and_comes_late_is_erased_too(
+    net: Net, pool: Pool, tools: Tools
+) -> None:
+    ana = net.account("ana")
+    async with ingesting(net, pool, tools):
+        net.write(ana, "create", TRACK, R1, track("One"))
+        await committed(pool, net)
+        late = ana.write([("create", TRACK, R2, track("Two"))])
+        net.pds.drop(ana.did)
+        net.says(ana, "deleted")
+        await until(lambda: standing(pool, ana), (False, "deleted"))
+        await asked(pool)
+        net.emit("#commit", late)
+        await committed(pool, net)
+        await until(lambda: one(pool, "select count(*) from record where cid is not null"), 0)
+        await asked(pool)
+    assert await one(pool, "select count(*) from track") == 0
+    assert await standing(pool, ana) == (False, "deleted")
+
+
 async def test_a_deletion_that_was_interrupted_goes_on(net: Net, pool: Pool, tools: Tools) -> None:
     ana = net.account("ana")
     async with ingesting(net, pool, tools):
