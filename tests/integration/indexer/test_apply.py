@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncIterator, Iterable, Sequence
 
+import msgspec
 import psycopg
 import pytest
 
@@ -15,8 +16,10 @@ from indexer.replay import rebuild_projections
 from indexer.standing import show
 from lexicons.catalog import Catalog
 from lexicons.syntax import Did
-from storage import repos
+from storage import outbox, repos
+from storage.outbox import Kind
 from storage.postgres import Connection
+from storage.rejected import Rejection
 from tests.fakenet.tables import dump
 from tests.fakenet.world import (
     BSKY,
@@ -291,10 +294,10 @@ async def test_the_account_is_hidden_and_shown_with_all_that_it_counted(conn: Co
     )
     await stand(conn, ben.did, active=False)
     assert await count_of(conn, uri) == (0, 0)
-    await apply(conn, [], ben.create(LIKE, R2, like(uri)))
+    await apply(conn, [], ben.create(LIKE, R2, like(uri)), ben.create(COMMENT, R2, comment(uri)))
     assert await count_of(conn, uri) == (0, 0)
     await stand(conn, ben.did, active=True)
-    assert await count_of(conn, uri) == (1, 1)
+    assert await count_of(conn, uri) == (1, 2)
 
 
 async def test_a_word_about_an_account_hides_nothing_by_itself(conn: Connection) -> None:
@@ -311,6 +314,42 @@ async def test_the_cursor_moves_with_the_effects_and_never_back(conn: Connection
     await apply(conn, [ana], ana.create(TRACK, R1, track("One")), seq=7)
     await apply(conn, [], seq=5)
     assert await one(conn, "select seq from source_cursor where url = %s", SOURCE) == 7
+
+
+async def test_a_batch_that_fails_leaves_nothing_and_the_cursor_where_it_was(conn: Connection) -> None:
+    ana = Author("ana")
+    await apply(conn, [ana], ana.create(TRACK, R1, track("One")), seq=7)
+    before = await dump(conn)
+    await conn.execute("alter table track add check (length(title) < 10)")
+    with pytest.raises(psycopg.errors.CheckViolation):
+        await apply(conn, [ana], ana.create(TRACK, R2, track("Far too long for this")), seq=8)
+    assert await dump(conn) == before
+    assert await one(conn, "select seq from source_cursor where url = %s", SOURCE) == 7
+    assert await one(conn, "select count(*) from outbox") == 1
+
+
+async def test_the_outbox_is_told_once_and_of_everything_that_happened(conn: Connection) -> None:
+    ana = Author("ana")
+    await apply(conn, [ana], ana.create(TRACK, R1, track("One")), ana.update(TRACK, R1, track("")))
+    (batch,) = await outbox.after(conn, 0, rows=9)
+    kinds = [entry.kind for entry in batch.entries]
+    assert kinds == [Kind.REPO, Kind.NAME, Kind.COMMIT, Kind.RECORD, Kind.COMMIT, Kind.RECORD]
+    told = [(e.action, e.verdict) for e in batch.entries if e.kind is Kind.RECORD]
+    assert told == [("create", "valid"), ("update", "invalid")]
+    assert await one(conn, "select rev from record") == batch.entries[-1].rev
+
+
+async def test_the_outbox_is_told_of_what_is_set_aside(conn: Connection) -> None:
+    refused = Rejection(SOURCE, 7, None, "bad_frame", "odd", b"raw", None)
+    await apply_batch(conn, prepare([], CATALOG), catalog=CATALOG, source=SOURCE, seq=7, rejections=[refused])
+    ((entry,),) = [batch.entries for batch in await outbox.after(conn, 0, rows=9)]
+    assert (entry.kind, entry.source_seq, entry.verdict, entry.reason) == (
+        Kind.REJECTED,
+        7,
+        "bad_frame",
+        "odd",
+    )
+    assert entry.block == b"raw"
 
 
 async def test_an_account_without_a_record_of_ours_is_not_tracked(conn: Connection) -> None:
@@ -344,6 +383,24 @@ async def test_a_gap_desynchronizes_and_still_applies_what_was_proven(conn: Conn
     await apply(conn, [ana], _lost)
     assert await one(conn, "select state from repo") == "active"
     assert await one(conn, "select title from track") == "3"
+
+
+async def test_a_commit_lost_between_two_of_a_batch_is_missed(conn: Connection) -> None:
+    ana = Author("ana")
+    await apply(conn, [ana], ana.create(TRACK, R1, track("One")))
+    second = ana.create(TRACK, R2, track("Two"))
+    ana.delete(TRACK, R1)
+    await apply(conn, [ana], second, ana.create(POST, R1, {"$type": POST, "text": "hi"}))
+    assert await one(conn, "select state from repo") == "desynchronized"
+
+
+async def test_a_commit_upon_other_data_than_ours_is_a_gap(conn: Connection) -> None:
+    ana = Author("ana")
+    first, second = ana.create(TRACK, R1, track("One")), ana.create(TRACK, R2, track("Two"))
+    await apply(conn, [ana], first)
+    await apply(conn, [ana], msgspec.structs.replace(second, prev_data=second.data))
+    assert await one(conn, "select state from repo") == "desynchronized"
+    assert await one(conn, "select count(*) from track") == 2
 
 
 async def test_t12_history_emitted_again_is_not_taken_for_current(conn: Connection) -> None:

@@ -11,14 +11,15 @@ from typing import Any, LiteralString
 import psycopg
 import pytest
 
+from firehose.events import Frame
 from firehose.filter import Interest
 from firehose.hosts import SyncHost
 from firehose.identity import IdentityResolver
 from firehose.net import GuardedClient
 from firehose.relay import SourceStatus, Timing, parse_source, stream
-from indexer.ingest import Follower, Limits
+from indexer.ingest import Follower, Inbox, Limits
 from indexer.upkeep import Upkeep
-from indexer.verifier import Verifier
+from indexer.verifier import Received, Verifier
 from lexicons.catalog import Catalog
 from storage import repos
 from storage.postgres import Pool, make_pool
@@ -200,6 +201,14 @@ async def test_a_commit_of_other_records_right_behind_the_first_of_ours_is_not_d
     assert await one(pool, "select state from repo") == "active"
 
 
+def test_a_part_of_the_inbox_moves_the_cursor_up_to_its_last_frame() -> None:
+    inbox = Inbox(9, [Received(seq, b"", Frame("#commit", {})) for seq in (3, 5, 8)], seq=20)
+    taken, _, seq = inbox.take(2)
+    assert ([each.seq for each in taken], seq) == ([3, 5], 5)
+    taken, _, seq = inbox.take(2)
+    assert ([each.seq for each in taken], seq) == ([8], 20)
+
+
 async def test_a_restart_goes_on_a_little_behind_the_cursor(network: Network, pool: Pool) -> None:
     ana = network.account("ana")
     async with ingesting(network, pool):
@@ -269,6 +278,7 @@ async def test_a_directory_that_is_away_sets_the_event_aside_and_it_is_applied_l
     async with ingesting(network, pool) as running:
         network.write(ana, "create", TRACK, R1, track("Patience"))
         await until(lambda: reasons(pool), {"identity_unreachable": 1})
+        assert await one(pool, "select next_attempt_at > now() from rejected_event") is True
         assert await one(pool, "select count(*) from track") == 0
         network.publish_identity(ana)
         async with pool.connection() as conn:
@@ -330,6 +340,18 @@ async def test_t23_a_missing_block_rejects_the_commit_and_keeps_it(network: Netw
         network.emit("#commit", body)
         await committed(pool, network)
     assert await one(pool, "select count(*) from track") == 2
+
+
+async def test_t23_what_a_rejected_commit_had_besides_is_fetched(network: Network, pool: Pool) -> None:
+    ana = network.account("ana")
+    async with ingesting(network, pool):
+        network.write(ana, "create", TRACK, R1, track("One"))
+        await committed(pool, network)
+        body = ana.write([("create", TRACK, R2, track("Two")), ("create", TRACK, R3, track("Three"))])
+        lost = body["ops"][1]["cid"]
+        network.emit("#commit", edit_blocks(body, lambda blocks: blocks.pop(lost)))
+        await committed(pool, network)
+    assert await one(pool, "select state from repo where resync_due is not null") == "desynchronized"
 
 
 async def test_t22_a_commit_without_prev_data_is_kept_and_the_stream_goes_on(

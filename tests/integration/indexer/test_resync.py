@@ -12,15 +12,20 @@ import psycopg
 import pytest
 
 from firehose.events import Commit
+from firehose.hosts import SyncHost
+from firehose.net import GuardedClient
 from indexer.apply import apply_batch
+from indexer.merge import collections_of, merge
 from indexer.prepare import Doubt, prepare
 from indexer.replay import rebuild_projections
 from indexer.shadow import replay
+from indexer.snapshot import fetch
 from lexicons.syntax import tid_from_us
+from storage import sync
 from storage.outbox import Kind
 from storage.postgres import Connection
 from tests.fakenet.pds import GET_REPO, FakePds
-from tests.fakenet.repo import START_US
+from tests.fakenet.repo import START_US, FakeRepo
 from tests.fakenet.server import CAR_FAULTS, Fault
 from tests.fakenet.world import COMMENT, LIKE, LIST, POST, TRACK, Author, World, comment, like, track
 from tests.integration.indexer.resyncing import (
@@ -183,9 +188,9 @@ async def test_t13_a_record_made_and_deleted_in_a_gap_stays_gone_when_its_commit
     await apply(conn, first, last)
     await due_now(conn)
     await resynced(conn, database)
-    await apply(conn, made)
-    await apply(conn, gone, made)
-    assert set(await live(conn)) == {ana.uri(TRACK, key("one")), ana.uri(TRACK, key("two"))}
+    for late in ([made], [gone, made]):
+        await apply(conn, *late)
+        assert set(await live(conn)) == {ana.uri(TRACK, key("one")), ana.uri(TRACK, key("two"))}
     assert await one(conn, "select state from repo") == "active"
 
 
@@ -395,6 +400,32 @@ async def test_an_account_that_moves_while_it_is_read_is_read_at_its_new_host(
                 await asyncio.sleep(0.05)
             await until(conn, "active")
     assert len(await live(conn)) == 1
+
+
+async def test_what_the_host_that_an_account_left_had_sent_is_not_written(
+    conn: Connection, pds: FakePds, ana: Author
+) -> None:
+    ana.create(TRACK, key("song"), track("Song"))
+    await follow(conn, pds, [ana])
+    (due,) = await sync.take(conn, limit=1, lease_s=60, busy=[])
+    async with GuardedClient(allow_loopback=True) as client:
+        snapshot = await fetch(due, SyncHost(client, due.pds), collections_of(CATALOG))
+    await conn.execute("update repo set pds = 'https://new.example'")
+    assert await merge(conn, [snapshot], CATALOG) == [snapshot]
+    snapshot.close()
+    assert await live(conn) == {}
+
+
+async def test_the_repo_of_another_account_is_refused_though_its_key_is_the_same(
+    conn: Connection, database: str, pds: FakePds, ana: Author, bo: Author
+) -> None:
+    await follow(conn, pds, [ana])
+    other = FakeRepo(did=bo.did, seed="ana")
+    other.write([("create", TRACK, key("song"), track("Another's"))])
+    pds.repos[ana.did] = other
+    await resynced(conn, database, "error")
+    assert str(await one(conn, "select resync_error from repo")).startswith("mismatch:")
+    assert await live(conn) == {}
 
 
 async def test_a_repo_that_heals_by_itself_is_not_called_an_error(

@@ -111,6 +111,14 @@ async def test_an_unproven_record_is_shown_says_so_and_makes_its_repo_due(conn: 
     assert (record.verdict, record.source, record.cid) == ("unverified", JETSTREAM, commit.ops[0].cid)
 
 
+async def test_an_unproven_record_makes_a_repo_due_that_was_in_step(conn: Connection) -> None:
+    ana = Author("ana")
+    await apply(conn, [ana], ana.create(TRACK, R1, track("One")))
+    assert await one(conn, "select state from repo") == "active"
+    await apply(conn, [ana], *hearsay(ana.create(TRACK, R2, track("Two"))), source=JETSTREAM)
+    assert await one(conn, "select state from repo where resync_due is not null") == "desynchronized"
+
+
 async def test_a_later_proof_makes_it_verified_and_counts_nothing_twice(
     conn: Connection,
 ) -> None:
