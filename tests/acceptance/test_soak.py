@@ -36,6 +36,7 @@ async def test_worlds_that_go_wrong_are_found_in_the_tables_row_by_row(database:
     outcome = await Run(seeds, 700, database, tmp_path)()
     assert outcome.lines == {seed: [] for seed in seeds}, "\n".join(outcome.waiting)
     assert outcome.crashes == {}
+    assert outcome.replayed == []
     assert outcome.ends["ingest"][-signal.SIGKILL] > 0
     assert outcome.ends["sync run"][-signal.SIGKILL] > 0
     assert {fault for fault in USUAL if not outcome.fired[fault]} == set()
@@ -48,6 +49,7 @@ async def test_what_only_comes_twice_late_and_between_kills_is_followed_without_
     outcome = await Run([1, 2, 3], 500, database, tmp_path, streamed=True)()
     assert outcome.lines == {1: [], 2: [], 3: []}
     assert outcome.crashes == {}
+    assert outcome.replayed == []
     assert outcome.ends["ingest"][-signal.SIGKILL] > 0
     assert outcome.fired[Wire.DUPLICATE] > 0
     assert outcome.fired[Wire.REORDERED] > 0

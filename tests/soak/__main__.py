@@ -72,6 +72,8 @@ def show(seeds: list[int], outcome: Outcome, events: int) -> None:
             )
             for line in lines[:SHOWN]:
                 print(f"    {line}")
+    for difference in outcome.replayed:
+        print(f"  a replay differs: {difference}")
     if not outcome.good:
         for line in outcome.waiting[: 2 * SHOWN]:
             print(f"  {line}")
@@ -94,7 +96,9 @@ async def main() -> int:
             fired.update(outcome.fired)
             fired.update({f"act: {act}": count for act, count in outcome.acts.items()})
             fired.update({f"{part} killed": ends[-9] for part, ends in outcome.ends.items()})
-            failed += [seed for seed, lines in outcome.lines.items() if lines or outcome.crashes]
+            failed += [
+                seed for seed, lines in outcome.lines.items() if lines or outcome.crashes or outcome.replayed
+            ]
             show(batch, outcome, args.events)
     for what, count in sorted(fired.items()):
         print(f"{count:8}  {what}")

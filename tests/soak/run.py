@@ -4,7 +4,8 @@
                                                  ↑ kill -9
 
 The story, the faults and the moments of the kills follow from the seeds; what the scheduler of this
-machine makes of them does not. A run ends well when every world is found in the tables, row by row.
+machine makes of them does not. A run ends well when every world is found in the tables, row by row, and when a
+replay of what happened gives the same tables.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pathlib import Path
 
 import psycopg
 
+from indexer.shadow import replay
 from tests.acceptance.service import Program
 from tests.soak.compare import differences, expected, read
 from tests.soak.worlds import Worlds, opened
@@ -50,6 +52,7 @@ class Outcome:
     waiting: list[str]  # what the tables say is not done, or not believed
     played_s: float
     settled_s: float
+    replayed: list[str]  # how the tables differ from what the archive and the outbox give
 
     @property
     def crashes(self) -> dict[str, int]:
@@ -59,7 +62,7 @@ class Outcome:
 
     @property
     def good(self) -> bool:
-        return not any(self.lines.values()) and not self.crashes
+        return not any(self.lines.values()) and not self.crashes and not self.replayed
 
 
 @dataclass
@@ -137,6 +140,7 @@ class Run:
                     task.cancel()
                 await asyncio.gather(*running, return_exceptions=True)
             waiting = await self._waiting()
+            replayed = await replay(self._dsn, self._folder / "data" / "archive", "fm.plyr", workers=1)
             acts: Counter[str] = Counter()
             for story in worlds.stories:
                 acts.update(story.acts)
@@ -149,6 +153,7 @@ class Run:
                 waiting,
                 played - began,
                 settled - played,
+                [str(difference) for difference in replayed.differences],
             )
 
     # -- while things happen
