@@ -26,12 +26,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from time import time
-from typing import Any, BinaryIO, ClassVar, NamedTuple, cast
+from typing import Any, BinaryIO, ClassVar, NamedTuple, TypeGuard, cast
 from urllib.parse import urlencode, urlsplit
 
 import orjson
 
-from firehose.lanes import Lanes, Resting
+from firehose.lanes import MAX_REST_S, Lanes, Resting
 from firehose.net import FetchFailed, GuardedClient, Response, TooLarge, retry_after_s
 from lexicons.syntax import Cid, Did, Nsid, Rev, is_cid, is_did, is_nsid, is_tid
 
@@ -59,6 +59,7 @@ __all__ = [
 CAR_TYPE = "application/vnd.ipld.car"
 MAX_JSON_BYTES = 4 * 1024 * 1024
 _MAX_CURSOR = 4096
+_MAX_STATUS = 64
 
 
 class HostError(Exception):
@@ -215,7 +216,8 @@ class SyncHost:
         kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if kind.startswith("text/") or kind == "application/json":
             self._lanes.failed(self.origin)
-            raise HostUnreachable(self.origin, f"{kind[:40]} instead of a repo")
+            shown = kind[:40].encode("ascii", "replace").decode()  # headers are bytes, whatever they spell
+            raise HostUnreachable(self.origin, f"{shown} instead of a repo")
         parts = urlsplit(response.url)
         return Download(f"{parts.scheme}://{parts.netloc}", file.tell() - start)
 
@@ -223,7 +225,7 @@ class SyncHost:
         """What the host thinks of the account now (rules C4, C5)."""
         body = await self._json("com.atproto.sync.getRepoStatus", {"did": did})
         active, status = body.get("active"), body.get("status")
-        if body.get("did") != did or type(active) is not bool or not (status is None or type(status) is str):
+        if body.get("did") != did or type(active) is not bool or not (status is None or _is_word(status)):
             raise self._useless("getRepoStatus without the account's status")
         return RepoStatus(active, status, _rev(body.get("rev")))
 
@@ -259,8 +261,8 @@ class SyncHost:
         listed, cursor = body.get("repos"), body.get("cursor")
         if type(listed) is not list or not (cursor is None or type(cursor) is str):
             raise self._useless(f"{method} without repos")
-        if cursor is not None and len(cursor) > _MAX_CURSOR:
-            raise self._useless(f"{method} with a cursor of {len(cursor)} characters")
+        if cursor is not None and (len(cursor) > _MAX_CURSOR or "\0" in cursor):
+            raise self._useless(f"{method} with a cursor of {len(cursor)} characters that cannot be kept")
         lines = cast("list[Any]", listed)
         repos = tuple(repo for repo in map(_listed, lines) if repo is not None)
         return Page(repos, cursor or None, len(lines) - len(repos))
@@ -315,7 +317,8 @@ class SyncHost:
             return RateLimited(self.origin, what, rest_s)
         if status >= 500 and status != 501:
             self._lanes.failed(self.origin)
-            return HostUnreachable(self.origin, what, retry_after_s(response.headers))
+            wait_s = retry_after_s(response.headers)
+            return HostUnreachable(self.origin, what, None if wait_s is None else min(wait_s, MAX_REST_S))
         self._lanes.answered(self.origin)
         if 400 <= status < 500 and name in _UNAVAILABLE:
             return _UNAVAILABLE[name](self.origin, what)
@@ -373,6 +376,11 @@ def _listed(line: object) -> ListedRepo | None:
         active=repo.get("active") is not False,
         status=status if type(status) is str else None,
     )
+
+
+def _is_word(value: object) -> TypeGuard[str]:
+    """A status is an open set, but a name all the same: nothing else is kept or shown."""
+    return type(value) is str and len(value) <= _MAX_STATUS and value.isascii() and value.isprintable()
 
 
 def _rev(value: object) -> Rev | None:

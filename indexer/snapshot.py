@@ -84,7 +84,7 @@ def _read(due: Due, origin: str, file: BinaryIO, collections: Collection[Nsid], 
     repo = RepoFile.open(file)
     head = repo.verify(key)
     if head.did != due.did:
-        raise CommitRejected(Reason.MISMATCH, f"this is the repo of {head.did[:100]}")
+        raise CommitRejected(Reason.MISMATCH, f"this is the repo of {head.did[:100]!r}")
     if tid_time_us(head.rev) > now_us + MAX_AHEAD_US:
         raise CommitRejected(Reason.FUTURE_REV, f"rev {head.rev} lies in the future")
     first = list(islice(_found(repo, collections), SMALL + 1))

@@ -149,6 +149,8 @@ async def test_a_repo_that_is_not_given_has_a_status(
         (json_page({"did": "did:web:other.example", "active": True}), HostUnreachable),
         (json_page({"did": DID, "active": "yes"}), HostUnreachable),
         (json_page({"did": DID}), HostUnreachable),
+        (json_page({"did": DID, "active": False, "status": "gone\0"}), HostUnreachable),
+        (json_page({"did": DID, "active": False, "status": "x" * 65}), HostUnreachable),
         (Page(b"x" * 5_000_000), HostUnreachable),
         (Page(b"{}", delay_s=3), HostUnreachable),
         (redirect("https://10.0.0.1/"), HostUnreachable),
@@ -169,6 +171,20 @@ async def test_a_page_instead_of_a_repo_is_refused(fake_web: FakeWeb, host: Sync
     fake_web.pages[repo_url(host)] = Page(b"<html>maintenance", headers={"Content-Type": kind})
     with pytest.raises(HostUnreachable, match="instead of a repo"):
         await host.get_repo(DID, io.BytesIO())
+
+
+async def test_whatever_a_host_calls_its_page_can_be_told(fake_web: FakeWeb, host: SyncHost) -> None:
+    fake_web.pages[repo_url(host)] = Page(b"?", headers={"Content-Type": "text/\udcff"})
+    with pytest.raises(HostUnreachable) as refused:
+        await host.get_repo(DID, io.BytesIO())
+    assert str(refused.value).isascii()
+
+
+async def test_no_host_may_put_itself_off_for_years(fake_web: FakeWeb, host: SyncHost) -> None:
+    fake_web.pages[status_url(host)] = Page(b"", 503, {"Retry-After": "999999999"})
+    with pytest.raises(HostUnreachable) as refused:
+        await host.repo_status(DID)
+    assert refused.value.retry_after_s == 3600
 
 
 async def test_t40_a_429_in_html_without_headers_lets_the_host_rest(
