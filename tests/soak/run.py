@@ -4,8 +4,8 @@
                                                  ↑ kill -9
 
 The story, the faults and the moments of the kills follow from the seeds; what the scheduler of this
-machine makes of them does not. A run ends well when every world is found in the tables, row by row, and when a
-replay of what happened gives the same tables.
+machine makes of them does not. A run ends well when every world is found in the tables, row by
+row, and when a replay of what happened gives the same tables.
 """
 
 from __future__ import annotations
