@@ -32,7 +32,7 @@ from storage.repos import NewRepo
 log = structlog.get_logger()
 
 ALL = ""  # in the place of a collection: every account of the host
-LOOK_S = 60.0
+LOOK_S = 15.0
 LIVE_WAIT_S = 10.0
 RETRY_S, RETRY_MOST_S = 5.0, 600.0
 EMPTY_PAGES = 100
@@ -196,5 +196,9 @@ class Discoverer:
             return not self._wanted.isdisjoint(await host.describe_repo(did))
         except RepoUnavailable:
             return False  # gone since it was listed
+        except HostRefused as error:
+            # Such as a DID that the host cannot look up: the next pass asks again, the others do not wait.
+            log.info("account not described", host=host.origin, did=did, reason=str(error))
+            return False
         except HostError as error:
             return error

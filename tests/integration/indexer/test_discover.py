@@ -18,7 +18,7 @@ from storage.postgres import Pool, make_pool
 from tests.fakenet.http import Page, json_page
 from tests.fakenet.pds import DESCRIBE_REPO, LIST_REPOS, LIST_REPOS_BY_COLLECTION, FakePds
 from tests.fakenet.repo import FakeRepo
-from tests.fakenet.server import Fault
+from tests.fakenet.server import Fault, xrpc_error
 from tests.fakenet.world import LIKE, POST, TRACK, like, track
 from tests.integration.indexer.network import CATALOG, Net, Tools, equipped, made, one, until
 
@@ -31,6 +31,17 @@ class Circle(FakePds):
 
     def _listing(self, query: Any, items: list[dict[str, Any]]) -> Page:
         return json_page({"repos": items, "cursor": {"": "a", "a": "b"}.get(query.get("cursor", ""), "a")})
+
+
+class Mute(FakePds):
+    """One of its accounts it cannot describe, as the reference server where a DID has no document."""
+
+    mute: str | None = None
+
+    def page(self, nsid: str, query: dict[str, str]) -> Page:
+        if nsid == DESCRIBE_REPO and query.get("repo") == self.mute:
+            return xrpc_error("InvalidRequest", "Could not resolve DID")
+        return super().page(nsid, query)
 
 
 @pytest.fixture
@@ -118,6 +129,18 @@ async def test_e02_a_host_without_such_a_list_is_asked_about_each_of_its_account
         assert pds.asked[DESCRIBE_REPO, ana.did] == asked  # known by now
     assert await tracked(pool) == {ana.did, ben.did}
     assert await one(pool, "select collection from discovery") == ""
+
+
+async def test_an_account_that_its_host_cannot_describe_keeps_nobody_waiting(
+    pool: Pool, tools: Tools
+) -> None:
+    async with Mute(page_size=2) as pds:
+        repos_ = [with_record(pds, n) for n in range(4)]
+        pds.mute = repos_[1].did
+        assert await looking(pool, tools, pds).once() == 3
+        pds.mute = None
+        assert await looking(pool, tools, pds).once() == 1
+    assert await tracked(pool) == {repo.did for repo in repos_}
 
 
 async def test_an_interrupted_list_goes_on_where_it_was(pool: Pool, tools: Tools) -> None:
