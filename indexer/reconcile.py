@@ -273,10 +273,12 @@ async def _doubt(
         if chain.rev is None or chain.data is None or (checked.rev is not None and chain.rev >= checked.rev):
             continue
         after = doubt(chain)
-        state = move(State(standing.state), after.state)
+        was = State(standing.state)
+        # As with what the stream says, a resync that is going on, or failed meanwhile, is not undone.
+        state = was if was in (State.RESYNCING, State.ERROR) else move(was, after.state)
         states.append(SyncState(standing.repo.id, chain.rev, chain.data, after.gaps, state))
         entries.append(Entry(Kind.DOUBT, SOURCE, did=did, verdict="behind", reason=checked.told))
-        if state != standing.state:
+        if state is not was:
             reasons.append(Decision(did, "state", state, checked.told, SOURCE))
     if states:
         await repos.save_sync(conn, states)

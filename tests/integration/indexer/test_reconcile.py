@@ -105,6 +105,19 @@ async def test_a_commit_that_is_merely_on_its_way_is_no_gap(net: Net, pool: Pool
     assert await one(pool, "select state from repo") == "active"
 
 
+async def test_a_repo_whose_fetch_fails_while_it_is_compared_stays_in_error(
+    net: Net, pool: Pool, tools: Tools
+) -> None:
+    (ana,) = await indexed(net, pool, tools, "ana")
+    ana.write([("create", TRACK, R2, track("Never came"))])
+    sweep = asyncio.create_task(reconciler(pool, tools, grace_s=1).once())
+    await until(lambda: _asked(net, ana), True)
+    async with pool.connection() as conn:
+        await conn.execute("update repo set state = 'error', resync_due = now() + interval '1 hour'")
+    assert await sweep == {Found.BEHIND: 1}
+    assert await one(pool, "select state, jsonb_array_length(gaps) from repo") == ("error", 1)
+
+
 async def _asked(net: Net, repo: FakeRepo) -> bool:
     return net.pds.asked[GET_REPO_STATUS, repo.did] > 0
 
@@ -172,7 +185,7 @@ async def test_a_sweep_that_was_interrupted_goes_on(net: Net, pool: Pool, tools:
     assert await reconciler(pool, tools, every_s=3600).once() == {}
 
 
-@pytest.mark.parametrize("trap", ["t24", "a07"])
+@pytest.mark.parametrize("trap", ["t24", "a07", "no cursor"])
 async def test_a07_after_events_were_lost_everybody_is_compared_without_waiting_for_the_night(
     net: Net, pool: Pool, tools: Tools, trap: str
 ) -> None:
@@ -182,6 +195,11 @@ async def test_a07_after_events_were_lost_everybody_is_compared_without_waiting_
     if trap == "a07":
         async with ingesting(net, pool, tools):
             net.emit("#info", {"name": "OutdatedCursor", "message": "too old"})
+            await until(lambda: one(pool, "select count(*) from repo where checked_at is null"), 2)
+    elif trap == "no cursor":  # forgotten, or another source than before
+        async with pool.connection() as conn:
+            await conn.execute("delete from source_cursor")
+        async with ingesting(net, pool, tools):
             await until(lambda: one(pool, "select count(*) from repo where checked_at is null"), 2)
     else:
         async with pool.connection() as conn:
