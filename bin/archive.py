@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
-from bin.command import Command
+from bin.command import OF_ARCHIVE, Command
 
 COMMANDS = {
-    "status": Command("bin.archive_status", "say what the archive holds, and check it", True, "migrated"),
-    "seal": Command("bin.archive_seal", "put what waits into a file now", True, "migrated"),
-    "sql": Command("bin.archive_sql", "ask the archive: DuckDB over the table `event`", True, "migrated"),
-    "dump": Command("bin.archive_dump", "write every visible record into one Parquet file", True, "migrated"),
+    "status": Command(
+        "bin.archive_status", "say what the archive holds, and check it", True, "there", OF_ARCHIVE
+    ),
+    "seal": Command(
+        "bin.archive_seal", "put what waits into a file now", True, "there", (*OF_ARCHIVE, "seal_entries")
+    ),
+    "sql": Command(
+        "bin.archive_sql", "ask the archive: DuckDB over the table `event`", True, "there", OF_ARCHIVE
+    ),
+    "dump": Command(
+        "bin.archive_dump",
+        "write every visible record into one Parquet file",
+        True,
+        "there",
+        ("database_url", "data_dir", "namespace"),
+    ),
     "adopt": Command(
-        "bin.archive_adopt", "take the files in the folder into a database that lost them", True, "migrated"
+        "bin.archive_adopt",
+        "take the files in the folder into a database that lost them",
+        True,
+        "migrated",
+        OF_ARCHIVE,
     ),
 }

@@ -13,10 +13,10 @@ import difflib
 import importlib
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from bin import VERSION
-from bin.command import Command
+from bin.command import OF_ARCHIVE, OF_DATABASE, Command, Database
 
 if TYPE_CHECKING:
     from bin.settings import Settings
@@ -29,20 +29,34 @@ COMMANDS = {
     "sync": Command("bin.sync", "make the index whole: backfill and resync, and how that goes", group=True),
     "archive": Command("bin.archive", "everything that happened, in Parquet files", group=True),
     "migrate": Command(
-        "bin.migrate", "bring the database to this version's tables", settings=True, database="open"
+        "bin.migrate", "bring the database to this version's tables", True, "open", OF_DATABASE
     ),
     "verify": Command(
         "bin.verify", "check a recorded firehose offline: hashes, signatures, trees", alone=True
     ),
     "capture": Command("bin.capture", "record a firehose into a file", alone=True),
     "rebuild": Command(
-        "bin.rebuild", "compute all projections and counters anew from the records", True, "migrated"
+        "bin.rebuild",
+        "compute all projections and counters anew from the records",
+        True,
+        "there",
+        (*OF_DATABASE, "namespace"),
     ),
     "replay": Command(
-        "bin.replay", "compute every table anew from the archive, and compare", True, "migrated"
+        "bin.replay",
+        "compute every table anew from the archive, and compare",
+        True,
+        "there",
+        (*OF_ARCHIVE, "namespace"),
     ),
-    "rewind": Command("bin.rewind", "have a source read again from an earlier point", True, "migrated"),
-    "demo": Command("bin.demo", "run on a small real network of this machine, with artists and tracks in it"),
+    "rewind": Command(
+        "bin.rewind",
+        "have a source read again from an earlier point",
+        True,
+        "there",
+        (*OF_ARCHIVE, "dev_loopback"),
+    ),
+    "demo": Command("bin.demo", "run on a small real network of this machine, with tracks in it"),
     "test": Command("bin.tests", "run the tests; arguments go to pytest"),
     "bench": Command("bin.bench", "measure the hot paths against common ways of doing them"),
 }
@@ -86,16 +100,16 @@ def _choose(program: str, commands: Mapping[str, Command], arguments: list[str],
 
 
 def _overview(program: str, commands: Mapping[str, Command], description: str) -> argparse.ArgumentParser:
+    width = max(map(len, commands))
+    names = "\n".join(f"  {name:<{width}}  {command.summary}" for name, command in commands.items())
     parser = Parser(
         prog=program,
+        usage=f"{program} COMMAND ...",
         description=description,
-        epilog=EPILOG.replace("plyr", program, 1),
+        epilog=f"commands:\n{names}\n\n{EPILOG.replace('plyr', program, 1)}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"plyr {VERSION}")
-    group = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser)
-    for name, command in commands.items():
-        group.add_parser(name, help=command.summary, add_help=False)
     return parser
 
 
@@ -106,7 +120,9 @@ def _run(program: str, command: Command, arguments: list[str], summary: str) -> 
     module = importlib.import_module(command.module)
     module.add_arguments(parser)
     if command.settings:
-        _add_settings(parser)
+        own = parser.format_usage().removeprefix("usage: ").rstrip()
+        parser.usage = f"{own} [--SETTING VALUE ...]".replace("%", "%%")
+        _add_settings(parser, command.shown)
     if command.supervised:
         parser.add_argument("--status-fd", type=int, help=argparse.SUPPRESS)
     if command.module == "bin.tests":
@@ -139,8 +155,9 @@ def _run(program: str, command: Command, arguments: list[str], summary: str) -> 
         return 1
 
 
-def _add_settings(parser: argparse.ArgumentParser) -> None:
-    """A flag for each field of the settings; values stay text, the settings check them."""
+def _add_settings(parser: argparse.ArgumentParser, shown: Sequence[str]) -> None:
+    """A flag for each field of the settings, of which help tells those in `shown`, or all; values stay text,
+    the settings check them."""
     from bin.settings import Settings, flag, shown_default, variable
 
     group = parser.add_argument_group("settings", "each also as a variable, named at its end")
@@ -148,6 +165,7 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
         text = f"{field.description} {shown_default(name)}[{variable(name)}]".replace("`", "").replace(
             "%", "%%"
         )
+        text = text if not shown or name in shown else argparse.SUPPRESS
         options: dict[str, Any] = {"dest": f"setting_{name}", "help": text}
         if field.annotation is bool:
             options["action"] = argparse.BooleanOptionalAction
@@ -157,7 +175,7 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
 
 
 @contextlib.contextmanager
-def _prepared(database: Literal["no", "open", "migrated"], settings: Settings) -> Iterator[Settings]:
+def _prepared(database: Database, settings: Settings) -> Iterator[Settings]:
     """The settings with a database in them, as far as the command wants one; logging is set up."""
     from bin import logs
 
@@ -170,8 +188,8 @@ def _prepared(database: Literal["no", "open", "migrated"], settings: Settings) -
     from bin.database import opened
     from storage.migrate import migrate
 
-    with opened(settings) as ready:
-        if database == "migrated" and ready.database_url:
+    with opened(settings, make=database != "there") as ready:
+        if database != "open" and ready.database_url:
             asyncio.run(migrate(ready.database_url))
         yield ready
 
@@ -180,10 +198,11 @@ def _explained(error: Exception) -> str | None:
     """One line for a person, for what can go wrong in any command; None for a defect of ours."""
     import psycopg
 
+    from bin.database import NoDatabase
     from storage.binaries import EmbeddedFailed
     from storage.migrate import MigrationFailed
 
-    if isinstance(error, EmbeddedFailed | MigrationFailed):
+    if isinstance(error, NoDatabase | EmbeddedFailed | MigrationFailed):
         return str(error)
     if isinstance(error, psycopg.OperationalError):
         lines = str(error).strip().splitlines() or [type(error).__name__]

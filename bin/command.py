@@ -5,19 +5,28 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+Database = Literal["no", "open", "migrated", "there"]
+
+# The settings of a command that only asks the database; of one that asks the archive as well.
+OF_DATABASE = ("database_url", "data_dir")
+OF_ARCHIVE = (*OF_DATABASE, "archive_dir")
+
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """`settings`: takes the flags of bin.settings. `database`: wants one, migrated, before it runs.
+    """`settings`: takes the flags of bin.settings. `database`: wants one, migrated, before it runs; `there`
+    is that, too, and makes none where there was none.
 
-    `alone`: everything it needs is among its arguments, and its `run` takes these alone. `group`: its
-    module has no `run` but commands of its own, in `COMMANDS`. `supervised`: `plyr up` may run it.
+    `shown`: the settings that matter to it, its help names no others; empty: all. `alone`: everything it
+    needs is among its arguments, and its `run` takes these alone. `group`: its module has no `run` but
+    commands of its own, in `COMMANDS`. `supervised`: `plyr up` may run it.
     """
 
     module: str
     summary: str
     settings: bool = False
-    database: Literal["no", "open", "migrated"] = "no"
+    database: Database = "no"
+    shown: tuple[str, ...] = ()
     alone: bool = False
     group: bool = False
     supervised: bool = False

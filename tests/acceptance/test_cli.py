@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import pty
 import re
@@ -147,7 +148,7 @@ def up(data_dir: Path) -> Iterator[Up]:
 def test_plyr_alone_lists_its_commands() -> None:
     result = plyr()
     assert result.returncode == 0
-    assert re.findall(r"^    (\w+) ", result.stdout, re.MULTILINE) == list(COMMANDS)
+    assert re.findall(r"^  (\w+) ", result.stdout, re.MULTILINE) == list(COMMANDS)
 
 
 def test_it_says_its_version() -> None:
@@ -159,6 +160,27 @@ def test_every_command_has_help(command: str) -> None:
     result = plyr(command, "--help")
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout.startswith(f"usage: plyr {command}")
+
+
+@pytest.mark.parametrize("group", ["sync", "archive"])
+def test_a_group_lists_its_commands_a_line_each(group: str) -> None:
+    commands = importlib.import_module(COMMANDS[group].module).COMMANDS
+    assert re.findall(r"^  (\w+) +\w", plyr(group).stdout, re.MULTILINE) == list(commands)
+
+
+def test_a_question_makes_no_database(tmp_path: Path) -> None:
+    result = plyr("sync", "status", "--data-dir", str(tmp_path / "typo"))
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr == (
+        f"plyr: no database in {tmp_path}/typo: --data-dir or --database-url names another,"
+        " plyr up makes one\n"
+    )
+    assert not (tmp_path / "typo").exists()
+
+
+def test_help_of_a_question_names_the_settings_that_matter_to_it() -> None:
+    text = plyr("sync", "explain", "--help").stdout
+    assert [name for name in Settings.model_fields if flag(name) in text] == ["database_url", "data_dir"]
 
 
 def test_help_lists_every_setting() -> None:
