@@ -33,7 +33,7 @@ from firehose.identity import (
 from firehose.jetstream import unproven_of
 from firehose.keys import BadKey, PublicKey
 from indexer.prepare import Doubt
-from lexicons.syntax import Did
+from lexicons.syntax import Did, is_did
 from storage.rejected import Rejection
 from storage.repos import NewRepo
 
@@ -54,7 +54,9 @@ class Received:
 
     def rejection(self, source: str, reason: str, detail: str, retry_s: float | None = None) -> Rejection:
         did = _did_of(self.frame.body)
-        return Rejection(source, self.seq, did and did[:2048], reason, detail, self.raw, retry_s)
+        if did is not None and not is_did(did):  # the raw frame has it, whatever it is
+            did = None
+        return Rejection(source, self.seq, did, reason, detail, self.raw, retry_s)
 
 
 @dataclass(frozen=True, slots=True)

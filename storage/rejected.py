@@ -80,7 +80,7 @@ async def add(conn: Connection, rejections: Sequence[Rejection]) -> None:
             "seq": r.seq,
             "did": r.did,
             "reason": r.reason,
-            "detail": r.detail.replace("\0", "\\0")[:1000],
+            "detail": _kept(r.detail),
             "raw": r.raw,
             "retry_s": r.retry_s,
         }
@@ -102,7 +102,7 @@ async def drop(conn: Connection, ids: Sequence[int]) -> None:
 
 
 async def postpone(conn: Connection, id: int, *, reason: str, detail: str, again: bool) -> None:
-    params = {"id": id, "reason": reason, "detail": detail[:1000], "again": again, "most": MOST_ATTEMPTS}
+    params = {"id": id, "reason": reason, "detail": _kept(detail), "again": again, "most": MOST_ATTEMPTS}
     await conn.execute(_SQL["postpone"], params)
 
 
@@ -130,6 +130,10 @@ async def give_up(conn: Connection, choice: Choice) -> list[GivenUp]:
     """Delete these; the caller tells the outbox."""
     cursor = await conn.execute(_SQL["give_up"], _params(choice))
     return [GivenUp(*row) for row in await cursor.fetchall()]
+
+
+def _kept(detail: str) -> str:
+    return detail.replace("\0", "\\0")[:1000]
 
 
 def _params(choice: Choice) -> dict[str, object]:

@@ -270,6 +270,16 @@ async def test_a04_a_frame_that_cannot_be_read_is_kept_and_its_siblings_are_appl
     assert (await reasons(pool))["bad_frame"] == 1
 
 
+async def test_t20_a_did_that_cannot_be_stored_stops_nobody(network: Network, pool: Pool) -> None:
+    ana = network.account("ana")
+    body = network.account("ben").write([("create", TRACK, R1, track("Nobody's"))])
+    network.emit("#commit", body | {"repo": "did:plc:\0"})
+    network.write(ana, "create", TRACK, R2, track("After"))
+    async with ingesting(network, pool):
+        await until(lambda: one(pool, "select count(*) from track"), 1)
+    assert await one(pool, "select count(*) from rejected_event where did is null") == 1
+
+
 async def test_a_directory_that_is_away_sets_the_event_aside_and_it_is_applied_later(
     network: Network, pool: Pool
 ) -> None:
