@@ -1,4 +1,4 @@
-.PHONY: check lint types imports unit format test bench soak docs lock
+.PHONY: check lint types imports unit format test bench soak mutants docs lock
 export PYTHONPATH := $(CURDIR)
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 BIN := .venv/bin
@@ -35,6 +35,10 @@ bench:
 # Two hundred worlds that go wrong on a seed, and what must be left of them: about half an hour.
 soak:
 	$(BIN)/python -m tests.soak
+
+# Our own code broken on purpose, in one way after the other: some test must notice each. Ten minutes or so.
+mutants:
+	$(BIN)/python -m tests.mutants
 
 # The pages that are generated from the code.
 docs: .venv/dev.lock

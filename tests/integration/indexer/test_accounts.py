@@ -132,6 +132,21 @@ async def test_t7_the_old_host_of_an_account_that_moved_hides_nothing(
     assert any(why.startswith("still active:") for _, why in await decided(pool))
 
 
+async def test_t7_an_account_that_moved_without_a_word_is_asked_about_where_it_is_now(
+    net: Net, pool: Pool, tools: Tools
+) -> None:
+    ana = net.account("ana")
+    async with ingesting(net, pool, tools):
+        net.write(ana, "create", TRACK, R1, track("Before"))
+        await until(lambda: one(pool, "select pds from repo"), net.pds.origin)
+        net.move(ana)
+        net.says(ana, "deactivated")
+        await until(lambda: one(pool, "select pds from repo"), net.other.origin)
+        await asked(pool)
+    assert await standing(pool, ana) == (True, None)
+    assert net.pds.asked[GET_REPO_STATUS, ana.did] == 0
+
+
 async def test_b06_a_key_that_changes_right_after_it_was_fetched_costs_no_commit(
     net: Net, pool: Pool
 ) -> None:

@@ -279,7 +279,7 @@ async def test_a_host_that_lies_changes_nothing(
     await apply(conn, *(ana.create(TRACK, key(f"song{n}"), track(f"Song {n}")) for n in range(30)))
     ana.delete(TRACK, key("song7"))
     before = await live(conn)
-    await conn.execute("update repo set state = 'desynchronized', resync_due = now()")
+    await conn.execute("update repo set state = 'desynchronized', resync_due = now(), identity_due = null")
     pds.fail(fault, GET_REPO, ana.did)
     await resynced(conn, database, "error")
     assert pds.fired[fault] == 1
@@ -290,6 +290,19 @@ async def test_a_host_that_lies_changes_nothing(
     await due_now(conn)
     await resynced(conn, database)
     assert len(await live(conn)) == 29
+
+
+async def test_a_repo_in_step_that_cannot_be_read_again_stays_in_step(
+    conn: Connection, database: str, pds: FakePds, ana: Author
+) -> None:
+    await follow(conn, pds, [ana])
+    await apply(conn, ana.create(TRACK, key("song"), track("Song")))
+    await conn.execute("update repo set resync_due = now()")
+    pds.fail(Fault.UNAVAILABLE, GET_REPO, ana.did)
+    async with resyncing(database), asyncio.timeout(10):
+        while not await one(conn, "select resync_tries from repo"):
+            await asyncio.sleep(0.02)
+    assert await one(conn, "select state from repo") == "active"
 
 
 @pytest.mark.parametrize("fault", [Fault.UNAVAILABLE, Fault.HTML_200, Fault.CUT])
