@@ -9,6 +9,7 @@ import sys
 import psycopg
 
 from bin.settings import Settings
+from bin.view import size
 from storage import archive, segment
 from storage.segment import BrokenSegment, Segment
 
@@ -26,8 +27,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     if not done:
         print(f"{settings.archive_folder}: nothing that follows what the database knows.")
         return 0
-    rows, size = segment.total(done)
-    print(f"{len(done):,} files, {rows:,} events, {size / 2**20:,.1f} MiB, up to seq {done[-1].last_seq:,}.")
+    rows, total = segment.total(done)
+    print(f"{len(done):,} files, {rows:,} events, {size(total)}, up to seq {done[-1].last_seq:,}.")
     print("plyr replay --promote computes the tables from them.")
     return 0
 

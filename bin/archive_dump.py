@@ -12,6 +12,7 @@ import orjson
 import psycopg
 
 from bin.settings import Settings
+from bin.view import size
 from lexicons.catalog import Catalog, CatalogError
 from lexicons.datamodel import decode, to_json
 from lexicons.syntax import Rev, tid_time_us
@@ -35,7 +36,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     except (BrokenSegment, CatalogError, OSError) as error:
         print(f"plyr: {error}", file=sys.stderr)
         return 1
-    print(f"{file}: {count:,} records, {file.stat().st_size / 2**20:,.1f} MiB")
+    print(f"{file}: {count:,} records, {size(file.stat().st_size)}")
     return 0
 
 

@@ -9,6 +9,7 @@ import sys
 import psycopg
 
 from bin.settings import Settings
+from bin.view import size
 from indexer.archivist import seal_all
 from storage.segment import BrokenSegment, Segment
 
@@ -24,7 +25,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         print(f"plyr: {error}", file=sys.stderr)
         return 1
     for one in done:
-        print(f"{one.path}: {one.rows:,} events, {one.bytes / 2**20:,.1f} MiB, sha-256 {one.sha256}")
+        print(f"{one.path}: {one.rows:,} events, {size(one.bytes)}, sha-256 {one.sha256}")
     if not done:
         print("Nothing waits.")
     return 0

@@ -29,9 +29,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
+    if args.statement is None and sys.stdin.isatty():
+        print("plyr: the statement, then Ctrl-D:", file=sys.stderr)
     statement = args.statement if args.statement is not None else sys.stdin.read()
     try:
         segments = asyncio.run(_segments(settings))
+        if not segments:
+            print("plyr: no event is sealed yet; plyr archive seal does it now", file=sys.stderr)
         files = [settings.archive_folder / one.path for one in segments]
         with segment.connect(threads=2) as db:
             for text in answer(db, files, statement, shape=args.shape or "table", rows=args.rows):

@@ -10,6 +10,8 @@ from pathlib import Path
 import psycopg
 
 from bin.settings import Settings
+from bin.view import size
+from indexer.explain import span
 from storage import archive, outbox, segment
 from storage.archive import Waiting
 from storage.segment import BrokenSegment, Segment
@@ -41,16 +43,18 @@ async def _ask(settings: Settings) -> tuple[list[Segment], Waiting, tuple[int, i
 def summary(
     folder: Path, segments: list[Segment], waiting: Waiting, kept: tuple[int, int], *, checked: bool
 ) -> str:
-    rows, size = segment.total(segments)
-    lines = [f"{folder}: {len(segments):,} files, {rows:,} events, {size / 2**20:,.1f} MiB"]
+    rows, total = segment.total(segments)
+    files = "1 file" if len(segments) == 1 else f"{len(segments):,} files"
+    lines = [f"{folder}: {files}, {rows:,} events, {size(total)}" if segments else f"{folder}: no file yet"]
     if segments:
         newest = segments[-1]
         lines.append(f"newest: {newest.path}, seqs {newest.first_seq:,} to {newest.last_seq:,}")
     if waiting.entries:
-        lines.append(f"waiting: {waiting.entries:,} events, the oldest for {waiting.age_s / 60:,.0f} minutes")
+        events = "1 event" if waiting.entries == 1 else f"{waiting.entries:,} events"
+        lines.append(f"waiting: {events}, the oldest for {span(waiting.age_s)}")
     first, head = kept
     if first <= head:
         lines.append(f"the live feed can resume from seq {first - 1:,} on, its newest is {head:,}")
-    if checked:
+    if checked and segments:
         lines.append("Every file is byte for byte what was sealed.")
     return "\n".join(lines)

@@ -74,10 +74,10 @@ async def _show(settings: Settings, port: int) -> int:
             mine = {"data_dir": folder, "port": port, "database_url": None, "public_url": None}
             variables = environment(settings.model_copy(update=mine)) | net.service_settings()
             async with _up(variables) as process:
-                return await _tell(process, written, settings.namespace)
+                return await _tell(process, written, settings.namespace, folder)
 
 
-async def _tell(process: asyncio.subprocess.Process, written: Written, namespace: str) -> int:
+async def _tell(process: asyncio.subprocess.Process, written: Written, namespace: str, folder: Path) -> int:
     """Passes on what `up` says; once it listens and shows the tracks, says what to try."""
     assert process.stdout is not None
     hints: asyncio.Task[None] | None = None
@@ -87,15 +87,15 @@ async def _tell(process: asyncio.subprocess.Process, written: Written, namespace
             print(text, flush=True)
             found = LISTENING.match(text + " ")
             if found and hints is None:
-                hints = tasks.create_task(_hint(found[1], written, namespace))
+                hints = tasks.create_task(_hint(found[1], written, namespace, folder))
         if hints is not None:
             hints.cancel()
     return await process.wait()
 
 
-async def _hint(origin: str, written: Written, namespace: str) -> None:
+async def _hint(origin: str, written: Written, namespace: str, folder: Path) -> None:
     if await _visible(f"{origin}/xrpc/{namespace}.feed.getLatest", len(written.songs)):
-        print("\n".join(["", *suggestions(origin, written, namespace), ""]), flush=True)
+        print("\n".join(["", *suggestions(origin, written, namespace, folder), ""]), flush=True)
     else:
         print(f"plyr: the tracks did not show up within {VISIBLE_S} s, see {origin}/", file=sys.stderr)
 
@@ -112,8 +112,8 @@ async def _visible(url: str, count: int) -> bool:
     return False
 
 
-def suggestions(origin: str, written: Written, namespace: str) -> list[str]:
-    """What to open in a browser or with curl, one line each."""
+def suggestions(origin: str, written: Written, namespace: str, folder: Path) -> list[str]:
+    """What to open in a browser or with curl, and what to ask the command line, one line each."""
     song = written.songs["Night Tram No. 7"]["uri"]
     artist = written.accounts["maralind"].handle
 
@@ -133,6 +133,10 @@ def suggestions(origin: str, written: Written, namespace: str) -> list[str]:
         f"  her albums              {query('graph.getActorLists', actor=artist, listType='album')}",
         f"  an album                {query('graph.getList', list=written.lists['Low Water'])}",
         f"  what is read, how fresh {query('server.describe')}",
+        "and in another terminal:",
+        f"  how whole the index is  ./bin/plyr sync status --data-dir {folder}",
+        f"  how an account came in  ./bin/plyr sync explain {artist} --data-dir {folder}",
+        f"  is it what happened     ./bin/plyr replay --verify --data-dir {folder}",
         "Ctrl-C stops everything.",
     ]
 

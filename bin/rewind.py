@@ -17,6 +17,7 @@ from storage.postgres import Connection
 from storage.segment import BrokenSegment
 
 INGEST = ["plyr ingest"]
+NO_POINT = "is neither a seq nor a time as 2026-07-04T14:00Z"
 
 
 class NotRewound(Exception):
@@ -36,6 +37,9 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     except BadSource as error:
         print(f"plyr: {error}", file=sys.stderr)
         return 2
+    if not is_point(args.to):
+        print(f"plyr: --to: {args.to} {NO_POINT}", file=sys.stderr)
+        return 2
     try:
         before, after = asyncio.run(_rewind(settings, source, args.to))
     except (NotRewound, BrokenSegment) as error:
@@ -43,6 +47,17 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         return 1
     print(f"{source.url}: from seq {before:,} to {after:,}; ingest reads on from there when it starts.")
     return 0
+
+
+def is_point(text: str) -> bool:
+    """Whether it is a seq, or a time."""
+    if text.isdecimal():
+        return True
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 async def _rewind(settings: Settings, source: Source, to: str) -> tuple[int, int]:
@@ -73,7 +88,7 @@ async def target(conn: Connection, folder: Path, source: Source, to: str) -> int
     try:
         moment = datetime.fromisoformat(to)
     except ValueError:
-        raise NotRewound(f"{to} is neither a seq nor a time as 2026-07-04T14:00Z") from None
+        raise NotRewound(f"{to} {NO_POINT}") from None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     if source.kind is SourceKind.JETSTREAM:

@@ -292,7 +292,7 @@ def shown_default(field: str) -> str:
     info = Settings.model_fields[field]
     choices = get_args(info.annotation) if get_origin(info.annotation) is Literal else ()
     text = f"One of {', '.join(map(str, choices))}. " if choices else ""
-    if info.default is None or info.default is False:
+    if info.default is None or info.default is False or info.default == ():
         return text
     default = info.default
     if isinstance(default, tuple):
@@ -307,9 +307,9 @@ def reference() -> str:
     lines = [
         "# Settings",
         "",
-        "Each is a flag of `plyr up`, `ingest`, `web`, `migrate` and `rebuild`, or a variable; the flag",
-        "wins. An unknown `PLYR_*` variable, or a value that cannot be, ends the program with one line",
-        "and exit code 2.",
+        "Each is a variable, and a flag of every command that works on the database; the flag wins. A",
+        "command's `--help` lists those that matter to it. An unknown `PLYR_*` variable, or a value that",
+        "cannot be, ends the program with one line and exit code 2.",
         "",
         "| Flag | Variable | |",
         "| --- | --- | --- |",

@@ -8,6 +8,7 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 
+from bin import logs
 from bin.settings import Settings
 from firehose.hosts import Lanes, SyncHost
 from firehose.identity import IdentityResolver
@@ -34,6 +35,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     if wrong := [text for text in args.dids if not is_did(text)]:
         print(f"plyr: no DID: {wrong[0]}", file=sys.stderr)
         return 2
+    if settings.log_level == "info":  # what its log would say, it prints
+        logs.configure(settings.log_format, "warning")
     found = asyncio.run(_compared(settings, [Did(text) for text in args.dids], quiet=args.quiet))
     print(summary(found))
     return 1 if found[Found.UNREACHABLE] else 0

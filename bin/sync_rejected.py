@@ -124,7 +124,7 @@ def shown(one: Kept, raw: bytes, now: datetime) -> list[str]:
         f"  from {one.source}" + ("" if one.seq is None else f", seq {one.seq:,}"),
         f"  account {one.did or 'unknown'}",
         f"  came {one.rejected_at:%Y-%m-%d %H:%M:%S} UTC, {one.bytes:,} bytes",
-        f"  tried {one.attempts:,} times, again: {_again(one, now)}",
+        f"  tried {one.attempts:,} time{'' if one.attempts == 1 else 's'}, again: {_again(one, now)}",
         "",
     ]
     try:

@@ -71,17 +71,17 @@ def _repos(health: Health) -> str:
 
 def _due(health: Health) -> str:
     parts = [
-        (health.resync_due, "repos to read", health.resync_late_s),
-        (health.accounts_due, "accounts to ask about", health.accounts_late_s),
-        (health.identities_due, "identities to look up", health.identities_late_s),
+        (health.resync_due, "repo", "repos", "to read", health.resync_late_s),
+        (health.accounts_due, "account", "accounts", "to ask about", health.accounts_late_s),
+        (health.identities_due, "identity", "identities", "to look up", health.identities_late_s),
     ]
     said = [
-        f"{n:,} {what}" + (f" (since {span(late)})" if late and late > 5 else "")
-        for n, what, late in parts
+        f"{n:,} {one if n == 1 else many} {what}" + (f" (for {span(late)})" if late and late > 5 else "")
+        for n, one, many, what, late in parts
         if n
     ]
     if health.resync_waiting:
-        said.append(f"{health.resync_waiting:,} of the repos wait for their identity")
+        said.append(f"of the repos {health.resync_waiting:,} must wait for an identity")
     return ", ".join(said) or "nothing"
 
 

@@ -84,6 +84,14 @@ def duration(seconds: float) -> str:
     return f"{days} d {hours % 24} h"
 
 
+def size(count: int) -> str:
+    """Bytes as 812 bytes, 12.3 kB, 4.5 MB, 1.2 GB."""
+    for unit, most in (("kB", 1e6), ("MB", 1e9)):
+        if 1000 <= count < most:
+            return f"{count / most * 1000:,.1f} {unit}"
+    return f"{count:,} bytes" if count < 1000 else f"{count / 1e9:,.1f} GB"
+
+
 def _address(view: View) -> str:
     address = view.web.status.get("address")
     return f"{address}  " if address else ""
