@@ -14,7 +14,6 @@ from bisect import bisect_right
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from itertools import islice
 from typing import Generic, TypeVar
 
 from indexer import apply, happenings
@@ -24,7 +23,7 @@ from indexer.decide import Change
 from indexer.outcome import Tally
 from indexer.prepare import Candidate, Prepared, read
 from indexer.settlement import outdated, settle
-from indexer.snapshot import Snapshot
+from indexer.snapshot import Snapshot, some
 from lexicons.catalog import Catalog
 from lexicons.syntax import Did, Nsid
 from storage import decisions, intake, outbox, proofs, repos, sync
@@ -37,6 +36,7 @@ from storage.sync import Held
 from storage.tracks import Names
 
 PART = 1000  # records of a large repo compared at once
+PART_BYTES = 8 * 1024 * 1024
 MOST_PASSES = 5
 
 R = TypeVar("R", Found, Held)
@@ -123,7 +123,7 @@ async def _parts(conn: Connection, snapshot: Snapshot, catalog: Catalog) -> Asyn
 
     async def walk() -> list[Found]:
         # In a thread: the tree is read from a file and hashed, and other repos go on meanwhile.
-        return await asyncio.to_thread(lambda: list(islice(found, PART)))
+        return await asyncio.to_thread(some, found, PART, PART_BYTES)
 
     async with aclosing(sync.held_in_order(conn, snapshot.due.id, wanted, PART)) as stream:
 

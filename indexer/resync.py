@@ -88,6 +88,7 @@ class Resyncer:
         self._limits = limits
         self._collections = collections_of(catalog)
         self._hosts: Counter[str] = Counter()
+        self._at_work: set[int] = set()
         self._resting: set[str] = set()
         self._fetched: asyncio.Queue[Snapshot | tuple[Due, Returned]] = asyncio.Queue(limits.at_once)
         self._open: set[Snapshot] = set()
@@ -107,8 +108,11 @@ class Resyncer:
             await _patiently(self._release)
             while True:
                 self._freed.clear()
-                due = await _patiently(self._take)
+                taken = await _patiently(self._take)
+                # A large one that waits for its turn may outlive its lease: then that was renewed, no more.
+                due = [one for one in taken if one.id not in self._at_work]
                 for one in due:
+                    self._at_work.add(one.id)
                     self._hosts[one.pds] += 1
                     self.progress.running += 1
                     tasks.create_task(self._fetch(one))
@@ -274,6 +278,7 @@ class Resyncer:
             self._end(due, failed=True)
 
     def _end(self, due: Due, *, failed: bool) -> None:
+        self._at_work.discard(due.id)
         self.progress.running -= 1
         self.progress.failed += failed
         self.progress.read += not failed

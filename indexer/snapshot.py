@@ -25,13 +25,14 @@ from storage.sync import Due
 IN_MEMORY = 1024 * 1024  # bytes of a file that never reaches the disk
 AT_ONCE = 4 * IN_MEMORY  # read in a thread from there on
 SMALL = 2000  # records of ours
+SMALL_BYTES = 2 * IN_MEMORY  # and what they hold
 MAX_PROOF = 4 * 1024 * 1024
 MAX_AHEAD_US = 5 * 60 * 1_000_000  # rule B7
 
 
 @dataclass(slots=True, eq=False)
 class Snapshot:
-    """`records` None: more than `SMALL`, to be read from `repo`. The caller closes it."""
+    """`records` None: more than is kept in memory, to be read from `repo`. The caller closes it."""
 
     due: Due
     origin: str
@@ -87,8 +88,21 @@ def _read(due: Due, origin: str, file: BinaryIO, collections: Collection[Nsid], 
         raise CommitRejected(Reason.MISMATCH, f"this is the repo of {head.did[:100]!r}")
     if tid_time_us(head.rev) > now_us + MAX_AHEAD_US:
         raise CommitRejected(Reason.FUTURE_REV, f"rev {head.rev} lies in the future")
-    first = list(islice(_found(repo, collections), SMALL + 1))
-    return Snapshot(due, origin, head, repo, file, first if len(first) <= SMALL else None)
+    found = _found(repo, collections)
+    first = some(found, SMALL, SMALL_BYTES)
+    return Snapshot(due, origin, head, repo, file, first if next(found, None) is None else None)
+
+
+def some(found: Iterator[Found], most: int, most_bytes: int) -> list[Found]:
+    """The next records: `most`, or as many as it takes to hold `most_bytes`, as one may have a megabyte."""
+    taken: list[Found] = []
+    size = 0
+    for record in islice(found, most):
+        taken.append(record)
+        size += len(record.block)
+        if size >= most_bytes:
+            break
+    return taken
 
 
 def _found(repo: RepoFile, collections: Collection[Nsid]) -> Iterator[Found]:

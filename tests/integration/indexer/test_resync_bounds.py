@@ -1,0 +1,95 @@
+"""How much a resync takes on at once: bytes in memory, and each repo once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import psycopg
+import pytest
+
+from firehose.hosts import SyncHost
+from firehose.net import GuardedClient
+from indexer.compare import Found
+from indexer.merge import collections_of
+from indexer.snapshot import SMALL_BYTES, fetch, some
+from lexicons.syntax import Cid, Nsid, Rkey
+from storage import sync
+from storage.postgres import Connection
+from tests.fakenet.pds import GET_REPO, FakePds
+from tests.fakenet.server import Fault
+from tests.fakenet.world import TRACK, Author, track
+from tests.integration.indexer.resyncing import (
+    CATALOG,
+    QUICK,
+    discovered,
+    key,
+    live,
+    one,
+    resynced,
+    resyncing,
+    until,
+)
+
+BULKY = 900_000
+
+
+@pytest.fixture
+async def conn(database: str) -> AsyncIterator[Connection]:
+    async with await psycopg.AsyncConnection.connect(database, autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+async def pds() -> AsyncIterator[FakePds]:
+    async with FakePds(patience_s=1) as server:
+        yield server
+
+
+@pytest.fixture
+def ana() -> Author:
+    return Author("ana")
+
+
+async def test_few_records_that_are_bulky_stay_in_their_file_and_are_read(
+    conn: Connection, database: str, pds: FakePds, ana: Author
+) -> None:
+    for n in range(4):
+        ana.create(TRACK, key(f"song{n}"), track("x" * BULKY))
+    await discovered(conn, pds, [ana])
+    (due,) = await sync.take(conn, limit=1, lease_s=0, busy=[])
+    async with GuardedClient(allow_loopback=True) as client:
+        snapshot = await fetch(due, SyncHost(client, due.pds), collections_of(CATALOG))
+    assert snapshot.records is None
+    snapshot.close()
+    await resynced(conn, database)
+    assert len(await live(conn)) == 4
+
+
+def test_a_part_ends_where_it_holds_enough() -> None:
+    record = Found(Nsid(TRACK), Rkey("1"), Cid(""), bytes(BULKY))
+    found = iter([record] * 9)
+    assert len(some(found, 100, SMALL_BYTES)) == 3
+    assert len(some(found, 2, SMALL_BYTES)) == 2
+    assert len(some(found, 100, 9 * BULKY)) == 4
+    assert some(found, 100, SMALL_BYTES) == []
+
+
+async def test_a_repo_that_outlives_its_lease_is_not_fetched_beside_itself(
+    conn: Connection, database: str, pds: FakePds, ana: Author
+) -> None:
+    ana.create(TRACK, key("song"), track("Song"))
+    await discovered(conn, pds, [ana])
+    pds.fail(Fault.SLOW, GET_REPO, ana.did)
+    async with resyncing(database, limits=replace(QUICK, lease_s=0.1)) as resyncer:
+        while not resyncer.progress.running:
+            await asyncio.sleep(0.02)
+        await asyncio.sleep(0.5)
+        assert pds.asked[GET_REPO, ana.did] == 1
+        assert resyncer.progress.running == 1
+        await until(conn, "error")
+        await conn.execute("update repo set resync_due = now()")
+        await until(conn, "active")
+        assert pds.asked[GET_REPO, ana.did] == 2
+    assert await one(conn, "select resync_tries from repo") == 0
