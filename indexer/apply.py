@@ -24,6 +24,7 @@ from storage import (
     accounts,
     cursors,
     decisions,
+    discovery,
     intake,
     outbox,
     proofs,
@@ -95,6 +96,7 @@ async def apply_batch(
             await accounts.check(conn, risen)
         if batch.outdated:
             await repos.expire_checks(conn)
+            await discovery.expire(conn)
         if kept := happenings.proofs_of(batch, changed):
             await proofs.add(conn, kept)
         if rejections:

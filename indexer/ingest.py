@@ -222,8 +222,11 @@ class Follower:
     def _check_continuity(self, first: bytes) -> None:
         """A host that lost its history and does not say so starts below the cursor (rules A8, A9). Its
         events are applied, the stored cursor stays, and a person is told. What it lost may be more than
-        what we saw, as with one that forgot what came after our cursor: every repo is checked."""
+        what we saw, as with one that forgot what came after our cursor: every repo is checked. So it is
+        where no cursor was stored, or it was forgotten: nobody knows what came before this frame."""
         asked = self.status.cursor
+        if self.progress.seq is None:
+            self._notice(first, "this source was never read before")
         try:
             seq, _ = self._sift(first)
         except BadFrame:
@@ -243,6 +246,9 @@ class Follower:
 
     def _lost(self, first: bytes, what: str) -> None:
         log.error("source lost events", source=self.source.url, what=what)
+        self._notice(first, what)
+
+    def _notice(self, first: bytes, what: str) -> None:
         notice = Frame("#info", {"name": "OutdatedCursor", "message": what})
         self._inbox.frames.append(Received(None, first, notice))
 
@@ -273,7 +279,7 @@ class Follower:
                     taken, self.source.url, wait_s=self._limits.identity_wait_s
                 )
                 verified.rejections += unreadable
-                self.progress.matched += len(taken)
+                self.progress.matched += sum(each.seq is not None for each in taken)
                 prepared = await prepare_in_turns((c.event for c in verified.checked), self._catalog)
                 prepared.identities |= verified.rotated
                 for doubt in verified.doubts:

@@ -45,6 +45,11 @@ async def advance(conn: Connection, source: str, collection: str, *, cursor: str
     await conn.execute(_SQL["advance"], params)
 
 
+async def expire(conn: Connection) -> None:
+    """Have everybody listed again soon: accounts may have come whose first record nobody told us of."""
+    await conn.execute(_SQL["expire"])
+
+
 async def forget(conn: Connection, source: str, collection: str) -> None:
     """This host has no such list."""
     await conn.execute(_SQL["forget"], {"source": source, "collection": collection})

@@ -15,6 +15,10 @@ update discovery
 set cursor = %(cursor)s, found = found + %(found)s, finished_at = case when %(cursor)s::text is null then now() end
 where source = %(source)s and collection = %(collection)s
 
+-- name: expire
+-- Every list is due again from its beginning.
+update discovery set cursor = null, finished_at = null
+
 -- name: forget
 -- This host has no such list.
 delete from discovery where source = %(source)s and collection = %(collection)s

@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 
+from firehose.events import Info
 from firehose.filter import Interest
 from firehose.hosts import HostUnreachable
+from indexer.apply import apply_batch
 from indexer.discover import Discoverer
 from indexer.newcomers import Newcomers
+from indexer.prepare import prepare
 from storage import outbox, repos
 from storage.outbox import Kind
 from storage.postgres import Pool, make_pool
@@ -112,6 +115,17 @@ async def test_a_list_is_not_asked_for_again_before_it_is_time(pool: Pool, tools
         asked = relay.asked.total()
         await looking(pool, tools, relay, every_s=3600).once()
         assert relay.asked.total() == asked
+
+
+async def test_a07_a_list_is_asked_for_again_at_once_where_events_were_lost(pool: Pool, tools: Tools) -> None:
+    async with FakePds(collects=True) as relay:
+        with_record(relay, "ana")
+        await looking(pool, tools, relay, every_s=3600).once()
+        with_record(relay, "ben")
+        lost = prepare([Info("OutdatedCursor", None)], CATALOG)
+        async with pool.connection() as conn:
+            await apply_batch(conn, lost, catalog=CATALOG, source="a relay", seq=None)
+        assert await looking(pool, tools, relay, every_s=3600).once() == 1
 
 
 async def test_e02_a_host_without_such_a_list_is_asked_about_each_of_its_accounts(
