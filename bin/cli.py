@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import difflib
 import importlib
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -75,9 +76,17 @@ class Parser(argparse.ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        return _choose("plyr", COMMANDS, arguments, "An AT Protocol appview for audio.")
+        code = _choose("plyr", COMMANDS, arguments, "An AT Protocol appview for audio.")
+        sys.stdout.flush()
+        return code
     except KeyboardInterrupt:
+        if sys.stderr.isatty():
+            print(file=sys.stderr)  # the prompt comes on a line of its own, whatever was being told
         return 130
+    except BrokenPipeError:
+        # Whoever read us has seen enough. What is still buffered must not fail once more at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
 
 
 def _choose(program: str, commands: Mapping[str, Command], arguments: list[str], description: str) -> int:

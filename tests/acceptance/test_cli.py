@@ -178,6 +178,14 @@ def test_a_question_makes_no_database(tmp_path: Path) -> None:
     assert not (tmp_path / "typo").exists()
 
 
+def test_a_reader_that_has_seen_enough_gets_no_traceback() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    result = subprocess.run([PLYR, "sync"], stdout=writing, stderr=subprocess.PIPE, env=clean(), check=False)
+    os.close(writing)
+    assert (result.returncode, result.stderr) == (0, b"")
+
+
 def test_help_of_a_question_names_the_settings_that_matter_to_it() -> None:
     text = plyr("sync", "explain", "--help").stdout
     assert [name for name in Settings.model_fields if flag(name) in text] == ["database_url", "data_dir"]
