@@ -160,9 +160,10 @@ class Prepared:
             self.discovered.add(commit.did)
         key = (commit.did, op.collection, op.rkey)
         known = self.newest.get(key)
-        if known is None or known.rev <= commit.rev:
+        verified = isinstance(commit, Commit)
+        # Of the same rev it is the same version, come again: news only if it is proven now.
+        if known is None or (known.rev, known.verified) < (commit.rev, verified):
             cid = None if op.action is Action.DELETE else op.cid
-            verified = isinstance(commit, Commit)
             version = Candidate(*key, commit.rev, cid, op.block, action=op.action, verified=verified)
             candidate = read(version, catalog)
             self.newest[key] = candidate

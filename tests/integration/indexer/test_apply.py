@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 from collections.abc import AsyncIterator, Iterable, Sequence
 
@@ -337,6 +338,14 @@ async def test_the_outbox_is_told_once_and_of_everything_that_happened(conn: Con
     told = [(e.action, e.verdict) for e in batch.entries if e.kind is Kind.RECORD]
     assert told == [("create", "valid"), ("update", "invalid")]
     assert await one(conn, "select rev from record") == batch.entries[-1].rev
+
+
+async def test_a_commit_that_comes_twice_in_a_batch_is_told_once(conn: Connection) -> None:
+    ana = Author("ana")
+    commit = ana.create(TRACK, R1, track("One"))
+    await apply(conn, [ana], commit, copy.copy(commit))
+    (batch,) = await outbox.after(conn, 0, rows=9)
+    assert [e.kind for e in batch.entries] == [Kind.REPO, Kind.NAME, Kind.COMMIT, Kind.RECORD]
 
 
 async def test_the_outbox_is_told_of_what_is_set_aside(conn: Connection) -> None:
