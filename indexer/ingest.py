@@ -329,8 +329,12 @@ class Follower:
                 refused.append(checked.received.rejection(self.source.url, "storage", str(error).strip()))
             else:
                 total = Applied(total.changed + done.changed, total.expired + done.expired)
-        await self._transaction(Prepared(), Verified(rejections=verified.rejections + refused), batch.seq)
-        return total
+        rest = Prepared(identities=set(verified.rotated))
+        for doubt in verified.doubts:
+            rest.doubt(doubt)
+        ended = Verified(rejections=verified.rejections + refused, identities=verified.identities)
+        done = await self._transaction(rest, ended, batch.seq)
+        return Applied(total.changed + done.changed, total.expired + done.expired)
 
     async def _transaction(self, prepared: Prepared, verified: Verified, seq: int | None) -> Applied:
         async with self._pool.connection() as conn:

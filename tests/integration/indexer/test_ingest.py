@@ -507,3 +507,20 @@ async def test_t20_an_event_that_postgres_refuses_is_rejected_alone(
         await committed(pool, network)
     assert await one(pool, "select title from track") == "Short"
     assert await reasons(pool) == {"storage": 1}
+
+
+async def test_t20_what_postgres_refuses_of_one_account_hides_no_doubt_about_another(
+    network: Network, pool: Pool
+) -> None:
+    async with pool.connection() as conn:
+        await conn.execute("alter table track add check (length(title) < 10)")
+    ana, ben = network.account("ana"), network.account("ben")
+    network.write(ana, "create", TRACK, R1, track("Far too long for this"))
+    body = ben.write([("create", TRACK, R1, track("Short"))])
+    network.emit("#commit", edit_blocks(body, lambda blocks: blocks.pop(body["ops"][0]["cid"])))
+    async with ingesting(network, pool):
+        await committed(pool, network)
+    assert await reasons(pool) == {"storage": 1, "missing_block": 1}
+    assert (
+        await one(pool, "select count(*) from repo where did = %s and resync_due is not null", ben.did) == 1
+    )
