@@ -107,11 +107,12 @@ class Verifier:
 
     def learn(self, doc: IdentityDoc) -> None:
         """The account's identity was looked up: from now on its commits are checked with this key."""
-        try:
-            self._remember(doc)
-        except NoKey:  # a document without a usable key: its next commit asks again, and is set aside
-            for known in (self._stored, self._parsed, self._docs):
-                known.pop(doc.did, None)
+        for cached in (self._parsed, self._docs):  # whoever writes comes in again: most never do
+            cached.pop(doc.did, None)
+        if doc.signing_key is None:  # its next commit asks again, and is set aside
+            self._stored.pop(doc.did, None)
+        else:
+            self._stored[doc.did] = doc.signing_key
 
     async def verify(self, frames: Sequence[Received], source: str, *, wait_s: float) -> Verified:
         """Every frame in order, as an event or as a rejection. `wait_s` bounds the wait for identities."""
