@@ -28,7 +28,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         print(f"{settings.archive_folder}: nothing that follows what the database knows.")
         return 0
     rows, total = segment.total(done)
-    print(f"{len(done):,} files, {rows:,} events, {size(total)}, up to seq {done[-1].last_seq:,}.")
+    files = "1 file" if len(done) == 1 else f"{len(done):,} files"
+    print(f"{files}, {rows:,} events, {size(total)}, up to seq {done[-1].last_seq:,}.")
     print("plyr replay --promote computes the tables from them.")
     return 0
 

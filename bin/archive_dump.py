@@ -33,8 +33,11 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     try:
         catalog = Catalog.load(settings.namespace)
         count = asyncio.run(_dump(settings, catalog, file))
-    except (BrokenSegment, CatalogError, OSError) as error:
+    except (BrokenSegment, CatalogError) as error:
         print(f"plyr: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"plyr: cannot write {file}: {error.strerror or error}", file=sys.stderr)
         return 1
     print(f"{file}: {count:,} records, {size(file.stat().st_size)}")
     return 0

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import sys
 
+import duckdb
 import psycopg
 
 from bin.settings import Settings
@@ -42,6 +43,10 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
                 sys.stdout.write(text)
     except (Refused, BrokenSegment) as error:
         print(f"plyr: {error}", file=sys.stderr)
+        return 1
+    except duckdb.Error as error:  # before the statement's turn comes: a file cannot be read
+        reason = str(error).strip().splitlines()[0]
+        print(f"plyr: {reason}; plyr archive status --check tells more", file=sys.stderr)
         return 1
     except BrokenPipeError:
         sys.stderr.close()  # whoever read us has seen enough
