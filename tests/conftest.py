@@ -107,6 +107,11 @@ def another_database(postgres_dsn: str, migrated_template: str) -> Iterator[str]
     yield from _database(postgres_dsn, migrated_template)
 
 
+@pytest.fixture
+def third_database(postgres_dsn: str, migrated_template: str) -> Iterator[str]:
+    yield from _database(postgres_dsn, migrated_template)
+
+
 def _database(dsn: str, template: str) -> Iterator[str]:
     name = f"plyr_{uuid.uuid4().hex[:16]}"
     names = {"name": sql.Identifier(name), "template": sql.Identifier(template)}

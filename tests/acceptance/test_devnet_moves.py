@@ -10,9 +10,9 @@ import aiohttp
 import pytest
 
 from storage.outbox import Kind
-from tests.acceptance.whole import NS, Whole, like, opened, silence, sing
+from tests.acceptance.whole import NS, Whole, delete_account, each, like, opened, silence, sing, take_down
 from tests.devnet import moving
-from tests.devnet.network import Account
+from tests.devnet.network import Account, Devnet
 from tests.devnet.relay import DevnetRelay
 from tests.devnet.sound import melody
 
@@ -22,41 +22,48 @@ OLD, NEW = 0, 1
 CLIP = melody([440])
 
 
-async def test_c11_a_move_ends_right_whichever_host_is_heard_first(database: str, tmp_path: Path) -> None:
-    async with opened(database, tmp_path, relays=[[OLD, NEW]]) as whole:
-        net, relay = whole.net, whole.relays[0]
+async def test_c11_a_move_ends_right_whichever_host_is_heard_first(
+    database: str, another_database: str, tmp_path: Path
+) -> None:
+    """One plyr hears the hosts themselves, the other through a relay that holds back the new one's words on
+    ana and the old one's on ben until all else is said and settled."""
+    async with (
+        Devnet(pds=2) as net,
+        DevnetRelay(net) as relay,
+        opened(net, database, tmp_path / "hosts") as by_hosts,
+        opened(net, another_database, tmp_path / "relay", relay) as by_relay,
+    ):
+        both = (by_hosts, by_relay)
         fan = await net.account("fan", pds=NEW)
         theirs = await sing(net, fan, 1, "The fan's own")
-        ana, ben = [await settle_in(whole, name, fan, theirs) for name in ("ana", "ben")]
-        await whole.caught_up()
-        await whole.settled()
+        ana, ben = [await settle_in(net, name, fan, theirs) for name in ("ana", "ben")]
+        await each(both, Whole.settled)
         relay.hold(NEW, ana.did)
         relay.hold(OLD, ben.did)
-        moved = [await move(whole, account) for account in (ana, ben)]
-        await whole.caught_up()
-        await whole.settled()
+        moved = [await move(net, account) for account in (ana, ben)]
+        await each(both, Whole.settled)
         assert relay.release() > 0
-        await whole.caught_up()
+        await by_relay.caught_up()
         for account in (ana, ben):
-            await net.call("com.atproto.admin.deleteAccount", pds=OLD, body={"did": account.did}, admin=True)
-        await whole.caught_up()
-        await whole.settled()
-        await whole.is_right([fan, *moved])
+            await delete_account(net, account, OLD)
+        await each(both, Whole.settled)
         for account in moved:
             expect_heard(relay, OLD, account, {"#commit": 2, "#account": 3})
             expect_heard(relay, NEW, account, {"#commit": 2, "#account": 1, "#identity": 1, "#sync": 1})
-            await expect_nothing_twice(whole, account)
-            await whole.became(
-                "select pds, handle, active, status, state from repo where did = %s",
-                account.did,
-                rows=[(net.pds[NEW].url, account.handle, True, None, "active")],
-            )
-        await expect_sound(whole, moved)
+        for whole in both:
+            await whole.is_right([fan, *moved])
+            await expect_sound(whole, moved)
+            for account in moved:
+                await expect_nothing_twice(whole, account)
+                await whole.became(
+                    "select pds, handle, active, status, state from repo where did = %s",
+                    account.did,
+                    rows=[(net.pds[NEW].url, account.handle, True, None, "active")],
+                )
 
 
-async def settle_in(whole: Whole, name: str, fan: Account, theirs: dict[str, str]) -> Account:
+async def settle_in(net: Devnet, name: str, fan: Account, theirs: dict[str, str]) -> Account:
     """Somebody at the old host, with records and a blob, who likes and is liked."""
-    net = whole.net
     account = await net.account(name, pds=OLD)
     track = await sing(net, account, 1, f"{name} before", await net.upload_blob(account, CLIP, "audio/wav"))
     await sing(net, account, 2, f"{name} withdrawn")
@@ -65,22 +72,15 @@ async def settle_in(whole: Whole, name: str, fan: Account, theirs: dict[str, str
     return account
 
 
-async def move(whole: Whole, before: Account) -> Account:
+async def move(net: Devnet, before: Account) -> Account:
     """To the new host, and on with its life there; what the old one says of it, says nothing any more."""
-    net = whole.net
     after = await moving.copied(net, before, NEW)
     await moving.pointed(net, before, after)
     await moving.activated(net, after)
     await moving.left(net, before)
     await silence(net, after, 2)
     await sing(net, after, 4, f"{before.handle} after")
-    subject = {"$type": "com.atproto.admin.defs#repoRef", "did": before.did}
-    await net.call(
-        "com.atproto.admin.updateSubjectStatus",
-        pds=OLD,
-        body={"subject": subject, "takedown": {"applied": True, "ref": "moved"}},
-        admin=True,
-    )
+    await take_down(net, before, OLD)
     return after
 
 

@@ -1,243 +1,209 @@
-"""The index ends right after accounts moved, went, or were changed behind our back, without another word
-of theirs: real PDSs, real processes."""
+"""The index ends right after accounts went, or were changed while nobody told us, without another word of
+theirs: real PDSs, real processes."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
+from websockets.asyncio.client import connect
 
-from tests.acceptance.service import Answers, Program, cursors, until, web
-from tests.devnet import moving
+from firehose.events import Frame
+from firehose.frames import decode_frame
+from storage.outbox import Entry, Kind
+from tests.acceptance.service import Program, cursors, until
+from tests.acceptance.whole import (
+    LIKE,
+    Whole,
+    delete_account,
+    each,
+    like,
+    murmur,
+    opened,
+    silence,
+    sing,
+    take_down,
+)
 from tests.devnet.network import Account, Devnet
 from tests.devnet.records import tid
+from tests.devnet.relay import ENDPOINT, DevnetRelay
 
 pytestmark = [pytest.mark.devnet]
 
-TRACK = "fm.plyr.track"
-POST = "app.bsky.feed.post"
-PATIENCE_S = 45
+OLDEST, OUTDATED = 0, "OutdatedCursor"
 
 
-@dataclass
-class Whole:
-    """A devnet, and all of plyr beside it. `ingest` may be stopped and started."""
+async def test_accounts_that_went_or_were_taken_down_are_out_of_sight(database: str, tmp_path: Path) -> None:
+    async with Devnet(pds=2) as net, opened(net, database, tmp_path) as whole:
+        fan, here, absent, disputed = [
+            await net.account(name, pds=name == "fan") for name in ("fan", "here", "absent", "disputed")
+        ]
+        theirs = await sing(net, fan, 1, "The fan's own")
+        for n, account in enumerate((here, absent, disputed)):
+            await like(net, fan, 10 + n, await sing(net, account, 1, account.handle))
+            await like(net, account, 2, theirs)
+        await whole.settled()
+        await whole.is_right([fan, here, absent, disputed])
 
-    net: Devnet
-    dsn: str
-    answers: Answers
-    ingest: Program
-    sync: Program
-
-    async def one(self, query: str, *params: object) -> Any:
-        async with await psycopg.AsyncConnection.connect(self.dsn) as conn:
-            row = await (await conn.execute(query, params)).fetchone()  # type: ignore[arg-type]
-            return None if row is None else row[0] if len(row) == 1 else row
-
-    async def caught_up(self) -> None:
-        newest = {pds.source: await self.net.last_seq(pds.index) for pds in self.net.pds}
-
-        async def reached() -> bool:
-            assert self.ingest.running, self.ingest.output()
-            seen = await cursors(self.dsn)
-            return all(seen.get(url, 0) >= seq for url, seq in newest.items())
-
-        await until(reached, PATIENCE_S, f"the cursors to reach {newest}")
-
-    async def titles(self) -> list[str]:
-        """What everybody sees."""
-        latest = await self.answers.all("fm.plyr.feed.getLatest", "tracks")
-        return sorted(view["record"]["title"] for view in latest)
-
-    async def shows(self, *titles: str) -> None:
-        wanted = sorted(titles)
-        shown: list[str] = []
-
-        async def there() -> bool:
-            nonlocal shown
-            assert self.sync.running, self.sync.output()
-            shown = await self.titles()
-            return shown == wanted
-
-        try:
-            await until(there, PATIENCE_S, f"the tracks to be {wanted}")
-        except AssertionError as error:
-            raise AssertionError(f"{error}, they are {shown}\n{await self.story()}") from None
-
-    async def story(self) -> str:
-        """Everything that was decided."""
-        line = "concat_ws(' ', at::time, kind, outcome, reason)"
-        return str(await self.one(f"select string_agg({line}, '\n' order by id) from decision"))
-
-    async def states(self, *expected: str) -> None:
-        async def there() -> bool:
-            return await self.one("select string_agg(distinct state, ' ') from repo") == " ".join(expected)
-
-        await until(there, PATIENCE_S, f"the repos to be {expected}")
-
-    async def wait_for(self, query: str, did: str, wanted: Any) -> None:
-        async def there() -> bool:
-            return await self.one(query, did) == wanted
-
-        await until(there, PATIENCE_S, f"{query} to be {wanted}")
-
-
-@asynccontextmanager
-async def opened(database: str, folder: Path) -> AsyncIterator[Whole]:
-    async with Devnet(pds=2) as net:
-        environ = net.service_settings() | {
-            "PLYR_DATABASE_URL": database,
-            "PLYR_DATA_DIR": str(folder),
-            "PLYR_REWIND_EVENTS": "0",
-        }
-        async with (
-            web(environ, folder / "web.log") as answers,
-            Program("ingest", environ, folder / "ingest.log") as ingest,
-            Program("sync run", environ, folder / "sync.log") as sync,
-        ):
-            yield Whole(net, database, answers, ingest, sync)
-
-
-@pytest.fixture
-async def whole(database: str, tmp_path: Path) -> AsyncIterator[Whole]:
-    async with opened(database, tmp_path) as whole:
-        yield whole
-
-
-async def sing(net: Devnet, account: Account, n: int, title: str) -> None:
-    record = {
-        "title": title,
-        "artist": "A",
-        "fileType": "wav",
-        "audioUrl": "https://audio.example.com/a.wav",
-        "createdAt": "2026-03-01T12:00:00.000Z",
-    }
-    await net.put(account, TRACK, tid(n), record)
-
-
-@pytest.mark.parametrize("first", ["the new host", "the old host"])
-async def test_c11_a_move_loses_and_repeats_nothing_whichever_host_speaks_first(
-    whole: Whole, first: str
-) -> None:
-    net = whole.net
-    before = await net.account("mover")
-    await sing(net, before, 1, "One")
-    await whole.shows("One")
-    after = await moving.copied(net, before, 1)
-    if first == "the old host":  # out of sight for a while, as it says
-        await moving.pointed(net, before, after)
-        await moving.left(net, before)
-        await moving.activated(net, after)
-    else:
-        await moving.pointed(net, before, after)
-        await moving.activated(net, after)
-        await sing(net, after, 2, "Two")
-        await moving.left(net, before)
-    await sing(net, after, 3, "Three")
-    await whole.caught_up()
-    titles = ("One", "Three") if first == "the old host" else ("One", "Three", "Two")
-    await whole.shows(*titles)
-    await whole.wait_for("select pds from repo where did = %s", after.did, net.pds[1].url)
-    await whole.wait_for("select handle from repo where did = %s", after.did, after.handle)
-    await whole.states("active")
-    await whole.shows(*titles)  # and stays so, now that everything was asked
-    assert await whole.one("select active, status from repo") == (True, None)
-    assert await whole.one("select count(*) from repo") == 1
-
-
-@pytest.mark.parametrize("heard", ["while it happens", "later"])
-async def test_a_deleted_account_is_gone_though_its_host_forgets_its_events(whole: Whole, heard: str) -> None:
-    net = whole.net
-    artist, other = await net.account("artist"), await net.account("fan", pds=1)
-    await sing(net, artist, 1, "Gone")
-    await sing(net, other, 1, "Stays")
-    await whole.shows("Gone", "Stays")
-    if heard == "later":
+        await delete_account(net, here, 0)
+        await take_down(net, disputed, 0)
+        await whole.shows("The fan's own", absent.handle)
+        assert await indexed(whole, disputed) == 2  # out of sight, and kept
         await whole.ingest.stop()
-    await net.call("com.atproto.admin.deleteAccount", pds=0, body={"did": artist.did}, admin=True)
-    if heard == "later":
+        await delete_account(net, absent, 0)
+        await take_down(net, disputed, 0, applied=False)
+        assert {kind for kind, _ in await said_of(net, 0, [here, absent])} == {"#account"}
         await whole.ingest.start()
-    await whole.shows("Stays")
-    await whole.wait_for(
-        "select count(*) from record join repo on id = repo_id where did = %s and cid is not null",
-        artist.did,
-        0,
-    )
-    assert await whole.one("select status from repo where did = %s", artist.did) == "deleted"
+
+        await whole.settled()
+        await whole.is_right([fan, disputed])
+        for account in (here, absent):
+            await whole.became("select status from repo where did = %s", account.did, rows=["deleted"])
+            assert await indexed(whole, account) == 0
+        assert await whole.ask("select count(*) from decision where reason like '%%says takendown%%'") == [1]
 
 
-async def test_what_a_host_takes_down_is_out_of_sight_until_it_gives_it_back(whole: Whole) -> None:
-    net = whole.net
-    artist = await net.account("artist")
-    await sing(net, artist, 1, "Disputed")
-    await whole.shows("Disputed")
-    subject = {"$type": "com.atproto.admin.defs#repoRef", "did": artist.did}
-    for applied, titles in ((True, ()), (False, ("Disputed",))):
-        await net.call(
-            "com.atproto.admin.updateSubjectStatus",
-            pds=0,
-            body={"subject": subject, "takedown": {"applied": applied, "ref": "1"}},
-            admin=True,
-        )
-        await whole.shows(*titles)
-    assert await whole.one("select count(*) from record where cid is not null") == 1
-
-
-async def test_a07_what_was_written_and_deleted_while_the_stream_forgot_it_is_found(whole: Whole) -> None:
-    net = whole.net
-    artist = await net.account("artist")
-    await sing(net, artist, 1, "One")
-    await sing(net, artist, 2, "Two")
-    await whole.shows("One", "Two")
-    await whole.states("active")
-    await whole.ingest.stop()
-    await net.delete(artist, TRACK, tid(1))
-    await sing(net, artist, 3, "Three")
-    await net.limit_firehose(0, backfillMs=1)
-    stranger = await net.account("stranger")
-    await net.put(stranger, POST, tid(9), {"text": "hi", "createdAt": "2026-03-01T12:00:00.000Z"})
-    await whole.ingest.start()
-    await whole.shows("Three", "Two")
-    await whole.states("active")
-    assert "desynchronized" in await whole.story()
-
-
-async def test_an_outage_of_a_host_loses_nothing(whole: Whole) -> None:
-    net = whole.net
-    artist = await net.account("artist")
-    await sing(net, artist, 1, "One")
-    await whole.shows("One")
-    await net.stop_pds(0)
-    other = await net.account("fan", pds=1)
-    await sing(net, other, 1, "Meanwhile")
-    await whole.shows("Meanwhile", "One")  # cannot tell is not gone
-    await net.start_pds(0)
-    await sing(net, artist, 2, "Two")
-    await whole.shows("Meanwhile", "One", "Two")
-    await whole.states("active")
-
-
-async def test_whoever_wrote_before_we_came_is_found(database: str, tmp_path: Path) -> None:
+async def test_an_outage_of_a_host_hides_and_loses_nothing_and_what_was_before_us_is_found(
+    database: str, tmp_path: Path
+) -> None:
     async with Devnet(pds=2) as net:
-        artist = await net.account("artist")
-        await sing(net, artist, 1, "Early")
-        await sing(net, artist, 2, "Withdrawn")
-        await net.delete(artist, TRACK, tid(2))
-        environ = net.service_settings() | {
-            "PLYR_DATABASE_URL": database,
-            "PLYR_DATA_DIR": str(tmp_path),
-            "PLYR_START": "live",
-        }
-        async with (
-            web(environ, tmp_path / "web.log") as answers,
-            Program("ingest", environ, tmp_path / "ingest.log") as ingest,
-            Program("sync run", environ, tmp_path / "sync.log") as sync,
-        ):
-            whole = Whole(net, database, answers, ingest, sync)
+        early, late = await net.account("early"), await net.account("late", pds=1)
+        await sing(net, early, 1, "Early")
+        await sing(net, early, 2, "Withdrawn")
+        await silence(net, early, 2)
+        async with opened(net, database, tmp_path, PLYR_START="live") as whole:
             await whole.shows("Early")
-            await whole.states("active")
+            await sing(net, early, 3, "Live")
+            await sing(net, late, 2, "Live, too")
+            await whole.settled()
+            await net.stop_pds(0)
+            await sing(net, late, 1, "Meanwhile")
+            await whole.shows("Early", "Live", "Live, too", "Meanwhile")  # who cannot be asked is not gone
+            await net.start_pds(0)
+            await silence(net, early, 3)
+            await whole.settled()
+            await whole.is_right([early, late])
+
+
+async def test_what_happened_while_events_were_lost_is_found(
+    database: str, another_database: str, third_database: str, tmp_path: Path
+) -> None:
+    """Three plyrs are stopped for a while. Of one the hosts have kept nothing from the cursor on, one's
+    relay lost all and counts from 1 again, and of one somebody forgot the cursor."""
+    async with (
+        Devnet(pds=2) as net,
+        DevnetRelay(net) as relay,
+        opened(net, database, tmp_path / "outdated") as outdated,
+        opened(net, another_database, tmp_path / "back", relay) as back,
+        opened(net, third_database, tmp_path / "forgotten") as forgotten,
+    ):
+        all_three = (outdated, back, forgotten)
+        artist, fan, leaver = [
+            await net.account(name, pds=name == "fan") for name in ("artist", "fan", "leaver")
+        ]
+        songs = [await sing(net, artist, n, f"Song {n}") for n in (1, 2, 3)]
+        for n, song in enumerate(songs):
+            await like(net, fan, n, song)
+        await sing(net, leaver, 1, "Not for long")
+        await each(all_three, Whole.settled)
+        await each(all_three, lambda whole: whole.is_right([artist, fan, leaver]))
+        for whole in all_three:
+            await whole.ingest.stop()
+        seen = await cursors(database)
+
+        await silence(net, artist, 1)
+        changed = await sing(net, artist, 2, "Song 2, again")
+        made = await sing(net, artist, 4, "Song 4")
+        await net.delete(fan, LIKE, tid(2))
+        await delete_account(net, leaver, 0)
+        newcomer = await net.account("newcomer", pds=1)
+        debut = await sing(net, newcomer, 1, "Debut")
+        await relay.read_all()
+        relay.begin_anew()
+        for pds in net.pds:
+            await net.limit_firehose(pds.index, backfillMs=1)
+            assert await first_word(pds.source, seen[pds.source]) == OUTDATED
+            await murmur(net, pds.index, "stranger")  # something that is not too old
+        await outdated.ingest.start()
+        await back.ingest.start()
+        again = Program(
+            "ingest --forget-cursor",
+            forgotten.environ | {"PLYR_START": "live"},
+            forgotten.folder / "again.log",
+        )
+        async with again:
+            forgotten.ingest = again
+            await expect_begun_anew(forgotten)
+            living = [artist, fan, newcomer]
+            await each(all_three, lambda whole: expect_missed(whole, leaver))
+            await each(all_three, lambda whole: whole.is_right(living))
+            await each(all_three, Whole.settled)
+            await each(all_three, lambda whole: whole.is_right(living))
+            assert relay.server.ahead >= 1
+            for whole in all_three:
+                versions = {e.cid: e for e in await whole.told() if e.kind is Kind.RECORD}
+                for record in (changed, made, debut):
+                    assert brought_by_a_read(versions[record["cid"]]), versions[record["cid"]]
+
+
+async def expect_begun_anew(whole: Whole) -> None:
+    """The stored cursors go, and there are others as soon as its sources have said something."""
+    passers = count()
+
+    async def gone() -> bool:
+        return await cursors(whole.dsn) == {}
+
+    async def followed() -> bool:
+        for pds in whole.net.pds:
+            await murmur(whole.net, pds.index, f"passer{next(passers)}")
+        return len(await cursors(whole.dsn)) == len(whole.net.pds)
+
+    await until(gone, 20, "the cursors to be forgotten")
+    await until(followed, 20, "the sources to be followed again")
+
+
+async def expect_missed(whole: Whole, account: Account) -> None:
+    """Its PDS does not know it, and nobody has said why: out of sight, and gone once that has stayed so."""
+    await whole.became("select status from repo where did = %s", account.did, rows=["not found"])
+    assert await indexed(whole, account) == 1
+    async with await psycopg.AsyncConnection.connect(whole.dsn) as conn:  # as when its time has passed
+        await conn.execute("update repo set account_due = now() where did = %s", (account.did,))
+    await whole.became("select status from repo where did = %s", account.did, rows=["deleted"])
+
+
+async def indexed(whole: Whole, account: Account) -> int:
+    rows = await whole.ask(
+        "select count(*) from record join repo on id = repo_id where did = %s and cid is not null",
+        account.did,
+    )
+    return rows[0]
+
+
+async def said_of(net: Devnet, pds: int, accounts: list[Account]) -> list[tuple[str, str]]:
+    """What a PDS still has to say of these accounts, to whoever begins at its oldest event."""
+    dids = {account.did for account in accounts}
+    newest, found = await net.last_seq(pds), list[tuple[str, str]]()
+    async with connect(f"{net.pds[pds].source}{ENDPOINT}?cursor={OLDEST}", max_size=None) as stream:
+        async for raw in stream:
+            frame = decode_frame(raw if isinstance(raw, bytes) else raw.encode())
+            assert isinstance(frame, Frame)
+            if (did := frame.body.get("repo", frame.body.get("did"))) in dids:
+                found.append((frame.type, str(did)))
+            if frame.body.get("seq") == newest:
+                break
+    return found
+
+
+async def first_word(source: str, cursor: int) -> str | None:
+    """The name of the notice with which a source begins at this cursor."""
+    async with connect(f"{source}{ENDPOINT}?cursor={cursor}", max_size=None) as stream:
+        raw = await stream.recv(decode=False)
+    frame = decode_frame(raw)
+    return frame.body.get("name") if isinstance(frame, Frame) else None
+
+
+def brought_by_a_read(entry: Entry) -> bool:
+    """Not by a stream: its source is the host whose repo was read."""
+    return entry.source.startswith("http")

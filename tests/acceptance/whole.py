@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,14 +33,16 @@ UNSETTLED: LiteralString = """
 
 @dataclass
 class Whole:
-    """`relays` is empty where plyr reads the PDSs themselves; `ingest` may be stopped and started."""
+    """A plyr that reads the PDSs themselves if there is no `relay`; `ingest` may be stopped and started."""
 
     net: Devnet
     dsn: str
     answers: Answers
     ingest: Program
     sync: Program
-    relays: Sequence[DevnetRelay]
+    environ: dict[str, str]
+    folder: Path
+    relay: DevnetRelay | None
 
     async def ask(self, query: LiteralString, *params: object) -> list[Any]:
         """The rows of a query; of one column, its values."""
@@ -55,10 +57,9 @@ class Whole:
 
     async def caught_up(self) -> None:
         """Returns once all that its sources have passed on is applied."""
-        if self.relays:
-            for relay in self.relays:
-                await relay.read_all()
-            newest = {relay.source: relay.seq for relay in self.relays}
+        if self.relay is not None:
+            await self.relay.read_all()
+            newest = {self.relay.source: self.relay.seq}
         else:
             newest = {pds.source: await self.net.last_seq(pds.index) for pds in self.net.pds}
 
@@ -70,7 +71,8 @@ class Whole:
         await until(reached, PATIENCE_S, f"the cursors to reach {newest}")
 
     async def settled(self) -> None:
-        """Returns once nobody has anything left to ask."""
+        """Returns once all that was said is applied, and nobody has anything left to ask."""
+        await self.caught_up()
 
         async def quiet() -> bool:
             assert self.ingest.running, self.ingest.output()
@@ -143,35 +145,43 @@ class Whole:
 
 @asynccontextmanager
 async def opened(
-    database: str,
-    folder: Path,
-    *,
-    relays: Sequence[Sequence[int]] = (),
-    settings: Mapping[str, str] | None = None,
+    net: Devnet, database: str, folder: Path, relay: DevnetRelay | None = None, **settings: str
 ) -> AsyncIterator[Whole]:
-    """`relays`: the PDSs of each relay that plyr reads; without any, it reads the PDSs themselves."""
-    async with Devnet(pds=2) as net:
-        between = [DevnetRelay(net, hosts) for hosts in relays]
-        for relay in between:
-            await relay.__aenter__()
-        environ = net.service_settings() | {
-            "PLYR_DATABASE_URL": database,
-            "PLYR_DATA_DIR": str(folder),
-            "PLYR_REWIND_EVENTS": "0",
-            "PLYR_DISCOVERY_HOSTS": ",".join(pds.url for pds in net.pds),
-        }
-        if between:
-            environ["PLYR_SOURCES"] = ",".join(relay.source for relay in between)
-        environ |= settings or {}
-        try:
-            async with (
-                web(environ, folder / "web.log") as answers,
-                Program("ingest", environ, folder / "ingest.log") as ingest,
-                Program("sync run", environ, folder / "sync.log") as sync,
-            ):
-                yield Whole(net, database, answers, ingest, sync, between)
-        finally:
-            await asyncio.gather(*(relay.__aexit__(None, None, None) for relay in between))
+    """Without a relay it reads the PDSs themselves. `settings` are environment variables."""
+    folder.mkdir(exist_ok=True)
+    environ = net.service_settings() | {
+        "PLYR_DATABASE_URL": database,
+        "PLYR_DATA_DIR": str(folder),
+        "PLYR_REWIND_EVENTS": "0",
+        "PLYR_DISCOVERY_HOSTS": ",".join(pds.url for pds in net.pds),
+    }
+    if relay is not None:
+        environ["PLYR_SOURCES"] = relay.source
+    environ |= settings
+    async with (
+        web(environ, folder / "web.log") as answers,
+        Program("ingest", environ, folder / "ingest.log") as ingest,
+        Program("sync run", environ, folder / "sync.log") as sync,
+    ):
+        yield Whole(net, database, answers, ingest, sync, environ, folder, relay)
+
+
+async def each(wholes: Sequence[Whole], wait: Callable[[Whole], Coroutine[Any, Any, None]]) -> None:
+    """The same for several plyrs at once."""
+    await asyncio.gather(*map(wait, wholes))
+
+
+async def delete_account(net: Devnet, account: Account, pds: int) -> None:
+    """As its PDS's operator."""
+    body = {"did": account.did}
+    await net.call("com.atproto.admin.deleteAccount", pds=pds, body=body, admin=True)
+
+
+async def take_down(net: Devnet, account: Account, pds: int, *, applied: bool = True) -> None:
+    """As its PDS's operator, or lift it."""
+    subject = {"$type": "com.atproto.admin.defs#repoRef", "did": account.did}
+    body = {"subject": subject, "takedown": {"applied": applied, "ref": "a complaint"}}
+    await net.call("com.atproto.admin.updateSubjectStatus", pds=pds, body=body, admin=True)
 
 
 async def sing(
@@ -190,3 +200,9 @@ async def like(net: Devnet, account: Account, n: int, subject: dict[str, Any]) -
 
 async def silence(net: Devnet, account: Account, n: int) -> None:
     await net.delete(account, TRACK, tid(n))
+
+
+async def murmur(net: Devnet, pds: int, name: str) -> None:
+    """Somebody who is none of our business says something on a PDS."""
+    somebody = await net.account(name, pds)
+    await net.put(somebody, POST, tid(1), {"text": "hm", "createdAt": DATE})
