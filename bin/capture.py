@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from bin.view import in_words
 from firehose.capture import MAX_FRAME, CaptureWriter
 from firehose.events import ErrorFrame
 from firehose.frames import BadFrame, decode_frame, seq_of
@@ -153,7 +154,7 @@ async def _tell(status: SourceStatus, writer: CaptureWriter, progress: Progress)
             if status.last_error is not None and status.last_error != told:
                 told = status.last_error
                 clear = "\r\033[K" if terminal else ""
-                print(f"{clear}plyr capture: {told}; trying again", file=sys.stderr)
+                print(f"{clear}plyr capture: {in_words(told)}; trying again", file=sys.stderr)
             if terminal:
                 rate = progress.frames / (time.monotonic() - started)
                 line = f"{progress.frames} frames, {progress.bytes:,} bytes, {rate:,.0f}/s"

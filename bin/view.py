@@ -84,6 +84,11 @@ def duration(seconds: float) -> str:
     return f"{days} d {hours % 24} h"
 
 
+def in_words(error: str) -> str:
+    """A system's error without its number."""
+    return _ERRNO.sub("", error)
+
+
 def size(count: int) -> str:
     """Bytes as 812 bytes, 12.3 kB, 4.5 MB, 1.2 GB."""
     for unit, most in (("kB", 1e6), ("MB", 1e9)):
@@ -109,7 +114,7 @@ def _source(source: SourceStatus) -> str:
     if lag_s is not None:
         said.append(f"{lag_s:.1f} s behind" if lag_s < 60 else f"{duration(lag_s)} behind")
     if error:
-        said.append(_ERRNO.sub("", error))
+        said.append(in_words(error))
     elif "events_per_s" in source:
         said.append(f"{source['events_per_s']:,.0f} events/s")
     return ", ".join(said)
