@@ -40,7 +40,7 @@ async def test_an_account_that_goes_takes_everything_along_and_brings_it_back(wo
         async def there() -> bool:
             return await shown() == state
 
-        await until(there, 20, f"the answers to be {state}")
+        await until(there, 30, f"the answers to be {state}")
 
     both = {track["uri"], other["uri"]}
     await wait_for((both, 1, 1))
