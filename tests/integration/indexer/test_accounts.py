@@ -138,12 +138,13 @@ async def test_t7_an_account_that_moved_without_a_word_is_asked_about_where_it_i
     ana = net.account("ana")
     async with ingesting(net, pool, tools):
         net.write(ana, "create", TRACK, R1, track("Before"))
-        await until(lambda: one(pool, "select pds from repo"), net.pds.origin)
+        await until(lambda: one(pool, "select handle from repo"), ana.handle)
         net.move(ana)
         net.says(ana, "deactivated")
-        await until(lambda: one(pool, "select pds from repo"), net.other.origin)
+        await committed(pool, net)
         await asked(pool)
     assert await standing(pool, ana) == (True, None)
+    assert await one(pool, "select pds from repo") == net.other.origin
     assert net.pds.asked[GET_REPO_STATUS, ana.did] == 0
 
 
