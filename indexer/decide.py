@@ -147,13 +147,19 @@ def changes(
             result.append(Change(repo, c, None, None))
             continue
         old = stored[RecordKey(repo.id, c.collection, c.rkey)]
-        if old.rev > c.rev or (old.rev == c.rev and (old.verified or not c.verified)):
+        if old.rev > c.rev or (old.rev == c.rev and not _overrules(c, old)):
             continue
         was = None
         if old.block is not None and old.invalid is None and c.collection in pointing:
             was = track_uri(decode(old.block)["subject"]["uri"], collections)
         result.append(Change(repo, c, old.rev, was))
     return result
+
+
+def _overrules(c: Candidate, old: Stored) -> bool:
+    """At the same rev what is proven overrules hearsay, and a record that is there the tombstone of a
+    deleted account that came back. (A commit as old as that tombstone is not `current`.)"""
+    return (c.verified and not old.verified) or (old.block is None and c.block is not None and c.verified)
 
 
 def newer_rows(changed: Iterable[Change]) -> list[RecordRow]:

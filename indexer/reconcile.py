@@ -28,7 +28,7 @@ from indexer.accounts import Answer, CannotTell, Host, Verdict, ask_host
 from indexer.chain import Chain, doubt
 from indexer.states import State, move
 from lexicons.syntax import Did, Rev
-from storage import accounts, decisions, outbox, reconcile, repos
+from storage import accounts, decisions, outbox, proofs, reconcile, repos
 from storage.decisions import Decision
 from storage.outbox import Entry, Kind
 from storage.postgres import Connection, Pool
@@ -240,6 +240,7 @@ class Reconciler:
             standings = await repos.lock(conn, [checked.held.did for checked in found])
             entries = await _doubt(conn, [c for c in wrong if c.found is Found.BEHIND], standings)
             await reconcile.checked(conn, [checked.held.id for checked in answered])
+            await proofs.sweep(conn, [standing.repo.id for standing in standings.values()])
             waiting = [checked.held.id for checked in answered if checked.found is Found.WAITING]
             await reconcile.fetch_soon(conn, waiting)
             await accounts.check(conn, [c.held.did for c in wrong if c.found is Found.STANDING])

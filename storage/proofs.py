@@ -30,6 +30,9 @@ async def add(conn: Connection, proofs: Sequence[Proof]) -> None:
     await conn.execute(_SQL["add"], params)
 
 
-async def sweep(conn: Connection, *, most: int = 10_000) -> int:
-    """Remove proofs of versions that were replaced or deleted. Returns how many those were."""
-    return (await conn.execute(_SQL["sweep"], {"most": most})).rowcount
+async def sweep(conn: Connection, repo_ids: Sequence[int]) -> int:
+    """Remove proofs of versions that were replaced or deleted. Returns how many those were.
+
+    The caller has locked the repos: a proof that is being added is of a version that is, too.
+    """
+    return (await conn.execute(_SQL["sweep"], {"repo_ids": list(repo_ids)})).rowcount

@@ -6,12 +6,9 @@ from json_to_recordset(%(rows)s) as n (repo_id int, rev text, start int, size in
 on conflict do nothing
 
 -- name: sweep
--- Proofs of versions that are no longer there, some at a time.
+-- Proofs of versions that these repos no longer have. One pass over the records of each.
 delete from commit_proof p
-using (
-    select repo_id, rev from commit_proof c
-    where not exists (
-        select from record r where r.repo_id = c.repo_id and r.rev = c.rev and r.cid is not null)
-    limit %(most)s
-) gone
-where (p.repo_id, p.rev) = (gone.repo_id, gone.rev)
+where p.repo_id = any(%(repo_ids)s)
+  and not exists (
+    select from record r
+    where r.repo_id = any(%(repo_ids)s) and r.repo_id = p.repo_id and r.rev = p.rev and r.cid is not null)

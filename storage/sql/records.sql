@@ -12,7 +12,7 @@ set rev = n.rev, cid = n.cid, block = n.block, verified = n.verified, invalid = 
 from json_to_recordset(%(rows)s) as n
     (repo_id int, collection text, rkey text, rev text, cid text, block bytea, verified boolean, invalid text)
 where (r.repo_id, r.collection, r.rkey) = (n.repo_id, n.collection, n.rkey)
-  and (r.rev < n.rev or (r.rev = n.rev and n.verified and not r.verified))
+  and (r.rev < n.rev or (r.rev = n.rev and n.verified and (not r.verified or r.cid is null)))
 
 -- name: live
 -- Everything that is there, for a rebuild: what was invalid may be valid under today's lexicons.

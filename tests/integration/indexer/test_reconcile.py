@@ -234,3 +234,16 @@ async def test_t16_what_came_by_the_stream_is_counted_by_the_hour(net: Net, pool
     assert found.records == 3
     assert found.silent_s is not None
     assert found.silent_s < 60
+
+
+async def test_proofs_of_versions_that_are_gone_are_swept(net: Net, pool: Pool, tools: Tools) -> None:
+    [ana] = await indexed(net, pool, tools, "ana")
+    async with ingesting(net, pool, tools):
+        net.write(ana, "update", TRACK, R1, track("Two"))
+        net.write(ana, "create", TRACK, R2, track("Three"))
+        net.write(ana, "delete", TRACK, R2)
+        await committed(pool, net)
+    assert await one(pool, "select count(*) from commit_proof") > 1
+    await reconciler(pool, tools).once()
+    assert await one(pool, "select count(*) from commit_proof") == 1
+    assert await one(pool, "select count(*) from commit_proof p join record using (repo_id, rev)") == 1

@@ -19,6 +19,7 @@ from tests.integration.indexer.network import (
     CATALOG,
     Net,
     Tools,
+    asked,
     committed,
     equipped,
     ingesting,
@@ -94,3 +95,26 @@ async def test_what_became_of_accounts_is_replayed(
             await one(pool, "select likes from track_stat join track_uri using (id) where uri = %s", uri) == 1
         )
     assert (await replay(database, tmp_path, "fm.plyr", workers=1)).differences == []
+
+
+async def test_an_account_that_comes_back_as_it_was_has_everything_again(
+    net: Net, pool: Pool, tools: Tools, database: str, tmp_path: Path
+) -> None:
+    ana = net.account("ana")
+    async with ingesting(net, pool, tools):
+        net.write(ana, "create", TRACK, R1, track("One"))
+        await committed(pool, net)
+        net.pds.drop(ana.did)
+        net.says(ana, "deleted")
+        await until(lambda: one(pool, "select count(*) from record where cid is not null"), 0)
+        await asked(pool)
+        net.pds.host(ana)  # at the rev that it had
+        net.says(ana)
+        await until(lambda: one(pool, "select active from repo"), True)
+        await asked(pool)
+    async with resyncing(database):
+        await until(lambda: one(pool, "select state from repo"), "active")
+    assert await one(pool, "select title from track") == "One"
+    assert await one(pool, "select count(*) from record where cid is not null and rev = %s", ana.rev) == 1
+    found = await replay(database, tmp_path, "fm.plyr", promote=False, workers=1)
+    assert found.differences == []
