@@ -251,7 +251,7 @@ class Reconciler:
             await reconcile.add(
                 conn,
                 run,
-                checked=len(found),
+                checked=len(found) - kinds[Found.WAITING],
                 in_step=kinds[Found.IN_STEP],
                 healed=len(wrong),
                 behind=kinds[Found.BEHIND],

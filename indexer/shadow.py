@@ -97,7 +97,7 @@ async def _gather(
 ) -> tuple[list[Path], int]:
     """The segments, proven whole, with the unsealed rest as one more; and the last seq."""
     segments = await archive.segments(real)
-    progress(f"checking {len(segments):,} files")
+    progress(f"checking the files, {len(segments):,} of them")
     for one in segments:
         await asyncio.to_thread(segment.verify, folder, one)
     above = segments[-1].last_seq if segments else 0
