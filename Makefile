@@ -36,7 +36,7 @@ bench:
 soak:
 	$(BIN)/python -m tests.soak
 
-# Our own code broken on purpose, in one way after the other: some test must notice each. Ten minutes or so.
+# Our own code broken on purpose, in one way after the other: some test must notice each. Some seven minutes.
 mutants:
 	$(BIN)/python -m tests.mutants
 

@@ -46,3 +46,9 @@ def test_a_text_that_is_there_twice_or_not_at_all_is_an_error() -> None:
     for text in ("", "aa"):
         with pytest.raises(DoesNotApply):
             mutant.apply(text)
+
+
+def test_the_page_in_the_docs_has_them_all() -> None:
+    page = (ROOT / "docs" / "mutants.md").read_text()
+    listed = re.findall(r"^\| ([^|]+?)<br>", page, re.MULTILINE)
+    assert listed == [mutant.name for mutant in MUTANTS], "run `make mutants`"
