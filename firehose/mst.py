@@ -59,6 +59,7 @@ __all__ = [
 
 _LINK = b"\xd8\x2a\x58\x25\x00"
 _LINK_START = _LINK + DAG_CBOR
+_BEHIND_LINK = len(b"av" + _LINK) + 36  # behind an entry's subtree stands its value, then the next entry
 _MAX_SEARCHED = 64  # blocks: more are no usual commit, and searching them could be made costly
 
 
@@ -368,8 +369,9 @@ def _undo_from_below(
                 head, found, tail = raw.partition(link)
             if not head.endswith((b"at", b"al")):
                 return None
-            if not low or not high:
+            if not low or not (high or tail[_BEHIND_LINK:].startswith(b"al")):
                 # no key on this side so far: the nearest one on the way up is the neighbour
+                # (behind the last entry of a node there is none)
                 parent = locate(raw, key)
                 if parent.left != child:
                     return None
