@@ -171,8 +171,11 @@ async def write_records(
         await records.replace(conn, newer)
     await tracks.intern(conn, decide.mentioned(changed, collections), names)
     pairs = decide.pairs_of(changed, names.ids, collections)
-    likes = await social.likes_of(conn, pairs) if pairs else {}
-    await write(conn, decide.effects(changed, names.ids, likes, collections), catalog)
+    asked = await social.ask_likes(conn, pairs) if pairs else None
+    await write(conn, decide.effects(changed, names.ids, collections), catalog)
+    likes = await asked.answer() if asked else {}  # as they were: Postgres answers in the order of questions
+    if moved := decide.counts(changed, names.ids, likes, collections):
+        await tracks.count(conn, moved)
     return changed
 
 
@@ -196,5 +199,3 @@ async def write(conn: Connection, out: Effects, catalog: Catalog) -> None:
         await social.put_lists(conn, out.lists)
     if out.profiles:
         await refresh_profiles(conn, out.profiles, catalog)
-    if out.counts:
-        await tracks.count(conn, out.counts)

@@ -58,7 +58,6 @@ class Effects:
     lists: list[ListRow] = field(default_factory=list[ListRow])
     removed_lists: list[RowKey] = field(default_factory=list[RowKey])
     profiles: set[int] = field(default_factory=set[int])
-    counts: list[StatDelta] = field(default_factory=list[StatDelta])
 
 
 @dataclass(slots=True)
@@ -193,37 +192,23 @@ def pairs_of(changed: list[Change], ids: Mapping[AtUri, int], collections: Colle
     return pairs
 
 
-def effects(
-    changed: list[Change],
-    ids: Mapping[AtUri, int],
-    likes: Mapping[Pair, set[Rkey]],
-    collections: Collections,
-) -> Effects:
-    """The projections' rows. `likes` holds what `pairs_of` asked for, as it is before the batch."""
+def effects(changed: Iterable[Change], ids: Mapping[AtUri, int], collections: Collections) -> Effects:
+    """The projections' rows."""
     out = Effects()
-    counter = _Counter({pair: set(rkeys) for pair, rkeys in likes.items()})
     for x in changed:
-        c, repo, visible = x.candidate, x.repo, not x.repo.hidden
-        if x.was is not None:
-            if c.collection == collections.like:
-                key = LikeKey(repo.id, ids[x.was], c.rkey)
-                out.removed_likes.append(key)
-                counter.unlike(key, visible)
-            else:
-                counter.comment(ids[x.was], -1, visible)
+        c, repo = x.candidate, x.repo
+        if x.was is not None and c.collection == collections.like:
+            out.removed_likes.append(LikeKey(repo.id, ids[x.was], c.rkey))
         subject = c.subjects.get(0)
         match c.record:
             case Track():
                 out.tracks.append(track_row(c.record, x, ids[c.uri]))
             case Like():
                 if subject is not None:
-                    like = LikeRow(repo.id, ids[subject], c.rkey, _moment(c))
-                    out.likes.append(like)
-                    counter.like(like, visible)
+                    out.likes.append(LikeRow(repo.id, ids[subject], c.rkey, _moment(c)))
             case Comment():
                 if subject is not None:
                     out.comments.append(comment_row(c.record, x, ids[subject]))
-                    counter.comment(ids[subject], +1, visible)
                 elif x.was is not None:
                     out.removed_comments.append(RowKey(repo.id, c.rkey))
             case List():
@@ -238,8 +223,30 @@ def effects(
                 out.removed_lists.append(RowKey(repo.id, c.rkey))
             case _:
                 pass  # a like that went: its row is among removed_likes
-    out.counts = counter.deltas()
     return out
+
+
+def counts(
+    changed: Iterable[Change],
+    ids: Mapping[AtUri, int],
+    likes: Mapping[Pair, set[Rkey]],
+    collections: Collections,
+) -> list[StatDelta]:
+    """What the changes do to the counters. `likes` holds what `pairs_of` asked for, as it was before them."""
+    counter = _Counter({pair: set(rkeys) for pair, rkeys in likes.items()})
+    for x in changed:
+        c, repo, visible = x.candidate, x.repo, not x.repo.hidden
+        if x.was is not None:
+            if c.collection == collections.like:
+                counter.unlike(LikeKey(repo.id, ids[x.was], c.rkey), visible)
+            else:
+                counter.comment(ids[x.was], -1, visible)
+        subject = c.subjects.get(0)
+        if subject is not None and isinstance(c.record, Like):
+            counter.like(LikeKey(repo.id, ids[subject], c.rkey), visible)
+        elif subject is not None and isinstance(c.record, Comment):
+            counter.comment(ids[subject], +1, visible)
+    return counter.deltas()
 
 
 def track_row(track: Track, x: Change, id: int) -> TrackRow:
@@ -313,7 +320,7 @@ class _Counter:
             net[0] += likes
             net[1] += comments
 
-    def like(self, row: LikeRow, visible: bool) -> None:
+    def like(self, row: LikeKey, visible: bool) -> None:
         rkeys = self._likes.setdefault(Pair(row.repo_id, row.track_id), set())
         if not rkeys:
             self._add(row.track_id, +1, 0, visible)

@@ -82,7 +82,7 @@ def _records(
     )
     present = [x for x in changed if x.candidate.record is not None]
     try:
-        out = decide.effects(present, ids, {}, catalog.collections)
+        out = decide.effects(present, ids, catalog.collections)
     except KeyError as error:
         raise BrokenSegment(f"the archive never gave {error.args[0]} a number") from error
     _load(conn, out)

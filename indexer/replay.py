@@ -70,7 +70,7 @@ async def refresh_cards(conn: Connection, repo_id: int, catalog: Catalog) -> Non
     changed = [_change(r, catalog) for r in await records.live_of_repo(conn, repo_id, collections.track)]
     if changed:
         ids = (await tracks.intern(conn, decide.mentioned(changed, collections))).ids
-        await tracks.put(conn, decide.effects(changed, ids, {}, collections).tracks)
+        await tracks.put(conn, decide.effects(changed, ids, collections).tracks)
 
 
 async def _project(
@@ -81,8 +81,8 @@ async def _project(
     changed = [x for x in judged if x.candidate.record is not None]
     uris = decide.mentioned(changed, catalog.collections)
     ids = (await tracks.intern(conn, uris)).ids if uris else {}
-    out = decide.effects(changed, ids, {}, catalog.collections)
-    out.profiles, out.counts = set(), []  # both come once, at the end
+    out = decide.effects(changed, ids, catalog.collections)
+    out.profiles = set()  # they come once, at the end, and so do the counters
     await write(conn, out, catalog)
     return [
         (RecordKey(r.repo_id, r.collection, r.rkey), x.candidate.invalid)

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from lexicons.syntax import Rkey
-from storage.postgres import Connection, as_json
+from storage.postgres import Asked, Connection, as_json
 from storage.queries import load
 
 _SQL = load("social")
@@ -77,13 +77,16 @@ class ProfileRow:
     search: str
 
 
-async def likes_of(conn: Connection, pairs: Iterable[Pair]) -> dict[Pair, set[Rkey]]:
+async def ask_likes(conn: Connection, pairs: Iterable[Pair]) -> Asked[dict[Pair, set[Rkey]]]:
     """The rkeys under which these accounts like these tracks; pairs without a like are left out."""
     keys = as_json([{"repo_id": p.repo_id, "track_id": p.track_id} for p in pairs])
+    return Asked(await conn.execute(_SQL["likes_of"], {"pairs": keys}), _likes)
+
+
+def _likes(rows: Sequence[tuple[int, int, Rkey]]) -> dict[Pair, set[Rkey]]:
     found: dict[Pair, set[Rkey]] = {}
-    cursor = await conn.execute(_SQL["likes_of"], {"pairs": keys})
-    for repo_id, track_id, rkey in await cursor.fetchall():
-        found.setdefault(Pair(repo_id, track_id), set()).add(Rkey(rkey))
+    for repo_id, track_id, rkey in rows:
+        found.setdefault(Pair(repo_id, track_id), set()).add(rkey)
     return found
 
 
