@@ -128,7 +128,7 @@ class DevnetRelay:
 
 
 def _did(body: dict[str, Any]) -> str:
-    return body.get("repo", body.get("did"))
+    return str(body.get("repo", body.get("did")))
 
 
 def _nobody() -> dict[str, object]:
