@@ -1,6 +1,7 @@
 """`plyr test`: prepares what the tests need, says what is missing, and runs pytest.
 
-Arguments are pytest's own: `plyr test tests/unit -k handle`.
+Arguments are pytest's own: `plyr test tests/unit -k handle`. Many tests of the whole wait for other
+processes, so several workers share them; who names a file, or wants to look on, gets one process.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from bin.settings import ROOT, Settings
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+MOST_WORKERS = 8  # each may have a Postgres, a network of PDSs and a plyr of its own
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +38,20 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         _install_devnet()
     sys.stderr.flush()
     # A process of its own, in the project's folder: tests must not find this one's modules.
-    return subprocess.run([sys.executable, "-m", "pytest", *arguments], cwd=ROOT, check=False).returncode
+    workers = shared_out(arguments, os.cpu_count() or 1)
+    command = [sys.executable, "-m", "pytest", *workers, *arguments]
+    return subprocess.run(command, cwd=ROOT, check=False).returncode
+
+
+def shared_out(arguments: Sequence[str], cores: int) -> list[str]:
+    """What makes workers share the tests; nothing where a file is named, or somebody looks on.
+
+    There is one more than cores, as many tests wait. Each gets a test at a time, as they differ in length.
+    """
+    looks_on = {"-s", "--capture=no", "--pdb", "--trace"}
+    if any(argument in looks_on or ".py" in argument for argument in arguments):
+        return []
+    return ["-n", str(min(cores + 1, MOST_WORKERS)), "--dist", "load", "--maxschedchunk", "1"]
 
 
 def missing() -> list[str]:

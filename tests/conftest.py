@@ -24,6 +24,19 @@ from psycopg import sql
 
 from storage.embedded import THROWAWAY, EmbeddedPostgres
 from storage.migrate import migrate
+from tests.sharing import (
+    measured,
+    pytest_collection_modifyitems,
+    pytest_runtest_protocol,
+    pytest_terminal_summary,
+)
+
+__all__ = [
+    "measured",
+    "pytest_collection_modifyitems",
+    "pytest_runtest_protocol",
+    "pytest_terminal_summary",
+]
 
 ROOT = Path(__file__).parent.parent
 

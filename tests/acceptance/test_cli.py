@@ -13,7 +13,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -266,7 +266,10 @@ def test_a_taken_port_is_one_line(data_dir: Path) -> None:
     assert list(data_dir.iterdir()) == []
 
 
-def test_up_serves_without_internet_says_so_and_stops_in_time(up: Up) -> None:
+@pytest.mark.alone
+def test_up_serves_without_internet_says_so_and_stops_in_time(
+    up: Up, measured: Callable[[str], None]
+) -> None:
     first_s = up.until_it_answers()
     up.until_it_says(r"listening on http://127\.0\.0\.1:\d+")
     up.until_it_says(r"127\.0\.0\.1:9 [^|]*(refused|connect)")
@@ -282,8 +285,9 @@ def test_up_serves_without_internet_says_so_and_stops_in_time(up: Up) -> None:
     assert second_s < 15
     stop_again_s = up.stop(signal.SIGTERM)
     assert stop_again_s < 5
-    print(
-        f"answers after {first_s:.1f} s, then {second_s:.1f} s; stops in {stop_s:.1f} s, {stop_again_s:.1f} s"
+    measured(
+        f"up: answers after {first_s:.1f} s, then {second_s:.1f} s;"
+        f" stops in {stop_s:.1f} s, {stop_again_s:.1f} s"
     )
 
 

@@ -165,7 +165,9 @@ class Supervised:
             return None
 
 
-async def test_kills_outages_and_a_bad_network_leave_no_trace(database: str, tmp_path: Path) -> None:
+async def test_kills_outages_and_a_bad_network_leave_no_trace(
+    database: str, tmp_path: Path, measured: Callable[[str], None]
+) -> None:
     chance = random.Random(SEED)
     began = time.monotonic()
     async with AsyncExitStack() as stack:
@@ -203,8 +205,9 @@ async def test_kills_outages_and_a_bad_network_leave_no_trace(database: str, tmp
             await asyncio.gather(running, return_exceptions=True)
         faults.expect_fired()
         await expect_what_the_network_says(net, accounts, plan, postgres.dsn)
-        faults.report()
-        print(
+        for line in faults.report():
+            measured(f"chaos: {line}")
+        measured(
             f"chaos: {drive.done} writes in {drive.seconds:.0f} s ({drive.retried} requests sent again),"
             f" caught up {caught_up_s:.1f} s after the last, {time.monotonic() - began:.0f} s in all"
         )
@@ -278,15 +281,14 @@ class Faults:
             assert proxy.faults.reordered >= 50
             assert proxy.faults.connections >= INGEST_KILLS // 2
 
-    def report(self) -> None:
+    def report(self) -> list[str]:
         others = Counter(end for end in self.ingest.ends if end != -signal.SIGKILL)
-        print(
-            f"\nchaos: ingest killed {self.ingest.killed} times, {self.ingest.killed_at_work} of them at"
+        kills = (
+            f"ingest killed {self.ingest.killed} times, {self.ingest.killed_at_work} of them at"
             f" work, {self.kills_under_load} under load (other ends: {dict(others)});"
             f" Postgres {self.postgres.killed}, PDS stopped {self.pds_stops}"
         )
-        for proxy in self.proxies:
-            print(f"chaos: {proxy.faults}")
+        return [kills, *(str(proxy.faults) for proxy in self.proxies)]
 
 
 async def caught_up(net: Devnet, dsn: str, sources: Mapping[str, Pds]) -> None:

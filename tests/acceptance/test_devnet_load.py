@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from statistics import median, quantiles
 from typing import Any
 
@@ -39,7 +39,9 @@ OPERATIONS = 2000
 SAMPLES = 40
 
 
-async def test_after_a_mixed_load_the_index_is_what_the_network_says(world: World) -> None:
+async def test_after_a_mixed_load_the_index_is_what_the_network_says(
+    world: World, measured: Callable[[str], None]
+) -> None:
     net = world.net
     accounts = await net.accounts([f"artist{i}" for i in range(ACCOUNTS)])
     blobs = {i: await net.upload_blob(accounts[i], melody([220 + 20 * i]), "audio/wav") for i in range(6)}
@@ -73,8 +75,8 @@ async def test_after_a_mixed_load_the_index_is_what_the_network_says(world: Worl
         states = await (await conn.execute("select state, count(*) from repo group by 1")).fetchall()
 
     await expect_answers(world.answers, accounts, valid, counts)
-    print(
-        f"\nload: {drive.done} writes in {len(plan.steps)} requests by {ACCOUNTS} accounts"
+    measured(
+        f"load: {drive.done} writes in {len(plan.steps)} requests by {ACCOUNTS} accounts"
         f" in {drive.seconds:.1f} s ({drive.done / drive.seconds:.0f}/s),"
         f" committed {lag_s * 1000:.0f} ms after the last (at most {max(behind)} events behind meanwhile);"
         f" {len(listed)} records, {len(listed) - len(valid)} of them invalid,"
@@ -189,7 +191,8 @@ async def expect_answers(
         assert status in (400, 404)
 
 
-async def test_a_new_track_is_answered_at_once(world: World) -> None:
+@pytest.mark.alone
+async def test_a_new_track_is_answered_at_once(world: World, measured: Callable[[str], None]) -> None:
     artist, other = await world.net.accounts(["fresh", "fresher"])
     taken_ms: list[float] = []
     for i in range(SAMPLES):
@@ -213,8 +216,8 @@ async def test_a_new_track_is_answered_at_once(world: World) -> None:
         taken_ms.append((time.perf_counter() - answered) * 1000)
         await asyncio.sleep(0.05)
     p95 = quantiles(taken_ms, n=20)[-1]
-    print(
-        f"\nfrom PDS answer to XRPC answer, {SAMPLES} tracks: median {median(taken_ms):.0f} ms,"
+    measured(
+        f"from PDS answer to XRPC answer, {SAMPLES} tracks: median {median(taken_ms):.0f} ms,"
         f" p95 {p95:.0f} ms, worst {max(taken_ms):.0f} ms"
         f" (the first of each account: {taken_ms[0]:.0f}, {taken_ms[1]:.0f} ms)"
     )

@@ -1,0 +1,61 @@
+"""How the workers of one run share its tests, and how figures reach its end.
+
+pytest-xdist gives each worker a test after the other, in the order that all of them found. A worker has a
+Postgres, folders and ports of its own; what it installs, it installs under a lock.
+"""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Callable, Generator
+from pathlib import Path
+
+import pytest
+
+MEASURED = "measured"
+
+__all__ = ["measured", "pytest_collection_modifyitems", "pytest_runtest_protocol", "pytest_terminal_summary"]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Slow ones come first, so that in the end nobody waits for one; last, those that want to be alone."""
+    if _folder(config):
+        items.sort(key=lambda item: (_is(item, "alone"), not _is(item, "slow")))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """A test that is marked `alone` begins when no other runs, and none begins beside it.
+
+    Whoever waits does so before its own time begins to run. A worker that dies leaves no lock behind.
+    """
+    folder = _folder(item.config)
+    if folder is None:
+        return (yield)
+    with (folder / "alone.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX if _is(item, "alone") else fcntl.LOCK_SH)
+        return (yield)
+
+
+@pytest.fixture
+def measured(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Takes a line of figures, which is shown at the end of the run: what a passing test prints is not."""
+    return lambda line: record_property(MEASURED, line)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    reports = [report for kind in ("passed", "failed") for report in terminalreporter.stats.get(kind, ())]
+    lines = [line for report in reports for name, line in report.user_properties if name == MEASURED]
+    if lines:
+        terminalreporter.section("measured")
+    for line in lines:
+        terminalreporter.write_line(str(line))
+
+
+def _is(item: pytest.Item, mark: str) -> bool:
+    return item.get_closest_marker(mark) is not None
+
+
+def _folder(config: pytest.Config) -> Path | None:
+    """One that all workers of this run have in common; None in a run without workers."""
+    return Path(config.option.basetemp).parent if hasattr(config, "workerinput") else None
