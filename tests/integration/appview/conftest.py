@@ -1,15 +1,12 @@
 from __future__ import annotations
 
-import uuid
 from collections.abc import AsyncIterator, Iterator
 
-import psycopg
 import pytest
 import pytest_asyncio
-from psycopg import sql
 
 from lexicons.catalog import Catalog
-from tests.conftest import with_database
+from tests.conftest import new_database
 from tests.integration.appview.seed import Seed
 from tests.integration.appview.service import World, served
 
@@ -33,12 +30,8 @@ async def world(database: str, catalog: Catalog) -> AsyncIterator[World]:
 @pytest.fixture(scope="module")
 def shared_database(postgres_dsn: str, migrated_template: str) -> Iterator[str]:
     """A migrated database for the tests of one module, which only read what its first fixture wrote."""
-    name = f"plyr_{uuid.uuid4().hex[:16]}"
-    names = {"name": sql.Identifier(name), "template": sql.Identifier(migrated_template)}
-    with psycopg.connect(postgres_dsn, autocommit=True) as admin:
-        admin.execute(sql.SQL("create database {name} template {template}").format(**names))
-        yield with_database(postgres_dsn, name)
-        admin.execute(sql.SQL("drop database {name} with (force)").format(**names))
+    with new_database(postgres_dsn, migrated_template) as dsn:
+        yield dsn
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
