@@ -60,13 +60,13 @@ async def test_sync_run_reads_what_is_due_and_ends_at_once_when_told_to(
         assert set(await live(conn)) == {ana.uri(TRACK, key("song"))}
         pds.fail(Fault.SLOW, GET_REPO, ben.did)
         await discovered(conn, pds, [ben])
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not pds.asked[GET_REPO, ben.did]:
                 await asyncio.sleep(0.02)
         began = time.monotonic()
         process.send_signal(signal.SIGTERM)
         _, said = await asyncio.wait_for(process.communicate(), 10)
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 5
         assert process.returncode == 0
         assert b"Traceback" not in said
         assert b"nanobind" not in said

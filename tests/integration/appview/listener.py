@@ -82,7 +82,7 @@ class Listener:
     socket: ClientConnection
     catalog: Catalog
 
-    async def next(self, timeout_s: float = 5) -> dict[str, Any]:
+    async def next(self, timeout_s: float = 20) -> dict[str, Any]:
         """The next message, its type in `$type`. Raises ConnectionClosed."""
         async with asyncio.timeout(timeout_s):
             raw = await self.socket.recv()
@@ -99,7 +99,7 @@ class Listener:
         validate_message(self.catalog, SUBSCRIBE, message)
         return message | {"$type": message["$type"].partition("#")[2]}
 
-    async def take(self, count: int, timeout_s: float = 10) -> list[dict[str, Any]]:
+    async def take(self, count: int, timeout_s: float = 20) -> list[dict[str, Any]]:
         async with asyncio.timeout(timeout_s):
             return [await self.next() for _ in range(count)]
 

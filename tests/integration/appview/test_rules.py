@@ -314,7 +314,7 @@ async def test_x17_health_is_503_soon_when_the_database_is_gone(catalog: Catalog
     with socket.create_server(("127.0.0.1", 0)) as silent:
         dsn = f"postgresql://postgres@127.0.0.1:{silent.getsockname()[1]}/x"
         async with served(dsn, catalog) as server:
-            async with asyncio.timeout(3):
+            async with asyncio.timeout(5):
                 answer = await server.request("GET", "/xrpc/_health")
             assert answer.status == 503
             assert set(answer.json) == {"version", "error"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -80,7 +81,9 @@ async def made() -> AsyncGenerator[Net]:
 
 
 @asynccontextmanager
-async def equipped(net: Net, *, refresh_interval_s: float = 0) -> AsyncGenerator[Tools]:
+async def equipped(
+    net: Net, *, refresh_interval_s: float = 0, now: Callable[[], float] = time.monotonic
+) -> AsyncGenerator[Tools]:
     """A resolver that asks each time, or at most so often; and hosts that never rest for long."""
     async with GuardedClient(allow_loopback=True) as client:
         resolver = IdentityResolver(
@@ -90,6 +93,7 @@ async def equipped(net: Net, *, refresh_interval_s: float = 0) -> AsyncGenerator
             refresh_interval_s=refresh_interval_s,
             negative_ttl_s=0,
             retry_s=0,
+            now=now,
         )
         yield Tools(client, resolver, lambda origin: SyncHost(client, origin, Lanes(), timeout_s=5))
 
@@ -134,7 +138,7 @@ async def one(pool: Pool, query: str, *params: object) -> Any:
         return None if row is None else row[0] if len(row) == 1 else row
 
 
-async def until(check: Callable[[], Awaitable[Any]], wanted: Any, timeout_s: float = 10) -> None:
+async def until(check: Callable[[], Awaitable[Any]], wanted: Any, timeout_s: float = 30) -> None:
     """Wait until `check` gives `wanted`; fail with what it gave last."""
     seen: Any = None
     async with asyncio.timeout(timeout_s + 1):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -152,14 +151,18 @@ async def test_b06_a_key_that_changes_right_after_it_was_fetched_costs_no_commit
     net: Net, pool: Pool
 ) -> None:
     ana = net.account("ana")
-    async with equipped(net, refresh_interval_s=1.5) as tools, ingesting(net, pool, tools) as upkeep:
+    clock = [0.0]
+    async with (
+        equipped(net, refresh_interval_s=10, now=lambda: clock[0]) as tools,
+        ingesting(net, pool, tools) as upkeep,
+    ):
         net.write(ana, "create", TRACK, R1, track("Before"))
         await until(lambda: one(pool, "select handle from repo"), ana.handle)
         net.move(ana)
         net.write(ana, "create", TRACK, R2, track("After"))
         await until(lambda: one(pool, "select reason from rejected_event"), "bad_signature")
         assert await one(pool, "select next_attempt_at is not null from rejected_event") is True
-        await asyncio.sleep(1.6)
+        clock[0] += 11
         async with pool.connection() as conn:
             await conn.execute("update rejected_event set next_attempt_at = now()")
         await upkeep.retries.once()

@@ -299,7 +299,7 @@ async def test_a_repo_in_step_that_cannot_be_read_again_stays_in_step(
     await apply(conn, ana.create(TRACK, key("song"), track("Song")))
     await conn.execute("update repo set resync_due = now()")
     pds.fail(Fault.UNAVAILABLE, GET_REPO, ana.did)
-    async with resyncing(database), asyncio.timeout(10):
+    async with resyncing(database), asyncio.timeout(30):
         while not await one(conn, "select resync_tries from repo"):
             await asyncio.sleep(0.02)
     assert await one(conn, "select state from repo") == "active"
@@ -329,7 +329,7 @@ async def test_t40_a_429_as_html_rests_the_host_and_blames_no_repo(
     pds.fail(Fault.HTML_429, GET_REPO, ana.did)
     pds.fail(Fault.HTML_429, GET_REPO, bo.did)
     async with resyncing(database):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while await one(conn, "select count(*) from repo where resync_error is null"):
                 await asyncio.sleep(0.02)
         assert pds.fired[Fault.HTML_429] >= 1
@@ -354,7 +354,7 @@ async def test_a_host_that_gives_no_repo_has_the_account_looked_at_and_nothing_r
         pds.drop(ana.did)
     else:
         pds.set_status(ana.did, status)
-    async with resyncing(database), asyncio.timeout(10):
+    async with resyncing(database), asyncio.timeout(30):
         while not await one(conn, "select account_due <= now() from repo"):
             await asyncio.sleep(0.02)
     assert len(await live(conn)) == 1
@@ -385,7 +385,7 @@ async def test_e8_a_resync_cut_short_is_taken_up_again_at_the_next_start(
     ana.create(TRACK, key("song"), track("Song"))
     await follow(conn, pds, [ana])
     pds.fail(Fault.SLOW, GET_REPO, ana.did)
-    async with resyncing(database), asyncio.timeout(10):
+    async with resyncing(database), asyncio.timeout(30):
         while not pds.asked[GET_REPO, ana.did]:
             await asyncio.sleep(0.02)
     assert (
@@ -404,7 +404,7 @@ async def test_an_account_that_moves_while_it_is_read_is_read_at_its_new_host(
         await follow(conn, pds, [ana])
         pds.fail(Fault.SLOW, GET_REPO, ana.did)
         new.host(ana.repo)
-        async with resyncing(database), asyncio.timeout(20):
+        async with resyncing(database), asyncio.timeout(30):
             while not pds.asked[GET_REPO, ana.did]:
                 await asyncio.sleep(0.02)
             await conn.execute("update repo set pds = %s", (new.origin,))
@@ -450,7 +450,7 @@ async def test_a_repo_that_heals_by_itself_is_not_called_an_error(
     await due_now(conn)
     pds.fail(Fault.SLOW, GET_REPO, ana.did)
     async with resyncing(database):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not pds.asked[GET_REPO, ana.did]:
                 await asyncio.sleep(0.02)
         await apply(conn, commits[1])
@@ -504,7 +504,7 @@ async def test_a_replay_of_the_archive_knows_of_resyncs(
         if rng.random() < 0.7:
             await apply(conn, *(hearsay(commit) if rng.random() < 0.2 else [commit]))
     await due_now(conn)
-    async with resyncing(database), asyncio.timeout(15):
+    async with resyncing(database), asyncio.timeout(30):
         while await one(conn, "select count(*) from repo where state <> 'active'"):
             await asyncio.sleep(0.05)
             await conn.execute("update repo set resync_due = now() where state = 'error'")
@@ -622,7 +622,7 @@ async def test_t13_a_ghost_that_comes_while_a_large_repo_is_merged_does_not_stay
     large.create(TRACK, key_of(5001), track("Last"))
     await follow(conn, pds, [large])
     async with resyncing(database):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while await one(conn, "select count(*) from record") < 1000:
                 await asyncio.sleep(0.001)
         await apply(conn, ghost)
@@ -684,13 +684,15 @@ async def test_a_host_that_says_active_and_gives_nothing_is_asked_less_and_less_
     await conn.execute("update repo set account_due = null")
     pds.set_status(ana.did, "deactivated")
     waits: list[float] = []
-    async with resyncing(database), asyncio.timeout(20):
+    async with resyncing(database), asyncio.timeout(30):
         for _ in range(4):
             while (wait := await one(conn, WAIT)) is None:
                 await asyncio.sleep(0.02)
-            waits.append(round(float(wait)))
+            waits.append(float(wait))
             await conn.execute("update repo set account_due = null, resync_due = now()")
-    assert waits == [0, 10, 20, 40]
+    # Some of a wait may be over when we look.
+    for wait, full in zip(waits, (0, 10, 20, 40), strict=True):
+        assert full - 4 < wait <= full
 
 
 WAIT = "select extract(epoch from account_due - now()) from repo where account_due is not null"

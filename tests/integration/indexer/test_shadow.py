@@ -203,29 +203,32 @@ async def test_whoever_indexes_while_tables_are_replaced_waits_and_loses_nothing
     conn: Connection, database: str, tmp_path: Path, seed: int
 ) -> None:
     await live(conn, World(seed), 60)
-    done = asyncio.Event()
+    writing, replaced = asyncio.Event(), asyncio.Event()
 
     async def write() -> None:
-        """As ingest does: one connection, whose statements were prepared before the tables changed."""
+        """As ingest does: one connection, whose statements were prepared before the tables changed. It goes
+        on until they have, and a while longer."""
         world = World(seed + 100)
         events = world.begin() + world.play(150)
         identities = [author.identity for author in world.authors]
         async with await psycopg.AsyncConnection.connect(
             database, autocommit=True, prepare_threshold=0
         ) as other:
-            for event in events:
+            for n, event in enumerate(events):
+                if n == len(events) - 30:
+                    await replaced.wait()
                 batch = prepare([event], CATALOG)
                 await apply_batch(
                     other, batch, catalog=CATALOG, source=SOURCE, seq=None, identities=identities
                 )
-        done.set()
+                if n == 10:
+                    writing.set()
 
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(write())
-        await asyncio.sleep(0.2)
-        assert not done.is_set()
+        await writing.wait()
         await replayed(database, tmp_path, promote=True)
-        assert not done.is_set()
+        replaced.set()
     assert (await replayed(database, tmp_path)).differences == []
     assert await one(conn, "select count(*) from repo") == 2 * len(World(seed).authors)
 

@@ -111,7 +111,7 @@ async def test_t35_a_body_that_stands_still_is_given_up(fake_web: FakeWeb, clien
     started = time.monotonic()
     with pytest.raises(TooSlow):
         await fetch(client, io.BytesIO(), idle_s=0.2)
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 5
 
 
 async def test_t35_a_host_that_says_nothing_is_given_up(fake_web: FakeWeb, client: GuardedClient) -> None:
@@ -119,7 +119,7 @@ async def test_t35_a_host_that_says_nothing_is_given_up(fake_web: FakeWeb, clien
     started = time.monotonic()
     with pytest.raises(TooSlow):
         await fetch(client, io.BytesIO(), idle_s=0.2)
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 5
 
 
 async def drip(request: web.Request, response: web.StreamResponse) -> None:
@@ -134,7 +134,7 @@ async def test_t35_a_dripping_body_is_given_up(fake_web: FakeWeb, client: Guarde
     started = time.monotonic()
     with pytest.raises(TooSlow, match="bytes in"):
         await fetch(client, io.BytesIO(), idle_s=0.2, min_rate=1000)
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 5
 
 
 async def test_t35_a_dripping_body_ends_at_the_total_timeout(

@@ -466,7 +466,7 @@ async def test_directory_in_trouble_is_unreachable(world: World, page: Page) -> 
 
 
 async def test_stampede_makes_one_request(world: World) -> None:
-    world.plc(ALICE, Page(json_page(document(handle=None)).body, delay_s=0.05))
+    world.plc(ALICE, Page(json_page(document(handle=None)).body, delay_s=0.5))
     resolver = world.resolver()
     docs = await asyncio.gather(*(resolver.resolve(ALICE) for _ in range(500)))
     assert len(set(docs)) == 1
@@ -483,7 +483,7 @@ async def test_stampede_on_an_unknown_did_makes_one_request(world: World) -> Non
 
 
 async def test_cancelled_leader_hands_over_to_a_waiter(world: World) -> None:
-    world.plc(ALICE, Page(json_page(document(handle=None)).body, delay_s=0.1))
+    world.plc(ALICE, Page(json_page(document(handle=None)).body, delay_s=0.5))
     resolver = world.resolver()
     leader = asyncio.create_task(resolver.resolve(ALICE))
     await asyncio.sleep(0.02)
@@ -543,7 +543,7 @@ async def test_refreshes_of_one_did_are_limited_and_none_is_forgotten(world: Wor
 
 
 async def test_refresh_that_joins_a_fetch_under_way_is_owed(world: World) -> None:
-    world.plc(ALICE, Page(json_page(document(handle=None)).body, delay_s=0.05))
+    world.plc(ALICE, Page(json_page(document(handle=None)).body, delay_s=0.5))
     resolver = world.resolver(refresh_interval_s=10)
     first = asyncio.create_task(resolver.resolve(ALICE))
     await asyncio.sleep(0.02)

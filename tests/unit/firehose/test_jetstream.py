@@ -22,7 +22,7 @@ from tests.fakenet.repo import START_US, FakeRepo, frame
 
 NOW_US = START_US + 60_000_000
 TRACK, LIKE = Nsid("fm.plyr.track"), Nsid("fm.plyr.like")
-QUICK = Timing(open_timeout_s=2, pause_min_s=0.01, pause_base_s=0.02, pause_cap_s=0.05)
+QUICK = Timing(open_timeout_s=10, pause_min_s=0.01, pause_base_s=0.02, pause_cap_s=0.05)
 SONG: dict[str, Any] = {
     "$type": "fm.plyr.track",
     "title": "Grüße 🎵",
@@ -231,7 +231,7 @@ async def reading(
 
 
 async def until(frames: list[bytes], count: int) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while len(frames) < count:
             await asyncio.sleep(0.005)
 

@@ -363,7 +363,7 @@ async def test_t35_slow_loris_ends_at_the_total_timeout(fake_web: FakeWeb, clien
     started = time.monotonic()
     with pytest.raises(TimedOut):
         await client.get_bytes(f"https://{HOST}/", max_bytes=1000, timeout_s=0.3)
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 5
     assert written > 2
 
 
@@ -374,7 +374,7 @@ async def test_t35_silent_name_server_ends_at_the_total_timeout() -> None:
             started = time.monotonic()
             with pytest.raises(TimedOut):
                 await client.get_bytes("https://mute.plyr-test.dev/", max_bytes=10, timeout_s=0.2)
-            assert time.monotonic() - started < 2
+            assert time.monotonic() - started < 5
         assert server.questions["mute.plyr-test.dev", "A"] >= 1
 
 

@@ -21,7 +21,7 @@ from tests.fakenet.repo import error_frame, frame
 from tests.fakenet.tls import Authority
 
 QUICK = Timing(
-    open_timeout_s=2,
+    open_timeout_s=10,
     ping_after_s=5,
     ping_timeout_s=5,
     pause_min_s=0.01,
@@ -55,7 +55,7 @@ class Reader:
         frames = [decode_frame(raw) for raw in self.frames]
         return [frame.error for frame in frames if isinstance(frame, ErrorFrame)]
 
-    async def until(self, condition: Callable[[], object], timeout_s: float = 5) -> None:
+    async def until(self, condition: Callable[[], object], timeout_s: float = 30) -> None:
         async with asyncio.timeout(timeout_s):
             while not condition():
                 await asyncio.sleep(0.005)
@@ -250,7 +250,7 @@ async def test_t25_catching_up_in_spite_of_being_too_slow_does_not_lengthen_the_
     too_slow = error_frame("ConsumerTooSlow")
     relay.script.extend(Say((numbered(n), numbered(n + 1), too_slow), code=1008) for n in range(15))
     async with reading(relay, timing=timing) as reader:
-        await reader.until(lambda: len(relay.dials) == 16, timeout_s=3)
+        await reader.until(lambda: len(relay.dials) == 16, timeout_s=30)
 
 
 @pytest.mark.parametrize("code", [1000, 1001, 1008, 1011, 4000])
@@ -293,24 +293,36 @@ def test_pause_grows_with_full_jitter_up_to_a_cap() -> None:
     assert [timing.pause_s(n, 1.0) for n in (0, 1, 2, 5, 6, 100, 10**9)] == [1.2, 2.2, 4.2, 32.2, *[60.2] * 3]
 
 
+@dataclass(frozen=True)
+class Noted(Timing):
+    """Knows which pauses it was asked for."""
+
+    pauses_s: list[float] = field(default_factory=list[float])
+
+    def pause_s(self, failures: int, jitter: float) -> float:
+        self.pauses_s.append(super().pause_s(failures, jitter))
+        return self.pauses_s[-1]
+
+
 async def test_pause_grows_until_a_connection_was_healthy_for_a_while(relay: FakeRelay) -> None:
     async def stay(connection: ServerConnection) -> None:
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.6)
         await connection.close(1000)
 
     relay.script.extend([Say(), Say(), stay, Say()])
-    timing = Timing(pause_min_s=0.01, pause_base_s=0.05, healthy_after_s=0.25)
+    timing = Noted(pause_min_s=0.01, pause_base_s=0.05, healthy_after_s=0.5)
     status = SourceStatus(relay.url)
     chunks = stream(parse_source(relay.url), lambda: None, status, timing=timing, jitter=lambda: 0.999)
     reader = asyncio.create_task(anext(chunks))
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(30):
         while len(relay.dials) < 5:
             await asyncio.sleep(0.01)
     reader.cancel()
     await asyncio.gather(reader, return_exceptions=True)
+    # The third connection was the healthy one: after it the pauses grow from the start.
+    assert timing.pauses_s[:4] == pytest.approx([0.06, 0.11, 0.06, 0.11], rel=0.01)
     gaps = [b.at - a.at for a, b in zip(relay.dials, relay.dials[1:], strict=False)]
-    assert gaps[1] > 0.1  # 0.01 + 0.1 after the second
-    assert gaps[2] - 0.3 < 0.15  # after the healthy one from the start: 0.06, not 0.21
+    assert gaps[1] > 0.1
     assert gaps[3] > 0.1
     assert status.attempts == 2
 
@@ -469,10 +481,10 @@ async def test_certificate_of_nobody_we_know_is_refused(authority: Authority) ->
 
 
 async def test_t26_silent_relay_that_answers_pings_stays_connected(relay: FakeRelay) -> None:
-    timing = Timing(ping_after_s=0.03, ping_timeout_s=0.2, pause_base_s=0.01, pause_min_s=0.01)
+    timing = Timing(ping_after_s=0.03, ping_timeout_s=0.5, pause_base_s=0.01, pause_min_s=0.01)
     async with reading(relay, timing=timing) as reader:
         await reader.until(lambda: reader.status.connects == 1)
-        await asyncio.sleep(1)  # five times the time in which a dead one is given up
+        await asyncio.sleep(1.5)  # three times the time in which a dead one is given up
         assert (len(relay.dials), reader.status.state) == (1, SourceState.CONNECTED)
         relay.publish(1)
         await reader.until(lambda: reader.seqs == [1])
@@ -492,8 +504,8 @@ async def test_t26_relay_that_answers_no_ping_is_given_up(relay: FakeRelay) -> N
     timing = Timing(ping_after_s=0.05, ping_timeout_s=0.2, pause_base_s=0.01, pause_min_s=0.01)
     started = time.monotonic()
     async with reading(relay, timing=timing) as reader:
-        await reader.until(lambda: reader.status.connects == 2, timeout_s=2)
-        assert 0.25 <= time.monotonic() - started < 2
+        await reader.until(lambda: reader.status.connects == 2, timeout_s=10)
+        assert 0.25 <= time.monotonic() - started < 10
         assert "no answer to a ping" in (reader.status.last_error or "")
     assert deaf == 1
 
@@ -560,9 +572,9 @@ async def test_closing_the_stream_closes_the_socket_at_once(relay: FakeRelay) ->
     assert await anext(chunks) == [relay.log[1]]
     started = time.monotonic()
     await chunks.aclose()
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 3
     assert status.state is SourceState.STOPPED
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(30):
         while not relay.closed:
             await asyncio.sleep(0.005)
 
@@ -583,7 +595,7 @@ async def test_cancelling_ends_it_at_once(relay: FakeRelay, moment: str) -> None
             await asyncio.sleep(0.05)
             assert reader.status.state is state
             started = time.monotonic()
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < 3
 
 
 async def test_info_and_unknown_frames_pass_through(relay: FakeRelay) -> None:
