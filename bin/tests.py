@@ -40,7 +40,9 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     # A process of its own, in the project's folder: tests must not find this one's modules.
     workers = shared_out(arguments, os.cpu_count() or 1)
     command = [sys.executable, "-m", "pytest", *workers, *arguments]
-    return subprocess.run(command, cwd=ROOT, check=False).returncode
+    # Hundreds of plyr's own processes start: each would compile all modules anew.
+    environ = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return subprocess.run(command, cwd=ROOT, env=environ, check=False).returncode
 
 
 def shared_out(arguments: Sequence[str], cores: int) -> list[str]:

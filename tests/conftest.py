@@ -56,13 +56,15 @@ def with_database(dsn: str, name: str) -> str:
 
 
 @contextmanager
-def reachable_folder(where: str = "/tmp") -> Iterator[Path]:
+def reachable_folder() -> Iterator[Path]:
     """A temporary data folder that an embedded Postgres can reach when tests run as root.
 
     pytest's own folders are closed to other users: a database for one would be made in
-    /var/lib/plyr, and stay there.
+    /var/lib/plyr, and stay there. It is in memory where there is room: a database is hundreds of files.
     """
-    folder = Path(tempfile.mkdtemp(prefix="plyr-test-", dir=where))
+    memory = Path("/dev/shm")
+    roomy = memory.is_dir() and shutil.disk_usage(memory).free > ROOM_BYTES
+    folder = Path(tempfile.mkdtemp(prefix="plyr-test-", dir=memory if roomy else "/tmp"))
     folder.chmod(0o755)
     try:
         yield folder
@@ -86,14 +88,8 @@ def postgres_dsn() -> Iterator[str]:
         yield given
         return
     settings = {**THROWAWAY, "max_wal_size": "128MB"}
-    with reachable_folder(_roomy()) as folder, EmbeddedPostgres(folder, server_settings=settings) as postgres:
+    with reachable_folder() as folder, EmbeddedPostgres(folder, server_settings=settings) as postgres:
         yield postgres.dsn
-
-
-def _roomy() -> str:
-    """Where databases of hundreds of small files come and go quickest: in memory, if there is room."""
-    memory = "/dev/shm"
-    return memory if os.path.isdir(memory) and shutil.disk_usage(memory).free > ROOM_BYTES else "/tmp"
 
 
 @pytest.fixture(scope="session")

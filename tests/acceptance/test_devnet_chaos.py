@@ -10,9 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import shutil
 import signal
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
@@ -69,10 +67,8 @@ class Database:
     It lives in one thread: the kernel ends the server with the thread that started it.
     """
 
-    def __init__(self) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="plyr-chaos-", dir="/tmp"))
-        self._folder.chmod(0o755)
-        self._postgres = EmbeddedPostgres(self._folder)
+    def __init__(self, data_dir: Path) -> None:
+        self._postgres = EmbeddedPostgres(data_dir)
         self._thread = ThreadPoolExecutor(1)
         self.dsn = ""
         self.killed = 0
@@ -83,11 +79,8 @@ class Database:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        place = (self._folder / "postgres").resolve()
         await self._do(self._postgres.stop)
         self._thread.shutdown()
-        shutil.rmtree(place, ignore_errors=True)
-        shutil.rmtree(self._folder, ignore_errors=True)
 
     async def kill_and_restart(self, after_s: float) -> None:
         """`kill -9` of the server with whatever it was doing, a while without it, then its recovery."""
@@ -98,7 +91,7 @@ class Database:
         async def dead() -> bool:
             return self._postgres.pid is None
 
-        await until(dead, 5, "Postgres to die")
+        await until(dead, 20, "Postgres to die")
         self.killed += 1
         await asyncio.sleep(after_s)
         await self._do(self._postgres.restart)
@@ -138,7 +131,7 @@ class Supervised:
 
         if at_work:
             with suppress(AssertionError):
-                await until(works, 8, "an ingest at work")
+                await until(works, 20, "an ingest at work")
         await asyncio.sleep(after_s)
 
         async def killed() -> bool:
@@ -152,7 +145,7 @@ class Supervised:
             self.killed_at_work += self._moved(now)
             return True
 
-        await until(killed, 10, "an ingest to kill")
+        await until(killed, 30, "an ingest to kill")
         self.killed += 1
 
     def _moved(self, now: dict[str, int] | None) -> bool:
@@ -166,7 +159,7 @@ class Supervised:
 
 
 async def test_kills_outages_and_a_bad_network_leave_no_trace(
-    database: str, tmp_path: Path, measured: Callable[[str], None]
+    database: str, data_dir: Path, tmp_path: Path, measured: Callable[[str], None]
 ) -> None:
     chance = random.Random(SEED)
     began = time.monotonic()
@@ -176,7 +169,7 @@ async def test_kills_outages_and_a_bad_network_leave_no_trace(
             await stack.enter_async_context(FaultyProxy(pds.source, seed=SEED + pds.index, hold_s=0.25))
             for pds in net.pds
         ]
-        postgres = await stack.enter_async_context(Database())
+        postgres = await stack.enter_async_context(Database(data_dir))
         sources = [proxy.source for proxy in proxies]
         environ = net.service_settings() | {
             "PLYR_DATABASE_URL": postgres.dsn,

@@ -149,10 +149,8 @@ async def test_tables_that_come_later_are_waited_for(empty_database: str):
             pytest.fail("never came")
 
 
-async def test_a_server_that_restarts_is_found_again(tmp_path: Path):
-    folder = Path("/tmp") / f"plyr-reader-{random.randrange(10**9)}"
-    folder.mkdir(mode=0o755)
-    first = EmbeddedPostgres(folder, server_settings=THROWAWAY)
+async def test_a_server_that_restarts_is_found_again(data_dir: Path):
+    first = EmbeddedPostgres(data_dir, server_settings=THROWAWAY)
     dsn = first.start()
     try:
         async with Reader(dsn, {"echo": STATEMENTS["echo"]}, connections=2, connect_wait_s=0.3) as reads:
@@ -160,7 +158,7 @@ async def test_a_server_that_restarts_is_found_again(tmp_path: Path):
             first.stop()
             with pytest.raises(Unavailable):
                 await echo(reads, "down")
-            first = EmbeddedPostgres(folder, server_settings=THROWAWAY)
+            first = EmbeddedPostgres(data_dir, server_settings=THROWAWAY)
             first.start()
             for _ in range(100):
                 try:
