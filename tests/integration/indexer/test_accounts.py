@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from indexer.standing import take_down
 from lexicons.syntax import Did, Handle
 from storage import accounts, outbox, repos
 from storage.outbox import Entry, Kind
-from storage.postgres import Pool, make_pool
+from storage.postgres import Pool
 from tests.fakenet.pds import GET_REPO_STATUS
 from tests.fakenet.repo import FakeRepo
 from tests.fakenet.server import Fault
@@ -29,30 +28,11 @@ from tests.integration.indexer.network import (
     committed,
     equipped,
     ingesting,
-    made,
     one,
     until,
 )
 
 R1, R2, R3 = "3mpt222222222", "3mpt222222333", "3mpt222222444"
-
-
-@pytest.fixture
-async def net() -> AsyncIterator[Net]:
-    async with made() as net:
-        yield net
-
-
-@pytest.fixture
-async def tools(net: Net) -> AsyncIterator[Tools]:
-    async with equipped(net) as tools:
-        yield tools
-
-
-@pytest.fixture
-async def pool(database: str) -> AsyncIterator[Pool]:
-    async with make_pool(database, max_size=8, name="test") as pool:
-        yield pool
 
 
 async def hidden(pool: Pool, repo: FakeRepo) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import random
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 import psycopg
@@ -43,12 +43,6 @@ from tests.fakenet.world import (
 SOURCE = "wss://relay.example/xrpc/com.atproto.sync.subscribeRepos"
 CATALOG = Catalog.load()
 R1, R2 = "3mpt222222222", "3mpt222222333"
-
-
-@pytest.fixture
-async def conn(database: str) -> AsyncIterator[Connection]:
-    async with await psycopg.AsyncConnection.connect(database, autocommit=True) as connection:
-        yield connection
 
 
 async def apply(conn: Connection, authors: Iterable[Author], *events: Event, seq: int | None = None) -> None:
@@ -100,23 +94,17 @@ async def index(conn: Connection, world: World, events: Sequence[Event], rng: ra
 
 @pytest.mark.parametrize("seed", range(6))
 async def test_any_order_and_duplication_ends_in_the_same_tables(
-    conn: Connection, empty_second: Connection, seed: int
+    conn: Connection, second: Connection, seed: int
 ) -> None:
     world, rng = World(seed), random.Random(seed)
     first, events = world.begin(), world.play(250)
-    for database in (conn, empty_second):
+    for database in (conn, second):
         await index(database, world, first, rng)
     await index(conn, world, events, rng)
     shuffled = events + rng.sample(events, 120)
     rng.shuffle(shuffled)
-    await index(empty_second, world, shuffled, rng)
-    assert await dump(empty_second) == await dump(conn)
-
-
-@pytest.fixture
-async def empty_second(another_database: str) -> AsyncIterator[Connection]:
-    async with await psycopg.AsyncConnection.connect(another_database, autocommit=True) as connection:
-        yield connection
+    await index(second, world, shuffled, rng)
+    assert await dump(second) == await dump(conn)
 
 
 @pytest.mark.parametrize("seed", range(100, 104))

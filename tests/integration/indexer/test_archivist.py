@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -31,12 +30,6 @@ from tests.fakenet.world import World
 
 RELAY = "wss://relay.example/xrpc/com.atproto.sync.subscribeRepos"
 CATALOG = Catalog.load()
-
-
-@pytest.fixture
-async def conn(database: str) -> AsyncIterator[Connection]:
-    async with await psycopg.AsyncConnection.connect(database, autocommit=True) as connection:
-        yield connection
 
 
 async def tell(conn: Connection, *sizes: int, source: str = RELAY) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -17,13 +16,13 @@ from indexer.newcomers import Newcomers
 from indexer.prepare import prepare
 from storage import outbox, repos
 from storage.outbox import Kind
-from storage.postgres import Pool, make_pool
+from storage.postgres import Pool
 from tests.fakenet.http import Page, json_page
 from tests.fakenet.pds import DESCRIBE_REPO, LIST_REPOS, LIST_REPOS_BY_COLLECTION, FakePds
 from tests.fakenet.repo import FakeRepo
 from tests.fakenet.server import Fault, xrpc_error
 from tests.fakenet.world import LIKE, POST, TRACK, like, track
-from tests.integration.indexer.network import CATALOG, Net, Tools, equipped, made, one, until
+from tests.integration.indexer.network import CATALOG, Tools, one, until
 
 R1 = "3mpt222222222"
 OWN = len(CATALOG.collections.own)
@@ -45,24 +44,6 @@ class Mute(FakePds):
         if nsid == DESCRIBE_REPO and query.get("repo") == self.mute:
             return xrpc_error("InvalidRequest", "Could not resolve DID")
         return super().page(nsid, query)
-
-
-@pytest.fixture
-async def net() -> AsyncIterator[Net]:
-    async with made() as net:
-        yield net
-
-
-@pytest.fixture
-async def tools(net: Net) -> AsyncIterator[Tools]:
-    async with equipped(net) as tools:
-        yield tools
-
-
-@pytest.fixture
-async def pool(database: str) -> AsyncIterator[Pool]:
-    async with make_pool(database, max_size=4, name="test") as pool:
-        yield pool
 
 
 def with_record(host: FakePds, seed: object, collection: str = TRACK) -> FakeRepo:

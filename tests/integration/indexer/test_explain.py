@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-import psycopg
 import pytest
 
 from firehose.events import Event
@@ -27,17 +26,6 @@ from tests.fakenet.world import TRACK, Author, track
 RELAY = "wss://relay.example/xrpc/com.atproto.sync.subscribeRepos"
 CATALOG = Catalog.load()
 A, B = "3k2aaaaaaaaaa", "3k2bbbbbbbbbb"
-
-
-@pytest.fixture
-async def conn(database: str) -> AsyncIterator[Connection]:
-    async with await psycopg.AsyncConnection.connect(database, autocommit=True) as connection:
-        yield connection
-
-
-@pytest.fixture
-def ana() -> Author:
-    return Author("ana")
 
 
 async def apply(

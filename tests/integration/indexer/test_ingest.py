@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, LiteralString
@@ -16,22 +16,20 @@ from firehose.filter import Interest
 from firehose.hosts import SyncHost
 from firehose.identity import IdentityResolver
 from firehose.net import GuardedClient
-from firehose.relay import SourceStatus, Timing, parse_source, stream
+from firehose.relay import SourceStatus, parse_source, stream
 from indexer.ingest import Follower, Inbox, Limits
 from indexer.upkeep import Upkeep
 from indexer.verifier import Received, Verifier
-from lexicons.catalog import Catalog
 from storage import repos
-from storage.postgres import Pool, make_pool
+from storage.postgres import Pool
 from tests.fakenet.http import FakeWeb, Page, json_page
 from tests.fakenet.relay import FakeRelay, Say
 from tests.fakenet.repo import FakeRepo, edit_blocks, error_frame, frame
 from tests.fakenet.tls import Authority
 from tests.fakenet.world import POST, TRACK, comment, like, track
+from tests.integration.indexer.network import CATALOG, QUICK, one, until
 
-CATALOG = Catalog.load()
 R1, R2, R3 = "3mpt222222222", "3mpt222222333", "3mpt222222444"
-QUICK = Timing(pause_min_s=0.01, pause_base_s=0.01, pause_cap_s=0.05, future_cursor_wait_s=0.1)
 
 
 @dataclass
@@ -78,12 +76,6 @@ def authority() -> Authority:
 async def network(authority: Authority) -> AsyncIterator[Network]:
     async with FakeRelay() as relay, FakeWeb(authority) as web:
         yield Network(relay, web)
-
-
-@pytest.fixture
-async def pool(database: str) -> AsyncIterator[Pool]:
-    async with make_pool(database, max_size=4, name="test") as pool:
-        yield pool
 
 
 @dataclass
@@ -139,24 +131,6 @@ async def ingesting(
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await chunks.aclose()
-
-
-async def one(pool: Pool, query: str, *params: object) -> Any:
-    async with pool.connection() as conn:
-        row = await (await conn.execute(query, params)).fetchone()  # type: ignore[arg-type]
-        return None if row is None else row[0]
-
-
-async def until(check: Callable[[], Awaitable[Any]], wanted: Any, timeout_s: float = 30) -> None:
-    """Wait until `check` gives `wanted`; fail with what it gave last."""
-    seen: Any = None
-    async with asyncio.timeout(timeout_s + 1):
-        for _ in range(int(timeout_s / 0.02)):
-            seen = await check()
-            if seen == wanted:
-                return
-            await asyncio.sleep(0.02)
-    assert seen == wanted
 
 
 async def committed(pool: Pool, network: Network) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -12,33 +11,15 @@ from indexer.reconcile import Found, Reconciler
 from lexicons.syntax import Did
 from storage import health, outbox, repos
 from storage.outbox import Kind
-from storage.postgres import Pool, make_pool
+from storage.postgres import Pool
 from tests.fakenet.pds import GET_REPO_STATUS
 from tests.fakenet.plc import RESOLVE
 from tests.fakenet.repo import FakeRepo
 from tests.fakenet.server import Fault
 from tests.fakenet.world import POST, TRACK, track
-from tests.integration.indexer.network import Net, Tools, committed, equipped, ingesting, made, one, until
+from tests.integration.indexer.network import Net, Tools, committed, ingesting, one, until
 
 R1, R2, R3 = "3mpt222222222", "3mpt222222333", "3mpt222222444"
-
-
-@pytest.fixture
-async def net() -> AsyncIterator[Net]:
-    async with made() as net:
-        yield net
-
-
-@pytest.fixture
-async def tools(net: Net) -> AsyncIterator[Tools]:
-    async with equipped(net) as tools:
-        yield tools
-
-
-@pytest.fixture
-async def pool(database: str) -> AsyncIterator[Pool]:
-    async with make_pool(database, max_size=8, name="test") as pool:
-        yield pool
 
 
 def reconciler(pool: Pool, tools: Tools, *, every_s: float = 0, grace_s: float = 0.1) -> Reconciler:

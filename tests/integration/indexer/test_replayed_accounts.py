@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from pathlib import Path
-
-import pytest
 
 from firehose.identity import IdentityDoc
 from indexer.identities import settle_identity
@@ -13,7 +10,7 @@ from indexer.shadow import replay
 from indexer.standing import take_down
 from lexicons.syntax import Did, Handle
 from storage import outbox
-from storage.postgres import Pool, make_pool
+from storage.postgres import Pool
 from tests.fakenet.world import PROFILE, TRACK, WHEN, comment, like, track
 from tests.integration.indexer.network import (
     CATALOG,
@@ -21,33 +18,13 @@ from tests.integration.indexer.network import (
     Tools,
     asked,
     committed,
-    equipped,
     ingesting,
-    made,
     one,
     until,
 )
 from tests.integration.indexer.resyncing import resyncing
 
 R1, R2, R3 = "3mpt222222222", "3mpt222222333", "3mpt222222444"
-
-
-@pytest.fixture
-async def net() -> AsyncIterator[Net]:
-    async with made() as net:
-        yield net
-
-
-@pytest.fixture
-async def tools(net: Net) -> AsyncIterator[Tools]:
-    async with equipped(net) as tools:
-        yield tools
-
-
-@pytest.fixture
-async def pool(database: str) -> AsyncIterator[Pool]:
-    async with make_pool(database, max_size=8, name="test") as pool:
-        yield pool
 
 
 async def test_what_became_of_accounts_is_replayed(

@@ -5,10 +5,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from firehose.events import Commit
@@ -48,28 +46,6 @@ from tests.integration.indexer.resyncing import (
 from tests.integration.indexer.resyncing import (
     track as follow,
 )
-
-
-@pytest.fixture
-async def conn(database: str) -> AsyncIterator[Connection]:
-    async with await psycopg.AsyncConnection.connect(database, autocommit=True) as connection:
-        yield connection
-
-
-@pytest.fixture
-async def pds() -> AsyncIterator[FakePds]:
-    async with FakePds(patience_s=1) as server:
-        yield server
-
-
-@pytest.fixture
-def ana() -> Author:
-    return Author("ana")
-
-
-@pytest.fixture
-def bo() -> Author:
-    return Author("bo")
 
 
 async def test_a_tracked_account_is_read_from_its_beginning(

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
-
-import psycopg
-import pytest
 
 from firehose.hosts import SyncHost
 from firehose.net import GuardedClient
@@ -33,23 +29,6 @@ from tests.integration.indexer.resyncing import (
 )
 
 BULKY = 900_000
-
-
-@pytest.fixture
-async def conn(database: str) -> AsyncIterator[Connection]:
-    async with await psycopg.AsyncConnection.connect(database, autocommit=True) as connection:
-        yield connection
-
-
-@pytest.fixture
-async def pds() -> AsyncIterator[FakePds]:
-    async with FakePds(patience_s=1) as server:
-        yield server
-
-
-@pytest.fixture
-def ana() -> Author:
-    return Author("ana")
 
 
 async def test_few_records_that_are_bulky_stay_in_their_file_and_are_read(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 import re
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import LiteralString
 
@@ -26,12 +25,6 @@ from tests.fakenet.world import World
 
 SOURCE = "wss://relay.example/xrpc/com.atproto.sync.subscribeRepos"
 CATALOG = Catalog.load()
-
-
-@pytest.fixture
-async def conn(database: str) -> AsyncIterator[Connection]:
-    async with await psycopg.AsyncConnection.connect(database, autocommit=True) as connection:
-        yield connection
 
 
 async def live(conn: Connection, world: World, count: int, *, disorder: bool = False) -> None:

@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import psycopg
 import pytest
 
 from bin.ingest import JETSTREAM_REWIND_US, PATIENCE_S, limits_of
@@ -25,7 +24,7 @@ from indexer.verifier import Verifier
 from lexicons.catalog import Catalog
 from storage import outbox, repos
 from storage.outbox import Entry, Kind
-from storage.postgres import Connection, Pool, make_pool
+from storage.postgres import Connection, Pool
 from tests.fakenet.jetstream import FakeJetstream, identity, messages_of
 from tests.fakenet.relay import FakeRelay
 from tests.fakenet.repo import START_US, FakeRepo, frame
@@ -35,24 +34,6 @@ from tests.fakenet.world import POST, TRACK, Author, World, like, track
 CATALOG = Catalog.load()
 RELAY, JETSTREAM = "wss://relay.example/xrpc/com.atproto.sync.subscribeRepos", "wss://jet.example/subscribe"
 R1, R2, R3 = "3mpt222222222", "3mpt222222333", "3mpt222222444"
-
-
-@pytest.fixture
-async def conn(database: str) -> AsyncIterator[Connection]:
-    async with await psycopg.AsyncConnection.connect(database, autocommit=True) as connection:
-        yield connection
-
-
-@pytest.fixture
-async def second(another_database: str) -> AsyncIterator[Connection]:
-    async with await psycopg.AsyncConnection.connect(another_database, autocommit=True) as connection:
-        yield connection
-
-
-@pytest.fixture
-async def pool(database: str) -> AsyncIterator[Pool]:
-    async with make_pool(database, max_size=6, name="test") as pool:
-        yield pool
 
 
 def hearsay(commit: Commit) -> list[Unproven]:
@@ -226,7 +207,7 @@ async def known(pool: Pool, repo: FakeRepo) -> None:
 
 async def until(pool: Pool, query: str, wanted: Any) -> None:
     seen: Any = None
-    for _ in range(400):
+    for _ in range(1500):
         async with pool.connection() as conn:
             seen = await one(conn, query)
         if seen == wanted:
