@@ -139,7 +139,7 @@ async def web(environ: Mapping[str, str], log: Path) -> AsyncIterator[Answers]:
                 return False
             return status == 200
 
-        await until(healthy, 20, "the web process to be healthy")
+        await until(healthy, 60, "the web process to be healthy")
         yield answers
 
 

@@ -291,6 +291,7 @@ def test_up_serves_without_internet_says_so_and_stops_in_time(
     )
 
 
+@pytest.mark.alone
 def test_up_leaves_nothing_behind_when_it_is_killed(up: Up) -> None:
     up.until_it_answers()
     below = descendants(up.process.pid)
@@ -312,13 +313,13 @@ def test_up_starts_a_killed_child_again_and_a_killed_postgres_too(up: Up) -> Non
     up.until_it_says("web was killed by SIGKILL, starting it again in 1 s")
     time.sleep(0.2)
     up.started = time.monotonic()
-    up.until_it_answers(20)
+    up.until_it_answers()
 
     server = int((up.output.parent / "postgres" / "postmaster.pid").read_text().split()[0])
     os.kill(server, signal.SIGKILL)
     up.until_it_says("Postgres is back")
     up.started = time.monotonic()
-    up.until_it_answers(20)
+    up.until_it_answers()
 
 
 def test_a_second_up_on_the_same_folder_is_refused(up: Up, data_dir: Path) -> None:

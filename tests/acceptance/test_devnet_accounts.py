@@ -14,7 +14,7 @@ from tests.devnet.compare import indexed_records
 from tests.devnet.records import tid
 from tests.devnet.sound import melody
 
-pytestmark = [pytest.mark.devnet]
+pytestmark = [pytest.mark.devnet, pytest.mark.slow, pytest.mark.timeout(300)]
 
 NS = "fm.plyr"
 CLIP = melody([440])
@@ -40,7 +40,7 @@ async def test_an_account_that_goes_takes_everything_along_and_brings_it_back(wo
         async def there() -> bool:
             return await shown() == state
 
-        await until(there, 30, f"the answers to be {state}")
+        await until(there, 60, f"the answers to be {state}")
 
     both = {track["uri"], other["uri"]}
     await wait_for((both, 1, 1))
@@ -90,7 +90,7 @@ async def expect_handle(answers: Answers, did: str, handle: str) -> None:
             handle
         }
 
-    await until(there, 15, f"the handle to be {handle}")
+    await until(there, 60, f"the handle to be {handle}")
 
 
 async def test_a_deleted_track_keeps_its_likes_as_records_but_out_of_sight(world: World) -> None:

@@ -20,7 +20,7 @@ import pytest
 from tests.acceptance.service import ROOT, until
 from tests.devnet.cast import CAST
 
-pytestmark = [pytest.mark.devnet, pytest.mark.slow]
+pytestmark = [pytest.mark.devnet, pytest.mark.slow, pytest.mark.timeout(300)]
 
 READY_S = 90
 
@@ -64,10 +64,9 @@ async def all_gone(processes: list[psutil.Process]) -> None:
     async def gone() -> bool:
         return not any(each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in processes)
 
-    await until(gone, 15, f"these to end: {processes}")
+    await until(gone, 30, f"these to end: {processes}")
 
 
-@pytest.mark.timeout(180)
 async def test_the_demo_shows_what_its_people_made_and_leaves_nothing_behind() -> None:
     async with demo("--port", "0") as process:
         lines = await lines_until(process, "Ctrl-C")
@@ -93,11 +92,10 @@ async def test_the_demo_shows_what_its_people_made_and_leaves_nothing_behind() -
         process.send_signal(signal.SIGINT)
         rest = await lines_until(process, "stopped; ")
         assert await process.wait() == 0, rest
-        assert time.monotonic() - stopping < 10
+        assert time.monotonic() - stopping < 20
         await all_gone(children)
 
 
-@pytest.mark.timeout(180)
 async def test_a_killed_demo_takes_its_children_along() -> None:
     async with demo("--port", "0") as process:
         lines = await lines_until(process, "listening on")

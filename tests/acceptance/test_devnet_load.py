@@ -30,7 +30,7 @@ from tests.devnet.network import Account, Listed
 from tests.devnet.records import tid
 from tests.devnet.sound import melody
 
-pytestmark = [pytest.mark.devnet, pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.devnet, pytest.mark.slow, pytest.mark.timeout(400)]
 
 NS = "fm.plyr"
 ACCOUNTS = 24

@@ -16,7 +16,7 @@ from tests.devnet.network import Account, Devnet
 from tests.devnet.relay import DevnetRelay
 from tests.devnet.sound import melody
 
-pytestmark = [pytest.mark.devnet]
+pytestmark = [pytest.mark.devnet, pytest.mark.slow, pytest.mark.timeout(300)]
 
 OLD, NEW = 0, 1
 CLIP = melody([440])

@@ -30,7 +30,7 @@ from tests.devnet.network import Account, Devnet
 from tests.devnet.records import tid
 from tests.devnet.relay import ENDPOINT, DevnetRelay
 
-pytestmark = [pytest.mark.devnet]
+pytestmark = [pytest.mark.devnet, pytest.mark.slow, pytest.mark.timeout(300)]
 
 OLDEST, OUTDATED = 0, "OutdatedCursor"
 

@@ -21,7 +21,7 @@ from tests.devnet.relay import DevnetRelay
 
 NS = "fm.plyr"
 TRACK, LIKE, POST = f"{NS}.track", f"{NS}.like", "app.bsky.feed.post"
-PATIENCE_S = 40
+PATIENCE_S = 60
 DATE = "2026-03-01T12:00:00.000Z"
 
 # Somebody still has something to ask, to fetch or to compare.

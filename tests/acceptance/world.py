@@ -20,7 +20,7 @@ class World:
     answers: Answers
     ingest: Program
 
-    async def caught_up(self, timeout_s: float = 30) -> None:
+    async def caught_up(self, timeout_s: float = 60) -> None:
         """Returns once everything that the PDSs have sent is committed."""
         newest = {pds.source: await self.net.last_seq(pds.index) for pds in self.net.pds}
 

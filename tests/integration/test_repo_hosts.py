@@ -25,7 +25,7 @@ from tests.devnet.network import Account, Devnet
 
 __all__ = ["_devnet_when_marked", "devnet_packages"]
 
-pytestmark = [pytest.mark.devnet, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.devnet, pytest.mark.slow, pytest.mark.timeout(600)]
 
 OURS = ["fm.plyr.like", "fm.plyr.track"]
 

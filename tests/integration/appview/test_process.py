@@ -41,6 +41,7 @@ async def address_of(process: Process) -> str:
     return line.split()[-1].decode()
 
 
+@pytest.mark.alone
 async def test_it_answers_and_stops_when_told_to_even_while_asked(database: str):
     async with web(database) as process, aiohttp.ClientSession() as http:
         address = await address_of(process)
