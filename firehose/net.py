@@ -5,6 +5,7 @@ address is looked at, and the socket goes to an address that was looked at: a na
 answers differently the second time finds no second time. Redirects are followed by hand,
 through the same door. Nothing waits longer than `timeout_s` or holds more than `max_bytes`
 (rules D8, D9; T34, T35). `download` is for bodies too large to hold: it fills a file.
+`request` sends something, and follows nothing.
 
     FetchFailed
     ├── Blocked        the URL, or an address behind it, is none that we go to
@@ -28,7 +29,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Self
-from urllib.parse import urljoin
+from urllib.parse import urlencode, urljoin
 
 import aiohttp
 import orjson
@@ -78,7 +79,7 @@ class BadBody(FetchFailed):
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """Any answer that is not a redirect, whatever its status. `headers` ignore case."""
+    """Any answer, whatever its status; only that of `request` may be a redirect. `headers` ignore case."""
 
     status: int
     headers: Mapping[str, str]
@@ -219,22 +220,65 @@ class GuardedClient:
         except orjson.JSONDecodeError as exc:
             raise BadBody(f"{url}: not JSON: {exc}") from exc
 
+    async def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        form: Mapping[str, str] | None = None,
+        json: Any = None,
+        max_bytes: int,
+        timeout_s: float,
+    ) -> Response:
+        """One request with at most one of `body`, `form` and `json`; its content type is set but for `body`.
+
+        Sent to this URL and nowhere else: a redirect is an answer like any other. The catch: after
+        `Unreachable` or `TimedOut` the other side may have done what it was asked, or not.
+        """
+        sent = dict(headers or {})
+        if form is not None:
+            body = urlencode(form).encode()
+            sent["Content-Type"] = "application/x-www-form-urlencoded"
+        elif json is not None:
+            body = orjson.dumps(json)
+            sent["Content-Type"] = "application/json"
+        received = bytearray()
+        with _timed_out(url, timeout_s):
+            async with asyncio.timeout(timeout_s), await self._send(method, url, sent, body) as response:
+                await _receive(response, received.extend, max_bytes)
+        return _response(response, bytes(received))
+
     async def _open(self, url: str, accept: str | None) -> aiohttp.ClientResponse:
         """The first answer that is no redirect, its body unread; the caller closes it."""
-        if self._session is None:
-            raise RuntimeError("GuardedClient is not open")
         headers = {"Accept": accept} if accept else {}
         asked = url
         for _ in range(MAX_REDIRECTS + 1):
-            target = check_url(asked, allow_loopback=self.allow_loopback)
-            with _translated(url):
-                response = await self._session.get(target, headers=headers, allow_redirects=False)
+            response = await self._send("GET", asked, headers, None, url)
             location = response.headers.get("Location")
             if response.status not in _REDIRECTS or location is None:
                 return response
             response.close()
-            asked = urljoin(str(target), location).partition("#")[0]
+            asked = urljoin(str(response.url), location).partition("#")[0]
         raise Blocked(f"more than {MAX_REDIRECTS} redirects, the last to {asked[:200]!r}")
+
+    async def _send(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, first_url: str = ""
+    ) -> aiohttp.ClientResponse:
+        """The head of the answer; errors are told of `first_url`, which a caller knows."""
+        if self._session is None:
+            raise RuntimeError("GuardedClient is not open")
+        target = check_url(url, allow_loopback=self.allow_loopback)
+        with _translated(first_url or url):
+            return await self._session.request(
+                method,
+                target,
+                headers=headers,
+                data=body,
+                allow_redirects=False,
+                skip_auto_headers=("Content-Type",),
+            )
 
     def _open_socket(self, addr_info: tuple[Any, ...]) -> socket.socket:
         """A socket for an address about to be connected to: looked at here once more."""

@@ -66,6 +66,7 @@ class Flow(_Secret, frozen=True):
 class Credentials(_Secret, frozen=True):
     """What speaks for a person at their PDS."""
 
+    did: Did
     access_token: str
     refresh_token: str | None
     dpop_key: str  # private JWK, JSON
