@@ -22,33 +22,14 @@ MAX_TOKEN = 16_384
 MAX_LIFE_S = 10 * 365 * 86_400
 
 # RFC 6749 §4.1.2.1 and §5.2, 7009, 8628, 9126, 9449, and OpenID's for a sign-in that needs a person.
-ERROR_CODES = frozenset(
-    (
-        "access_denied",
-        "account_selection_required",
-        "consent_required",
-        "expired_token",
-        "interaction_required",
-        "invalid_client",
-        "invalid_client_metadata",
-        "invalid_dpop_proof",
-        "invalid_grant",
-        "invalid_redirect_uri",
-        "invalid_request",
-        "invalid_request_uri",
-        "invalid_scope",
-        "invalid_token",
-        "login_required",
-        "server_error",
-        "slow_down",
-        "temporarily_unavailable",
-        "unauthorized_client",
-        "unsupported_grant_type",
-        "unsupported_response_type",
-        "unsupported_token_type",
-        "use_dpop_nonce",
-    )
+_ERROR_CODES = (
+    "access_denied account_selection_required consent_required expired_token interaction_required"
+    " invalid_client invalid_client_metadata invalid_dpop_proof invalid_grant invalid_redirect_uri"
+    " invalid_request invalid_request_uri invalid_scope invalid_token login_required server_error"
+    " slow_down temporarily_unavailable unauthorized_client unsupported_grant_type"
+    " unsupported_response_type unsupported_token_type use_dpop_nonce"
 )
+ERROR_CODES = frozenset(_ERROR_CODES.split())
 
 
 @dataclass(frozen=True, slots=True)

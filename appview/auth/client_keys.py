@@ -79,6 +79,9 @@ class ClientKeys:
         self.signing = keys[0]
         self._keys = {key.kid: key for key in keys}
 
+    def all(self) -> Sequence[ClientKey]:
+        return list(self._keys.values())
+
     def find(self, kid: str) -> ClientKey | None:
         return self._keys.get(kid)
 

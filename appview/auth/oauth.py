@@ -35,7 +35,7 @@ from appview.auth.answers import (
     read_request_uri,
     read_tokens,
 )
-from appview.auth.client_keys import ASSERTION_TYPE
+from appview.auth.endpoints import TIMEOUT_S, Endpoints, refuse_error
 from appview.auth.grant import Credentials, Flow, Granted, Refusal, SignInFailed
 from appview.auth.metadata import App
 from appview.auth.people import Origin, People, Person, read_identifier
@@ -43,12 +43,11 @@ from appview.auth.proven import Outgoing, ProvenClient, challenge_error
 from appview.auth.scopes import Definitions, fallbacks
 from appview.auth.servers import Server, Servers
 from firehose.identity import IdentityResolver
-from firehose.net import GuardedClient, Response
+from firehose.net import GuardedClient
 
-MAX_ANSWER_BYTES = 65_536
 MAX_PDS_ANSWER_BYTES = 4_194_304
-TIMEOUT_S = 10
 STEP_TIMEOUT_S = 40  # of `begin` and of `finish`, each in all
+LOOK_UP_TIMEOUT_S = 15  # of all that a refresh does before it uses its token
 
 log = structlog.get_logger()
 
@@ -82,8 +81,8 @@ class OAuthClient:
         self._people = People(identities)
         self._servers = servers or Servers(client)
         self._proven = ProvenClient(client, now=now)
+        self._endpoints = Endpoints(app, self._proven, timeout_s=timeout_s, now=now)
         self._definitions = definitions
-        self._timeout_s = timeout_s
         self._now = now
 
     # -- signing in
@@ -94,7 +93,7 @@ class OAuthClient:
         `identifier` is a handle, a DID, or the address of a PDS or authorization server. What the
         server does not understand of `scope` is asked for in older words (`Flow.scope` has them).
         """
-        async with _limited():
+        async with _limited(STEP_TIMEOUT_S):
             name = read_identifier(identifier, allow_loopback=self._allow_loopback)
             if isinstance(name, Origin):
                 person, server = None, await self._servers.at(name.url)
@@ -136,11 +135,13 @@ class OAuthClient:
         for scope in fallbacks(flow.scope, self._definitions):
             if scope != flow.scope and not published.issuperset(scope.split()):
                 continue
-            answer, nonce = await self._post(server, server.par_endpoint, flow, wish | {"scope": scope})
+            answer, nonce = await self._endpoints.post(
+                server, server.par_endpoint, flow, wish | {"scope": scope}
+            )
             flow = msgspec.structs.replace(flow, nonce=nonce)
             error = error_code(answer) if answer.status == 400 else None
             if error != "invalid_scope":
-                _refuse_error(answer, Refusal.SERVER_REFUSED)
+                refuse_error(answer)
                 body = json_object(answer, Refusal.BAD_SERVER)
                 return read_request_uri(body), msgspec.structs.replace(flow, scope=scope)
         raise SignInFailed(Refusal.SERVER_REFUSED, "it grants nothing of what we ask for: invalid_scope")
@@ -160,7 +161,7 @@ class OAuthClient:
             raise SignInFailed(refusal, error or "an error of its own")
         if not params.get("code"):
             raise SignInFailed(Refusal.SERVER_REFUSED, "neither a code nor an error")
-        async with _limited():
+        async with _limited(STEP_TIMEOUT_S):
             server = await self._servers.server(flow.issuer)
             wish = {
                 "grant_type": "authorization_code",
@@ -169,8 +170,8 @@ class OAuthClient:
                 "redirect_uri": self.app.redirect_uri,
             }
             asked_at = self._now()
-            answer, nonce = await self._post(server, server.token_endpoint, flow, wish)
-            _refuse_error(answer, Refusal.SERVER_REFUSED)
+            answer, nonce = await self._endpoints.post(server, server.token_endpoint, flow, wish)
+            refuse_error(answer)
             tokens = read_tokens(json_object(answer, Refusal.BAD_TOKEN))
             grant = _credentials(tokens, flow, "", nonce, asked_at)
             try:
@@ -192,18 +193,22 @@ class OAuthClient:
     # -- a grant's life
 
     async def refresh(self, credentials: Credentials) -> Credentials:
-        """New tokens for old. Once it was called the old ones may be used up: it is not to be cancelled, and
-        takes at most some 40 s. GRANT_GONE: sign in again; UNREACHABLE: perhaps used up, perhaps not."""
+        """New tokens for old, in at most `LOOK_UP_TIMEOUT_S` and two requests' time.
+
+        Once it was called the old ones may be used up: it is not to be cancelled. GRANT_GONE: sign in
+        again; UNREACHABLE: perhaps used up, perhaps not.
+        """
         if credentials.refresh_token is None:
             raise SignInFailed(Refusal.GRANT_GONE, "it came without a refresh token")
-        pds = await self._still_there(credentials)
-        server = await self._servers.server(credentials.issuer)
+        async with _limited(LOOK_UP_TIMEOUT_S):
+            pds = await self._still_there(credentials)
+            server = await self._servers.server(credentials.issuer)
         wish = {"grant_type": "refresh_token", "refresh_token": credentials.refresh_token}
         asked_at = self._now()
-        answer, nonce = await self._post(server, server.token_endpoint, credentials, wish)
+        answer, nonce = await self._endpoints.post(server, server.token_endpoint, credentials, wish)
         if error_code(answer) == "invalid_grant":
             raise SignInFailed(Refusal.GRANT_GONE, "invalid_grant")
-        _refuse_error(answer, Refusal.SERVER_REFUSED)
+        refuse_error(answer)
         tokens = read_tokens(json_object(answer, Refusal.BAD_TOKEN))
         renewed = _credentials(tokens, credentials, pds, nonce, asked_at)
         if tokens.sub != credentials.did:
@@ -231,8 +236,8 @@ class OAuthClient:
         if server.revocation_endpoint is None:
             return
         wish = {"token": credentials.refresh_token or credentials.access_token}
-        answer, _ = await self._post(server, server.revocation_endpoint, credentials, wish)
-        _refuse_error(answer, Refusal.SERVER_REFUSED)
+        answer, _ = await self._endpoints.post(server, server.revocation_endpoint, credentials, wish)
+        refuse_error(answer)
         if answer.status not in (200, 204):
             raise SignInFailed(Refusal.SERVER_REFUSED, f"status {answer.status}")
 
@@ -280,36 +285,6 @@ class OAuthClient:
             msgspec.structs.replace(credentials, pds_nonce=nonce),
         )
 
-    # -- speaking to a server
-
-    async def _post(
-        self, server: Server, url: str, held: Flow | Credentials, wish: Mapping[str, str]
-    ) -> tuple[Response, str | None]:
-        """One form, with our proof of who we are: the key that the flow or grant began with."""
-        key = None
-        if held.kid is not None:
-            key = self.app.keys and self.app.keys.find(held.kid)
-            if key is None:
-                raise SignInFailed(Refusal.GRANT_GONE, "the client key that it was made with is gone")
-
-        def form() -> Mapping[str, str]:
-            known = {**wish, "client_id": self.app.client_id}
-            if key is None:
-                return known
-            assertion = key.assertion(self.app.client_id, server.issuer, now=self._now())
-            return {**known, "client_assertion_type": ASSERTION_TYPE, "client_assertion": assertion}
-
-        answer, nonce = await self._proven.send(
-            Outgoing("POST", url, {"Accept": "application/json"}, form=form),
-            key=held.dpop_key,
-            nonce=held.nonce if isinstance(held, Flow) else held.server_nonce,
-            max_bytes=MAX_ANSWER_BYTES,
-            timeout_s=self._timeout_s,
-        )
-        if nonce is None:
-            raise SignInFailed(Refusal.BAD_SERVER, "it gives out no DPoP nonce")
-        return answer, nonce
-
 
 def _credentials(
     tokens: Tokens, held: Flow | Credentials, pds: str, nonce: str | None, asked_at: float
@@ -328,21 +303,11 @@ def _credentials(
     )
 
 
-def _refuse_error(answer: Response, refusal: Refusal) -> None:
-    """Raise for an answer that names an error of the standards, or says to come back later."""
-    if answer.status < 400:
-        return
-    error = error_code(answer)
-    if error is not None and error not in ("server_error", "temporarily_unavailable", "slow_down"):
-        raise SignInFailed(refusal, error)
-    json_object(answer, refusal)
-
-
 @asynccontextmanager
-async def _limited() -> AsyncIterator[None]:
+async def _limited(timeout_s: float) -> AsyncIterator[None]:
     """However many servers are asked in a row, and however slowly they answer."""
     try:
-        async with asyncio.timeout(STEP_TIMEOUT_S):
+        async with asyncio.timeout(timeout_s):
             yield
     except TimeoutError:
         raise SignInFailed(Refusal.UNREACHABLE, "no answer in time") from None

@@ -303,6 +303,14 @@ class Devnet:
         """Every e-mail that a PDS has sent: {pds, to, subject, body}."""
         return await self._control("GET", "/mail", {})
 
+    async def serve(self, origin: str, target: str) -> None:
+        """From now on the PDSs find an OAuth client's https `origin` at `target`, a port of localhost."""
+        await self._control("POST", "/origin", {"origin": origin, "target": target})
+
+    async def speak_for_lexicons(self, account: Account) -> None:
+        """From now on the PDSs take every schema, of permission sets for one, from this account's repo."""
+        await self._control("POST", "/lexicon-authority", {"did": account.did})
+
     async def _control(self, method: str, path: str, params: Mapping[str, str]) -> Any:
         async with self._session.request(method, self.control_url + path, params=params) as answer:
             value = await answer.json()
