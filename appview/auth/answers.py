@@ -44,14 +44,14 @@ class Tokens:
 
 
 @contextmanager
-def translated(too_large: Refusal) -> Generator[None]:
-    """What goes wrong below HTTP, as a SignInFailed; `too_large` is the word for an endless answer."""
+def translated() -> Generator[None]:
+    """What goes wrong below HTTP, as a SignInFailed that repeats nothing of it."""
     try:
         yield
     except Blocked:
         raise SignInFailed(Refusal.BLOCKED, "an address that we do not go to") from None
     except TooLarge:
-        raise SignInFailed(too_large, "an answer without an end") from None
+        raise SignInFailed(Refusal.BAD_SERVER, "an answer without an end") from None
     except TimedOut:
         raise SignInFailed(Refusal.UNREACHABLE, "no answer in time") from None
     except FetchFailed:
@@ -107,11 +107,14 @@ def read_tokens(body: Mapping[str, Any]) -> Tokens:
     return Tokens(Did(sub), scope, access, refresh, life)
 
 
+def is_token(text: str) -> bool:
+    """True for what can be a token or a code: visible ASCII, of a length that a request can carry."""
+    return 0 < len(text) <= MAX_TOKEN and all("!" <= char <= "~" for char in text)
+
+
 def _token(body: Mapping[str, Any], name: str) -> str | None:
-    """What can be sent in a header, visible ASCII; None for anything else."""
     value = body.get(name)
-    fits = isinstance(value, str) and 0 < len(value) <= MAX_TOKEN and all("!" <= c <= "~" for c in value)
-    return value if fits else None
+    return value if isinstance(value, str) and is_token(value) else None
 
 
 def _object(response: Response) -> Mapping[str, Any] | None:

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from appview.auth.client_keys import ALGORITHM, ClientKeys
-from firehose.address import check_url, is_public_hostname
+from firehose.address import Blocked, check_url, is_public_hostname
 
 METADATA_PATH = "/oauth-client-metadata.json"
 JWKS_PATH = "/.well-known/jwks.json"
@@ -78,5 +78,8 @@ def app_at(public_url: str, scope: str, *, name: str, keys: ClientKeys | None) -
     """The client that fits where we are reached; raises `NoClient`."""
     if public_url.startswith("https://"):
         return web_app(public_url, scope, name=name, keys=keys)
-    url = check_url(public_url, allow_loopback=True)
+    try:
+        url = check_url(public_url, allow_loopback=True)
+    except Blocked:
+        raise NoClient(f"neither https nor loopback: {public_url[:200]!r}") from None
     return loopback_app(url.port or 80, scope, name=name)

@@ -30,6 +30,7 @@ from appview.auth import dpop
 from appview.auth.answers import (
     Tokens,
     error_code,
+    is_token,
     json_object,
     known_code,
     read_request_uri,
@@ -151,7 +152,7 @@ class OAuthClient:
 
         The caller has found `flow` by its state and forgotten it: neither is good twice.
         """
-        if not hmac.compare_digest(params.get("state", "").encode(), flow.state.encode()):
+        if not hmac.compare_digest(params.get("state", "").encode(errors="replace"), flow.state.encode()):
             raise SignInFailed(Refusal.UNKNOWN_STATE)
         if params.get("iss") != flow.issuer:  # our servers all promise to say it (RFC 9207)
             raise SignInFailed(Refusal.WRONG_ISSUER, "another server than the person was sent to")
@@ -159,13 +160,14 @@ class OAuthClient:
             error = known_code(params["error"])
             refusal = Refusal.DENIED if error == "access_denied" else Refusal.SERVER_REFUSED
             raise SignInFailed(refusal, error or "an error of its own")
-        if not params.get("code"):
+        code = params.get("code", "")
+        if not is_token(code):
             raise SignInFailed(Refusal.SERVER_REFUSED, "neither a code nor an error")
         async with _limited(STEP_TIMEOUT_S):
             server = await self._servers.server(flow.issuer)
             wish = {
                 "grant_type": "authorization_code",
-                "code": params["code"],
+                "code": code,
                 "code_verifier": flow.verifier,
                 "redirect_uri": self.app.redirect_uri,
             }

@@ -48,7 +48,7 @@ def read_identifier(text: str, *, allow_loopback: bool) -> Did | Handle | Origin
     if name.startswith(("https://", "http://")):
         origin = origin_of(name, allow_loopback=allow_loopback)
         if origin is None:
-            raise SignInFailed(Refusal.BLOCKED, "not the address of a server that we go to")
+            raise SignInFailed(Refusal.BAD_INPUT, "an address with a path is no server's")
         return Origin(origin)
     name = name.removeprefix("at://").removeprefix("@")
     if is_atproto_did(name):

@@ -87,7 +87,7 @@ class ProvenClient:
         headers = {**outgoing.headers, "DPoP": proof}
         if access_token is not None:
             headers["Authorization"] = f"DPoP {access_token}"
-        with translated(Refusal.BAD_TOKEN):
+        with translated():
             return await self._client.request(
                 outgoing.method,
                 outgoing.url,
@@ -119,5 +119,5 @@ def challenge_error(response: Response) -> str | None:
 
 
 def _origin(url: str) -> str:
-    with translated(Refusal.BLOCKED):
+    with translated():
         return str(check_url(url, allow_loopback=True).origin())

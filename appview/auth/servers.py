@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar, cast
 
 from appview.auth.answers import json_object, translated
 from appview.auth.grant import Refusal, SignInFailed
-from firehose.address import Blocked, check_url
+from firehose.address import check_url
 from firehose.net import GuardedClient, Response
 
 RESOURCE_PATH = "/.well-known/oauth-protected-resource"
@@ -83,10 +83,8 @@ def read_server(issuer: str, document: Mapping[str, Any], *, allow_loopback: boo
         url = document.get(name)
         if not isinstance(url, str):
             raise SignInFailed(Refusal.BAD_SERVER, f"it has no {name}")
-        try:
+        with translated():
             check_url(url, allow_loopback=allow_loopback)
-        except Blocked:
-            raise SignInFailed(Refusal.BLOCKED, f"its {name} is no address that we go to") from None
         return url
 
     return Server(
@@ -99,11 +97,12 @@ def read_server(issuer: str, document: Mapping[str, Any], *, allow_loopback: boo
 
 
 def origin_of(url: str, *, allow_loopback: bool) -> str | None:
-    """`url` if it is a bare origin, without the slash that it may end with; None if it is anything else."""
-    try:
+    """The origin that `url` is, with or without a slash at its end; None if there is more to it.
+
+    Raises SignInFailed (BLOCKED).
+    """
+    with translated():
         origin = str(check_url(url, allow_loopback=allow_loopback).origin())
-    except Blocked:
-        return None
     return origin if url.removesuffix("/") == origin else None
 
 
@@ -179,7 +178,7 @@ class Servers:
         return self._issuers.keep(pds, issuer)
 
     async def _get(self, url: str) -> Response:
-        with translated(Refusal.BAD_SERVER):
+        with translated():
             return await self._client.request(
                 "GET",
                 url,
