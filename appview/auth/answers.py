@@ -61,12 +61,12 @@ def translated() -> Generator[None]:
 def json_object(response: Response, otherwise: Refusal) -> Mapping[str, Any]:
     """The body of a 200 or 201 answer. Else SignInFailed: UNREACHABLE if later may help, or `otherwise`."""
     if response.status == 429 or response.status >= 500:
-        raise SignInFailed(Refusal.UNREACHABLE, f"status {response.status}")
+        raise SignInFailed(Refusal.UNREACHABLE, f"the server answered with status {response.status}")
     if response.status not in (200, 201):
-        raise SignInFailed(otherwise, f"status {response.status}")
+        raise SignInFailed(otherwise, f"the server answered with status {response.status}")
     body = _object(response)
     if body is None:
-        raise SignInFailed(otherwise, "not a JSON object")
+        raise SignInFailed(otherwise, "the server's answer is no JSON object")
     return body
 
 
@@ -83,7 +83,7 @@ def read_request_uri(body: Mapping[str, Any]) -> str:
     """The `request_uri` of an answer to a pushed authorization request; raises SignInFailed (BAD_SERVER)."""
     uri = body.get("request_uri")
     if not isinstance(uri, str) or not 0 < len(uri) <= 2048:
-        raise SignInFailed(Refusal.BAD_SERVER, "it took the request, but gave no request_uri")
+        raise SignInFailed(Refusal.BAD_SERVER, "the server took the request, but gave no request_uri")
     return uri
 
 
@@ -91,19 +91,19 @@ def read_tokens(body: Mapping[str, Any]) -> Tokens:
     """The tokens of a token response; raises SignInFailed (BAD_TOKEN, WRONG_SCOPE)."""
     kind = body.get("token_type")
     if not isinstance(kind, str) or kind.lower() != "dpop":
-        raise SignInFailed(Refusal.BAD_TOKEN, "its tokens are not bound to our key")
+        raise SignInFailed(Refusal.BAD_TOKEN, "the server's tokens are not bound to our key")
     access, refresh = _token(body, "access_token"), _token(body, "refresh_token")
     if access is None or (refresh is None and body.get("refresh_token") is not None):
-        raise SignInFailed(Refusal.BAD_TOKEN, "an answer without a token")
+        raise SignInFailed(Refusal.BAD_TOKEN, "the server's answer has no token")
     sub, scope, life = body.get("sub"), body.get("scope"), body.get("expires_in")
     if not isinstance(sub, str) or not is_atproto_did(sub):
-        raise SignInFailed(Refusal.BAD_TOKEN, "it does not say whose token it is")
+        raise SignInFailed(Refusal.BAD_TOKEN, "the server does not say whose token it is")
     if not isinstance(scope, str):
-        raise SignInFailed(Refusal.BAD_TOKEN, "it does not say what it allows")
+        raise SignInFailed(Refusal.BAD_TOKEN, "the server does not say what the token allows")
     if "atproto" not in scope.split(" "):
         raise SignInFailed(Refusal.WRONG_SCOPE, "the scope atproto was not granted")
     if life is not None and not (type(life) in (int, float) and 0 < life <= MAX_LIFE_S):
-        raise SignInFailed(Refusal.BAD_TOKEN, "it lives for no number of seconds")
+        raise SignInFailed(Refusal.BAD_TOKEN, "the token lives for no number of seconds")
     return Tokens(Did(sub), scope, access, refresh, life)
 
 

@@ -22,10 +22,11 @@ _LATER = frozenset({"server_error", "temporarily_unavailable", "slow_down"})
 
 
 class Endpoints:
-    """Posts as `app`. `timeout_s` is for one request; a stale nonce takes two."""
+    """Posts as `app`, which may get other keys at any time. `timeout_s` is for one request; a stale nonce
+    takes two."""
 
     def __init__(self, app: App, proven: ProvenClient, *, timeout_s: float, now: Callable[[], float]) -> None:
-        self._app = app
+        self.app = app
         self._proven = proven
         self._timeout_s = timeout_s
         self._now = now
@@ -42,21 +43,21 @@ class Endpoints:
             timeout_s=self._timeout_s,
         )
         if nonce is None:
-            raise SignInFailed(Refusal.BAD_SERVER, "it gives out no DPoP nonce")
+            raise SignInFailed(Refusal.BAD_SERVER, "the server gives out no DPoP nonce")
         return answer, nonce
 
     def _form(
         self, server: Server, held: Flow | Credentials, wish: Mapping[str, str]
     ) -> Callable[[], Mapping[str, str]]:
-        known = {**wish, "client_id": self._app.client_id}
+        known = {**wish, "client_id": self.app.client_id}
         if held.kid is None:
             return lambda: known
-        key = self._app.keys and self._app.keys.find(held.kid)
+        key = self.app.keys and self.app.keys.find(held.kid)
         if key is None:
-            raise SignInFailed(Refusal.GRANT_GONE, "the client key that it was made with is gone")
+            raise SignInFailed(Refusal.GRANT_GONE, "the client key that the grant was made with is gone")
 
         def signed() -> Mapping[str, str]:
-            assertion = key.assertion(self._app.client_id, server.issuer, now=self._now())
+            assertion = key.assertion(self.app.client_id, server.issuer, now=self._now())
             return {**known, "client_assertion_type": ASSERTION_TYPE, "client_assertion": assertion}
 
         return signed

@@ -77,7 +77,6 @@ class OAuthClient:
         timeout_s: float = TIMEOUT_S,
         now: Callable[[], float] = time.time,
     ) -> None:
-        self.app = app
         self._allow_loopback = client.allow_loopback
         self._people = People(identities)
         self._servers = servers or Servers(client)
@@ -85,6 +84,15 @@ class OAuthClient:
         self._endpoints = Endpoints(app, self._proven, timeout_s=timeout_s, now=now)
         self._definitions = definitions
         self._now = now
+
+    @property
+    def app(self) -> App:
+        """Who we are. Set anew when there is another client key."""
+        return self._endpoints.app
+
+    @app.setter
+    def app(self, app: App) -> None:
+        self._endpoints.app = app
 
     # -- signing in
 
@@ -145,7 +153,7 @@ class OAuthClient:
                 refuse_error(answer)
                 body = json_object(answer, Refusal.BAD_SERVER)
                 return read_request_uri(body), msgspec.structs.replace(flow, scope=scope)
-        raise SignInFailed(Refusal.SERVER_REFUSED, "it grants nothing of what we ask for: invalid_scope")
+        raise SignInFailed(Refusal.SERVER_REFUSED, "the server knows none of our scopes: invalid_scope")
 
     async def finish(self, flow: Flow, params: Mapping[str, str]) -> Granted:
         """The grant that a person came back with; `params` are the callback's query.
@@ -159,7 +167,7 @@ class OAuthClient:
         if "error" in params:
             error = known_code(params["error"])
             refusal = Refusal.DENIED if error == "access_denied" else Refusal.SERVER_REFUSED
-            raise SignInFailed(refusal, error or "an error of its own")
+            raise SignInFailed(refusal, error or "the server has an error of its own")
         code = params.get("code", "")
         if not is_token(code):
             raise SignInFailed(Refusal.SERVER_REFUSED, "neither a code nor an error")
@@ -201,7 +209,7 @@ class OAuthClient:
         again; UNREACHABLE: perhaps used up, perhaps not.
         """
         if credentials.refresh_token is None:
-            raise SignInFailed(Refusal.GRANT_GONE, "it came without a refresh token")
+            raise SignInFailed(Refusal.GRANT_GONE, "the grant came without a refresh token")
         async with _limited(LOOK_UP_TIMEOUT_S):
             pds = await self._still_there(credentials)
             server = await self._servers.server(credentials.issuer)
@@ -241,7 +249,7 @@ class OAuthClient:
         answer, _ = await self._endpoints.post(server, server.revocation_endpoint, credentials, wish)
         refuse_error(answer)
         if answer.status not in (200, 204):
-            raise SignInFailed(Refusal.SERVER_REFUSED, f"status {answer.status}")
+            raise SignInFailed(Refusal.SERVER_REFUSED, f"the server answered with status {answer.status}")
 
     async def _give_back(self, credentials: Credentials) -> None:
         """Revokes what must not be used; a server that does not want to hear of it keeps it."""

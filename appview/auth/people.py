@@ -65,23 +65,22 @@ class People:
         self._identities = identities
 
     async def find(self, name: Did | Handle) -> Person:
-        """The account of a name. Raises SignInFailed (UNKNOWN_ACCOUNT, UNREACHABLE)."""
+        """The account of a name, as it is now (D7). Raises SignInFailed (UNKNOWN_ACCOUNT, UNREACHABLE)."""
         if name.startswith("did:"):
-            return _person(await self._resolve(Did(name), fresh=False))
+            return await self.current(Did(name))
         try:
             did = await self._identities.resolve_handle(name)
         except IdentityUnreachable:
             raise SignInFailed(Refusal.UNREACHABLE, "nobody can say now whose handle that is") from None
         if did is None or not is_atproto_did(did):
             raise SignInFailed(Refusal.UNKNOWN_ACCOUNT, "the handle leads to no account")
-        for fresh in (False, True):  # a document that is kept may be older than the handle
-            doc = await self._resolve(did, fresh=fresh)
-            if name in (doc.handle, doc.unchecked):
-                return _person(doc)
-        raise SignInFailed(Refusal.UNKNOWN_ACCOUNT, "the account does not go by that handle")
+        doc = await self._resolve(did, fresh=True)
+        if name not in (doc.handle, doc.unchecked):
+            raise SignInFailed(Refusal.UNKNOWN_ACCOUNT, "the account does not go by that handle")
+        return _person(doc)
 
     async def current(self, did: Did) -> Person:
-        """The account as its document says now, whatever was known before. Raises SignInFailed."""
+        """The account as its document says now, whatever was known before. Raises as `find`."""
         return _person(await self._resolve(did, fresh=True))
 
     async def known(self, did: Did) -> Person | None:

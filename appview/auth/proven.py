@@ -70,7 +70,7 @@ class ProvenClient:
                 return response, nonce
             if nonce == sent:
                 break
-        raise SignInFailed(Refusal.BAD_NONCE, "it is never content with its own nonce")
+        raise SignInFailed(Refusal.BAD_NONCE, "the server is never content with its own nonce")
 
     async def _send(
         self,

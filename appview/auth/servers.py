@@ -67,22 +67,22 @@ def read_issuer(pds: str, document: Mapping[str, Any]) -> str:
 def read_server(issuer: str, document: Mapping[str, Any], *, allow_loopback: bool) -> Server:
     """The server behind `issuer`; raises SignInFailed (BAD_SERVER, BLOCKED) for what breaks a rule."""
     if document.get("issuer") != issuer:
-        raise SignInFailed(Refusal.BAD_SERVER, "its metadata name another issuer")
+        raise SignInFailed(Refusal.BAD_SERVER, "the server's metadata name another issuer")
     for name, needed in _LISTS.items():
         if not needed <= _texts(document.get(name)):
-            raise SignInFailed(Refusal.BAD_SERVER, f"{name} lacks {', '.join(sorted(needed))}")
+            raise SignInFailed(Refusal.BAD_SERVER, f"the server's {name} lacks {', '.join(sorted(needed))}")
     if "none" in _texts(document["token_endpoint_auth_signing_alg_values_supported"]):
-        raise SignInFailed(Refusal.BAD_SERVER, "it takes unsigned assertions")
+        raise SignInFailed(Refusal.BAD_SERVER, "the server takes unsigned assertions")
     for name in _FLAGS:
         if document.get(name) is not True:
-            raise SignInFailed(Refusal.BAD_SERVER, f"{name} is not true")
+            raise SignInFailed(Refusal.BAD_SERVER, f"the server's {name} is not true")
     if document.get("require_request_uri_registration", True) is not True:
-        raise SignInFailed(Refusal.BAD_SERVER, "require_request_uri_registration is not true")
+        raise SignInFailed(Refusal.BAD_SERVER, "the server's require_request_uri_registration is not true")
 
     def endpoint(name: str) -> str:
         url = document.get(name)
         if not isinstance(url, str):
-            raise SignInFailed(Refusal.BAD_SERVER, f"it has no {name}")
+            raise SignInFailed(Refusal.BAD_SERVER, f"the server has no {name}")
         with translated():
             check_url(url, allow_loopback=allow_loopback)
         return url

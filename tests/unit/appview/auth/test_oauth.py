@@ -106,6 +106,15 @@ async def test_a_nonce_that_changes_with_every_answer_is_followed(stage: Stage) 
     assert {path: stage.home.asked[path] for path in (PAR, TOKEN, XRPC)} == {PAR: 2, TOKEN: 2, XRPC: 3}
 
 
+async def test_a_nonce_that_is_out_of_date_costs_one_more_request(stage: Stage) -> None:
+    credentials = msgspec.structs.replace(await stage.signed_in(), server_nonce="old", pds_nonce="old")
+    asked = stage.home.asked.copy()
+    answer, credentials = await stage.restarted().call_pds(credentials, "GET", SESSION)
+    assert (answer.status, credentials.pds_nonce) == (200, "nonce-0")
+    assert (await stage.restarted().refresh(credentials)).server_nonce == "nonce-0"
+    assert (stage.home.asked - asked)[XRPC] == (stage.home.asked - asked)[TOKEN] == 2
+
+
 async def test_after_a_restart_the_nonces_that_were_kept_save_the_first_refusal(stage: Stage) -> None:
     _, credentials = await stage.client.call_pds(await stage.signed_in(), "GET", SESSION)
     assert (credentials.server_nonce, credentials.pds_nonce) == ("nonce-0", "nonce-0")
@@ -228,22 +237,23 @@ async def test_a_grant_goes_on_with_its_key_after_a_rotation(stage: Stage) -> No
     stage.home.jwks = ClientKeys([new, old]).jwks()
     stage.client = stage.restarted()
     credentials = await stage.signed_in()
-    stage.client = stage.restarted(confidential(new, old))
+    stage.client.app = confidential(new, old)
     assert (await stage.client.refresh(credentials)).kid == old.kid
     assert (await stage.signed_in()).kid == new.kid
+    assert {form["client_id"] for form in forms(stage, TOKEN)} == {stage.app.client_id}
 
 
 # -- what is asked how often
 
 
-async def test_a_servers_documents_are_asked_for_once_but_its_account_is_looked_up_at_each_return(
+async def test_a_servers_documents_are_kept_but_an_account_is_looked_up_anew_each_time(
     stage: Stage,
 ) -> None:
     for _ in range(3):
         await stage.signed_in()
     assert stage.home.asked[METADATA] == 1
     assert stage.home.asked[RESOURCE] == 1 + 3
-    assert stage.plc.asked[f"/{ALICE}", None] == 1 + 3
+    assert stage.plc.asked[f"/{ALICE}", None] == 3 + 3
 
 
 async def test_a_failure_is_not_remembered(stage: Stage) -> None:
