@@ -140,7 +140,6 @@ class OAuthClient:
         if prompt is not None:
             wish["prompt"] = prompt
         published = set(self.app.scope.split())
-        error = None
         for scope in fallbacks(flow.scope, self._definitions):
             if scope != flow.scope and not published.issuperset(scope.split()):
                 continue

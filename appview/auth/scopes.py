@@ -58,9 +58,13 @@ def fallbacks(scope: str, definitions: Definitions) -> Sequence[str]:
     """The same wish in the words of older servers, best first, `scope` itself included.
 
     A server that cannot read our permission set gets its content; one that knows no granular
-    scopes gets `transition:generic`.
+    scopes gets `transition:generic`, if that allows what is wished for.
     """
-    return list(dict.fromkeys((scope, expanded(scope, definitions), f"{ATPROTO} {GENERIC}")))
+    found = dict.fromkeys((scope, expanded(scope, definitions)))
+    generic = f"{ATPROTO} {GENERIC}"
+    if missing(ATPROTO, scope, definitions) and covers(generic, scope, definitions):
+        found[generic] = None
+    return list(found)
 
 
 def union(scopes: Iterable[str]) -> str:

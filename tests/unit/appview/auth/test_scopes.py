@@ -153,6 +153,11 @@ def test_a_wish_without_sets_has_one_fallback() -> None:
     ]
 
 
+def test_who_wishes_for_nothing_or_for_more_is_not_given_nearly_all() -> None:
+    assert fallbacks("atproto", KNOWN) == ["atproto"]
+    assert fallbacks("atproto repo:* account:email", KNOWN) == ["atproto repo:* account:email"]
+
+
 # -- properties
 
 COLLECTIONS = st.sampled_from(["fm.plyr.track", "fm.plyr.like", "fm.plyr.list", "app.bsky.feed.post"])
