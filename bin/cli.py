@@ -29,6 +29,11 @@ COMMANDS = {
     "web": Command("bin.web", "only answer requests", True, "migrated", supervised=True),
     "sync": Command("bin.sync", "make the index whole: backfill and resync, and how that goes", group=True),
     "archive": Command("bin.archive", "everything that happened, in Parquet files", group=True),
+    "keys": Command("bin.keys", "the keys that seal what people trust us with", group=True),
+    "token": Command("bin.token", "tokens that need no browser", group=True),
+    "audit": Command(
+        "bin.audit", "what happened to people's access, newest first", True, "there", OF_DATABASE
+    ),
     "migrate": Command(
         "bin.migrate", "bring the database to this version's tables", True, "open", OF_DATABASE
     ),
@@ -207,11 +212,12 @@ def _explained(error: Exception) -> str | None:
     """One line for a person, for what can go wrong in any command; None for a defect of ours."""
     import psycopg
 
+    from appview.auth.keyring import KeyRingError
     from bin.database import NoDatabase
     from storage.binaries import EmbeddedFailed
     from storage.migrate import MigrationFailed
 
-    if isinstance(error, NoDatabase | EmbeddedFailed | MigrationFailed):
+    if isinstance(error, NoDatabase | EmbeddedFailed | MigrationFailed | KeyRingError):
         return str(error)
     if isinstance(error, psycopg.OperationalError):
         lines = str(error).strip().splitlines() or [type(error).__name__]

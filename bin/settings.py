@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -94,6 +95,18 @@ class Settings(BaseSettings):
         None,
         description="Folder of the event archive, which `plyr replay` computes everything from. Without it: "
         "`archive` in the data folder.",
+    )
+    frontend_url: str | None = Field(
+        None,
+        description="Address of a web frontend, as `https://host`, to which people are sent once they have "
+        "signed in. Without it they stay on plyr's own pages.",
+    )
+    encryption_keys: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        repr=False,
+        description="Keys for what people who sign in trust us with, separated by commas, the newest first; "
+        "`plyr keys new` prints one. Give them as a variable: everybody on a machine sees flags. Without "
+        "them: a file in the data folder, made at the first start.",
     )
     discovery_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
@@ -189,10 +202,29 @@ class Settings(BaseSettings):
     def _check_public(cls, value: str | None) -> str | None:
         return None if value is None else _origin(value, ("http", "https"), "https://plyr.example", ("http",))
 
+    @field_validator("frontend_url")
+    @classmethod
+    def _check_frontend(cls, value: str | None) -> str | None:
+        return None if value is None else _origin(value, ("http", "https"), "https://plyr.example")
+
+    @field_validator("encryption_keys", mode="before")
+    @classmethod
+    def _check_keys(cls, value: object) -> object:
+        keys = value.replace(" ", "").split(",") if isinstance(value, str) else value
+        for number, key in enumerate(keys if isinstance(keys, list) else (), 1):
+            if not re.fullmatch(r"[A-Za-z0-9_-]{43}=", key):
+                raise ValueError(f"key {number} is not what `plyr keys new` prints")
+        return tuple(keys) if isinstance(keys, list) else keys
+
     @field_validator("data_dir", "archive_dir")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return None if value is None else value.expanduser().absolute()
+
+    @property
+    def key_file(self) -> Path:
+        """Where the encryption keys are if they are not given."""
+        return self.data_dir / "keys" / "encryption.keys"
 
     @property
     def archive_folder(self) -> Path:

@@ -16,11 +16,15 @@ from appview.service import AppConfig
 from appview.subscriber import LiveConfig
 from bin import VERSION
 from bin.settings import Settings
+from bin.signing_in import signing_in
 from bin.status import StatusWriter
 from bin.sync_status import thresholds
+from firehose.net import GuardedClient
 from lexicons.catalog import Catalog, CatalogError
+from storage.postgres import make_pool
 
 SHUTDOWN_S = 3.0
+WRITERS = 4
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,8 +69,13 @@ async def serve(settings: Settings, catalog: Catalog, connections: int, status_f
         live=LiveConfig(max_subscribers=settings.live_subscribers),
         thresholds=thresholds(settings),
     )
-    async with make_reader(settings.database_url, connections=connections) as reads:
-        app = build_app(reads, catalog, config, dsn=settings.database_url)
+    async with (
+        make_reader(settings.database_url, connections=connections) as reads,
+        make_pool(settings.database_url, max_size=WRITERS, name="plyr web") as pool,
+        GuardedClient(settings.dev_loopback) as client,
+        signing_in(settings, catalog, reads, pool, client) as auth,
+    ):
+        app = build_app(reads, catalog, config, dsn=settings.database_url, auth=auth)
         runner = make_runner(app, shutdown_timeout_s=SHUTDOWN_S)
         await runner.setup()
         try:

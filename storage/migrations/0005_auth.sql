@@ -32,12 +32,14 @@ create table session (
     prefix         text,                -- the first characters of the token, by which people name it
     kind           text not null check (kind in ('browser', 'token', 'minted')),
     did            text not null,
+    handle         text,                -- verified when they signed in, for as long as their repo is unknown
     browser        bigint,              -- the first session of this browser; linked accounts share it
     name           text,                -- of a developer token
     scope          text not null,       -- as granted
     issuer         text,                -- the authorization server; null: minted here, good for reading alone
     credentials    bytea,               -- sealed: tokens, DPoP key, nonces
     version        int not null default 0,          -- of the credentials: each refresh is one more
+    refreshed_at   timestamptz not null default now(),
     lease_until    timestamptz,         -- somebody refreshes until then
     created_at     timestamptz not null default now(),
     used_at        timestamptz not null default now(),
@@ -51,10 +53,11 @@ create index session_expiry on session (expires_at) where ended_at is null;
 
 -- Sixty seconds in which a frontend may fetch the session that a callback made.
 create table exchange_token (
-    token_hash  bytea primary key,
-    session_id  bigint not null references session on delete cascade,
-    expires_at  timestamptz not null,
-    used_at     timestamptz
+    token_hash    bytea primary key,
+    session_id    bigint not null references session on delete cascade,
+    browser_hash  bytea,                -- of the cookie that the flow was bound to
+    expires_at    timestamptz not null,
+    used_at       timestamptz
 );
 create index exchange_token_expiry on exchange_token (expires_at);
 

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -22,16 +23,18 @@ ROOT = Path(__file__).parents[3]
 
 @asynccontextmanager
 async def web(database: str, *more: str, **options: object) -> AsyncIterator[Process]:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "bin.cli", "web", "--database-url", database, "--port", "0", *more,
-        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=PIPE, stderr=PIPE, **options,  # pyright: ignore[reportArgumentType]
-    )  # fmt: skip
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
+    with tempfile.TemporaryDirectory(prefix="plyr-test-") as folder:
+        command = ("web", "--database-url", database, "--port", "0", "--data-dir", folder)
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "bin.cli", *command, *more,
+            cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=PIPE, stderr=PIPE, **options,  # pyright: ignore[reportArgumentType]
+        )  # fmt: skip
+        try:
+            yield process
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.communicate()
 
 
 async def address_of(process: Process) -> str:

@@ -118,3 +118,20 @@ def test_a_wrong_flag_is_named_as_a_flag() -> None:
     given: dict[str, Any] = {"log_format": "xml"}
     with pytest.raises(SettingsError, match=r"^--log-format: "):
         load(given, {})
+
+
+def test_encryption_keys_are_checked_and_never_shown() -> None:
+    one, two = "A" * 43 + "=", "b" * 43 + "="
+    settings = load({}, {"PLYR_ENCRYPTION_KEYS": f"{one}, {two}"})
+    assert settings.encryption_keys == (one, two)
+    assert one not in repr(settings)
+    assert load({}, environment(settings)) == settings
+    with pytest.raises(SettingsError, match="key 2 is not what") as raised:
+        load({}, {"PLYR_ENCRYPTION_KEYS": f"{one},a-secret"})
+    assert "a-secret" not in str(raised.value)
+
+
+def test_a_frontend_without_https_is_on_this_machine() -> None:
+    assert load({}, {"PLYR_FRONTEND_URL": "http://localhost:5173/"}).frontend_url == "http://localhost:5173"
+    with pytest.raises(SettingsError):
+        load({}, {"PLYR_FRONTEND_URL": "http://plyr.example"})

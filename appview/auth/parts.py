@@ -1,0 +1,71 @@
+"""Signing in as one thing: what the application needs of it, and what others build on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Protocol
+
+from aiohttp import web
+
+from appview import pds
+from appview.auth import credentials, flows
+from appview.auth.account_routes import Accounts
+from appview.auth.client_routes import ClientDocuments
+from appview.auth.credentials import CredentialStore
+from appview.auth.desk import Desk, SignIn
+from appview.auth.flows import Flows
+from appview.auth.keyring import KeyRing
+from appview.auth.metadata import App
+from appview.auth.routes import WayIn
+from appview.auth.sessions import Sessions
+from appview.auth.token_routes import TokenRoutes
+from appview.pds import Pds
+from storage.postgres import Pool
+from storage.reader import Reads
+
+
+class OAuth(flows.Client, credentials.Server, pds.Client, Protocol):
+    """An OAuth client. `app`: who we are to authorization servers, None where none can know us."""
+
+    @property
+    def app(self) -> App | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Auth:
+    """`pds`: calls in the name of somebody who is signed in."""
+
+    desk: Desk
+    pds: Pds
+    documents: ClientDocuments
+
+    @property
+    def sessions(self) -> Sessions:
+        return self.desk.sessions
+
+    def add_to(self, app: web.Application) -> None:
+        """Its routes, and the loop of its sessions while the application runs."""
+        for part in (WayIn(self.desk), Accounts(self.desk), TokenRoutes(self.desk), self.documents):
+            part.add_to(app.router)
+        app.cleanup_ctx.append(self._running)
+
+    async def _running(self, _: web.Application) -> AsyncIterator[None]:
+        loop = asyncio.create_task(self.sessions.run(), name="sessions")
+        yield
+        loop.cancel()
+        with suppress(asyncio.CancelledError):
+            await loop
+
+
+@asynccontextmanager
+async def assembled(
+    pool: Pool, reads: Reads, ring: KeyRing, oauth: OAuth, config: SignIn
+) -> AsyncIterator[Auth]:
+    """All of it, as long as the block lasts; at its end a refresh that is under way is waited for."""
+    async with CredentialStore(pool, ring, oauth) as store:
+        sessions = Sessions(pool, reads, store)
+        desk = Desk(pool, sessions, Flows(pool, ring, oauth, sessions), config)
+        yield Auth(desk, Pds(store, oauth), ClientDocuments(lambda: oauth.app))

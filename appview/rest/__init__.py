@@ -1,0 +1,1 @@
+"""The REST interface of the plyr.fm frontend: JSON in, JSON out, failures as `{"detail": …}`."""

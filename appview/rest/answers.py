@@ -1,0 +1,113 @@
+"""What every REST route shares: bodies that are checked, and failures as the frontend knows them.
+
+`{"detail": text}`, and for a body that does not fit its shape 422 with a list of `{type, loc, msg, input}`.
+What nobody expected is 500 with an id that the log carries, too, and nothing else.
+"""
+
+from __future__ import annotations
+
+import functools
+import secrets
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import msgspec
+import orjson
+import psycopg
+import structlog
+from aiohttp import hdrs, web
+
+from appview.auth.credentials import NoGrant, NotNow, SessionEnded
+from appview.pds import PdsUnreachable
+from storage.reader import TimedOut, Unavailable
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+JSON = "application/json"
+MAX_BODY = 64 * 1024
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_HEADERS = {hdrs.CACHE_CONTROL: "no-store", "X-Content-Type-Options": "nosniff"}
+
+
+class Refused(Exception):
+    """A REST answer that is a failure; `detail` is for people, or a word for programs."""
+
+    def __init__(self, status: int, detail: str | list[dict[str, Any]]) -> None:
+        super().__init__(str(detail))
+        self.status = status
+        self.detail = detail
+
+
+def answer(value: object, status: int = 200) -> web.Response:
+    return web.Response(body=orjson.dumps(value), status=status, content_type=JSON, headers=_HEADERS)
+
+
+def rest(handler: Handler) -> Handler:
+    """The handler with every way to fail turned into an answer."""
+
+    @functools.wraps(handler)
+    async def handle(request: web.Request) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except Refused as refused:
+            response = answer({"detail": refused.detail}, refused.status)
+            if refused.status == 401:
+                response.headers[hdrs.WWW_AUTHENTICATE] = "Bearer"
+            return response
+        except SessionEnded:
+            return answer({"detail": "session_expired"}, 401)
+        except NoGrant:
+            return answer({"detail": "this token cannot act for its account"}, 403)
+        except NotNow:
+            return _later(503, "the account's authorization server does not answer")
+        except PdsUnreachable:
+            return answer({"detail": "the account's PDS does not answer"}, 502)
+        except (Unavailable, psycopg.OperationalError):
+            return _later(503, "the database cannot be reached")
+        except TimedOut:
+            return _later(504, "the database took too long")
+        except web.HTTPException:
+            raise
+        except Exception:
+            incident = secrets.token_hex(6)
+            # The route, not the path: a path may hold what somebody should have kept to themselves.
+            resource = request.match_info.route.resource
+            route = None if resource is None else resource.canonical
+            log.exception("request failed", incident=incident, route=route)
+            return answer({"detail": f"something went wrong here; it is logged as {incident}"}, 500)
+
+    return handle
+
+
+async def body_of(request: web.Request, shape: type[T]) -> T:
+    """The request's JSON body as a struct; members that it does not know are ignored. Raises Refused."""
+    raw = b""
+    while len(raw) <= MAX_BODY and (piece := await request.content.readany()):
+        raw += piece
+    if len(raw) > MAX_BODY:
+        raise Refused(413, "the body is too large")
+    try:
+        return msgspec.json.decode(raw or b"{}", type=shape)
+    except msgspec.ValidationError as error:
+        raise Refused(422, [_problem(str(error))]) from None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        problem = {"type": "json_invalid", "loc": ["body"], "msg": "JSON decode error", "input": None}
+        raise Refused(422, [problem]) from None
+
+
+def _problem(text: str) -> dict[str, Any]:
+    """What does not fit, as the frontend reads it; the value itself is not repeated."""
+    reason, _, path = text.partition(" - at `$")
+    loc: list[str] = ["body", *filter(None, path.rstrip("`").lstrip(".").split("."))]
+    start = "Object missing required field `"
+    if reason.startswith(start):
+        missing = reason.removeprefix(start).rstrip("`")
+        return {"type": "missing", "loc": [*loc, missing], "msg": "Field required", "input": None}
+    return {"type": "value_error", "loc": loc, "msg": reason, "input": None}
+
+
+def _later(status: int, text: str) -> web.Response:
+    response = answer({"detail": text}, status)
+    response.headers[hdrs.RETRY_AFTER] = "1"
+    return response
