@@ -5,14 +5,17 @@ from __future__ import annotations
 from aiohttp import web
 
 from appview import wellknown
+from appview.auth.parts import Auth
 from appview.gauges import IndexGauges
 from appview.metrics import Metrics
 from appview.service import AppConfig, Service, TotalsCache
 from appview.subscribe import LiveFeed
-from appview.web.pages import HomePage
+from appview.web.account import AccountPages
+from appview.web.home import HomePage
+from appview.web.site import Site
 from appview.xrpc.dispatch import Dispatcher
 from lexicons.catalog import Catalog
-from storage import feed, health, lists, live, people, provenance, stats
+from storage import feed, health, lists, live, people, provenance, stats, viewers
 from storage.reader import Reader, Reads
 
 METRICS = web.AppKey("metrics", Metrics)
@@ -28,17 +31,19 @@ def make_reader(dsn: str, *, connections: int = 4) -> Reader:
         | stats.STATEMENTS
         | provenance.STATEMENTS
         | live.STATEMENTS
-        | health.STATEMENTS,
+        | health.STATEMENTS
+        | viewers.STATEMENTS,
         optional={"pg_trgm": feed.OPTIONAL["pg_trgm"] | people.OPTIONAL["pg_trgm"]},
         connections=connections,
     )
 
 
 def build_app(
-    reads: Reads, catalog: Catalog, config: AppConfig, *, dsn: str | None = None
+    reads: Reads, catalog: Catalog, config: AppConfig, *, dsn: str | None = None, auth: Auth | None = None
 ) -> web.Application:
     """All routes. `dsn` is for the live feed to be told of new events; without it, it asks each second.
-    Raises UnmatchedMethods if the lexicons and the handlers do not agree."""
+    Without `auth` nobody can sign in. Raises UnmatchedMethods if the lexicons and the handlers do not
+    agree."""
     service = Service(reads, catalog, config, TotalsCache(reads, config.stats_ttl_s))
     metrics = Metrics()
     app = web.Application(client_max_size=1024 * 1024)
@@ -57,5 +62,11 @@ def build_app(
     router.add_get("/.well-known/did.json", wellknown.did_document(service))
     router.add_get("/robots.txt", wellknown.robots)
     router.add_get("/metrics", wellknown.metrics_text(metrics, IndexGauges(reads, config.thresholds)))
-    router.add_get("/", HomePage(service).handle)
+    site = Site(service)
+    own_pages = auth is not None and auth.desk.config.frontend_url is None
+    router.add_get("/", HomePage(service, site, can_sign_in=own_pages).handle)
+    if auth is not None:
+        auth.add_to(app)
+        if own_pages:
+            AccountPages(auth.desk, site, catalog.collections).add_to(router)
     return app

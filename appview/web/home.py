@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from urllib.parse import quote, urlsplit
 
-import jinja2
 import orjson
-from aiohttp import hdrs, web
-from markupsafe import Markup
+from aiohttp import web
 
 from appview.service import Service
+from appview.web.site import Site
 from lexicons.syntax import Nsid
 from storage import feed, keyset, stats
 from storage.feed import TrackRow
 from storage.reader import ReadFailed
 
-TEMPLATES = Path(__file__).parent / "templates"
 TRACKS = 12
 LIVE_S, SLOW_S = 30, 300
 _HOST = re.compile(r"[a-zA-Z0-9.-]+(:\d{1,5})?|\[[0-9a-fA-F:]+\](:\d{1,5})?")
@@ -109,48 +105,30 @@ def track_card(row: TrackRow, namespace: str, now: datetime) -> TrackCard:
 
 
 class HomePage:
-    """The page. Its style is in the page itself, and the browser may take nothing from elsewhere."""
+    """The first page."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, site: Site, *, can_sign_in: bool = False) -> None:
         self._service = service
-        css = (TEMPLATES / "home.css").read_text()
-        digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
-        self._headers = {
-            hdrs.CONTENT_TYPE: "text/html; charset=utf-8",
-            hdrs.CACHE_CONTROL: "no-store",
-            "Content-Security-Policy": f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; "
-            "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-            "Referrer-Policy": "no-referrer",
-            "X-Content-Type-Options": "nosniff",
-        }
-        environment = jinja2.Environment(
-            loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined
-        )
-        self._template = environment.get_template("home.html")
+        self._site = site
+        self._can_sign_in = can_sign_in
         catalog = service.catalog
         own = {
             nsid: method for nsid, method in catalog.queries().items() if nsid.startswith(catalog.namespace)
         }
-        # The style sheet is ours and must not be escaped: its hash is what the browser checks.
-        self._fixed = {
-            "css": Markup(css),
-            "version": service.config.version,
-            "did": service.config.service_did,
-            "namespace": catalog.namespace,
-            "methods": sorted((nsid, method.description) for nsid, method in own.items()),
-        }
+        self._methods = sorted((nsid, method.description) for nsid, method in own.items())
 
     async def handle(self, request: web.Request) -> web.Response:
         snapshot = await self._snapshot(datetime.now(UTC))
-        html = self._template.render(
-            self._fixed,
-            broken=snapshot.broken,
-            sources=snapshot.sources,
-            totals=snapshot.totals,
-            tracks=snapshot.tracks,
-            examples=self._examples(self._base(request), snapshot.tracks),
-        )
-        return web.Response(body=html.encode(), status=503 if snapshot.broken else 200, headers=self._headers)
+        values = {
+            "can_sign_in": self._can_sign_in,
+            "broken": snapshot.broken,
+            "sources": snapshot.sources,
+            "totals": snapshot.totals,
+            "tracks": snapshot.tracks,
+            "methods": self._methods,
+            "examples": self._examples(self._base(request), snapshot.tracks),
+        }
+        return self._site.page("home.html", values, status=503 if snapshot.broken else 200)
 
     async def _snapshot(self, now: datetime) -> Snapshot:
         service = self._service
