@@ -7,7 +7,6 @@ import gzip
 import io
 import time
 import tracemalloc
-from collections.abc import AsyncIterator
 from typing import Any, BinaryIO
 
 import pytest
@@ -15,24 +14,8 @@ from aiohttp import web
 
 from firehose.net import Blocked, GuardedClient, Response, TimedOut, TooLarge, TooSlow, Unreachable
 from tests.fakenet.http import FakeWeb, Page, redirect
-from tests.fakenet.tls import Authority
 
 URL = "https://a.plyr-test.dev/"
-
-
-@pytest.fixture
-async def fake_web(authority: Authority) -> AsyncIterator[FakeWeb]:
-    async with FakeWeb(authority) as web:
-        web.host("a.plyr-test.dev")
-        yield web
-
-
-@pytest.fixture
-async def client(fake_web: FakeWeb, authority: Authority) -> AsyncIterator[GuardedClient]:
-    async with GuardedClient(
-        allow_loopback=True, resolver=fake_web.names, ssl_context=authority.client_context
-    ) as client:
-        yield client
 
 
 async def fetch(client: GuardedClient, file: BinaryIO, **limits: Any) -> Response:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -32,25 +31,10 @@ from firehose.net import GuardedClient
 from lexicons.syntax import Did, Nsid, Rev
 from tests.fakenet.http import FakeWeb, Page, json_page, redirect
 from tests.fakenet.repo import FakeRepo
-from tests.fakenet.tls import Authority
 
 DID = Did("did:web:artist.example%3A8080")
 IN_URL = "did:web:artist.example%253A8080"
 CAR = {"Content-Type": "application/vnd.ipld.car"}
-
-
-@pytest.fixture
-async def fake_web(authority: Authority) -> AsyncIterator[FakeWeb]:
-    async with FakeWeb(authority) as web:
-        yield web
-
-
-@pytest.fixture
-async def client(fake_web: FakeWeb, authority: Authority) -> AsyncIterator[GuardedClient]:
-    async with GuardedClient(
-        allow_loopback=True, resolver=fake_web.names, ssl_context=authority.client_context
-    ) as client:
-        yield client
 
 
 @pytest.fixture

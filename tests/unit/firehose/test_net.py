@@ -8,7 +8,6 @@ import ipaddress
 import time
 import tracemalloc
 import zlib
-from collections.abc import AsyncIterator
 
 import pytest
 from aiohttp import web
@@ -30,22 +29,6 @@ from tests.fakenet.http import FakeWeb, Names, Page, json_page, redirect
 from tests.fakenet.tls import Authority
 
 HOST = "a.plyr-test.dev"
-
-
-@pytest.fixture
-async def fake_web(authority: Authority) -> AsyncIterator[FakeWeb]:
-    async with FakeWeb(authority) as web:
-        web.host(HOST)
-        yield web
-
-
-@pytest.fixture
-async def client(fake_web: FakeWeb, authority: Authority) -> AsyncIterator[GuardedClient]:
-    """In development mode: fake hosts are on this machine."""
-    async with GuardedClient(
-        allow_loopback=True, resolver=fake_web.names, ssl_context=authority.client_context
-    ) as client:
-        yield client
 
 
 # -- URLs
