@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.devnet.install import cache_folder
+from tests.devnet.install import cache_folder, locked, say
 
 HERE = Path(__file__).parent
 FILES = (".npmrc", "package.json", "package-lock.json", "query.mjs")
@@ -33,12 +32,24 @@ def installed(environ: Mapping[str, str]) -> Path:
     if folder.exists():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix="clients-", dir=folder.parent))
+    with locked(folder.with_suffix(".lock"), say):
+        if not folder.exists():
+            partial = Path(tempfile.mkdtemp(prefix="clients-", dir=folder.parent))
+            try:
+                _build(partial, environ)
+            except InstallFailed:
+                shutil.rmtree(partial, ignore_errors=True)
+                raise
+            partial.rename(folder)
+    return folder
+
+
+def _build(folder: Path, environ: Mapping[str, str]) -> None:
     for name in FILES:
-        shutil.copy(HERE / name, partial / name)
+        shutil.copy(HERE / name, folder / name)
     done = subprocess.run(
         ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
-        cwd=partial,
+        cwd=folder,
         env=dict(environ),
         capture_output=True,
         text=True,
@@ -46,11 +57,5 @@ def installed(environ: Mapping[str, str]) -> Path:
         check=False,
     )
     if done.returncode != 0:
-        shutil.rmtree(partial, ignore_errors=True)
         lines = done.stderr.strip().splitlines() or ["npm ci failed"]
         raise InstallFailed(lines[0])
-    try:
-        os.rename(partial, folder)
-    except OSError:  # somebody else was faster
-        shutil.rmtree(partial, ignore_errors=True)
-    return folder

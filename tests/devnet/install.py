@@ -115,7 +115,7 @@ def ensure(environ: Mapping[str, str] | None = None, progress: Progress = say) -
     if folder.is_dir():
         return folder
     cache.mkdir(parents=True, exist_ok=True)
-    with _locked(folder.with_suffix(".lock"), progress):
+    with locked(folder.with_suffix(".lock"), progress):
         if not folder.is_dir():
             find_compiler(environ)
             partial = folder.with_suffix(".partial")
@@ -141,7 +141,8 @@ def script(folder: Path) -> Path:
 
 
 @contextmanager
-def _locked(path: Path, progress: Progress) -> Iterator[None]:
+def locked(path: Path, progress: Progress) -> Iterator[None]:
+    """Nobody else installs the same meanwhile; whoever has to wait is told why."""
     with path.open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
