@@ -99,7 +99,7 @@ class Listener:
         validate_message(self.catalog, SUBSCRIBE, message)
         return message | {"$type": message["$type"].partition("#")[2]}
 
-    async def take(self, count: int, timeout_s: float = 20) -> list[dict[str, Any]]:
+    async def take(self, count: int, timeout_s: float = 60) -> list[dict[str, Any]]:
         async with asyncio.timeout(timeout_s):
             return [await self.next() for _ in range(count)]
 
