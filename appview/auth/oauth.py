@@ -219,10 +219,9 @@ class OAuthClient:
             raise SignInFailed(Refusal.GRANT_GONE, "invalid_grant")
         refuse_error(answer)
         tokens = read_tokens(json_object(answer, Refusal.BAD_TOKEN))
-        renewed = _credentials(tokens, credentials, pds, nonce, asked_at)
         if tokens.sub != credentials.did:
-            await self._give_back(renewed)
             raise SignInFailed(Refusal.WRONG_ACCOUNT, "the new token is another account's")
+        renewed = _credentials(tokens, credentials, pds, nonce, asked_at)
         return msgspec.structs.replace(
             renewed,
             refresh_token=renewed.refresh_token or credentials.refresh_token,
@@ -251,7 +250,7 @@ class OAuthClient:
             raise SignInFailed(Refusal.SERVER_REFUSED, f"the server answered with status {answer.status}")
 
     async def _give_back(self, credentials: Credentials) -> None:
-        """Revokes what must not be used; a server that does not want to hear of it keeps it."""
+        """Revokes what must not be used. A server that does not want to hear of it keeps it."""
         try:
             await self.revoke(credentials)
         except SignInFailed as failure:

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from joserfc import jws, jwt
 from joserfc.errors import BadSignatureError
@@ -75,6 +75,7 @@ def test_no_two_proofs_and_no_two_keys_are_alike() -> None:
     assert dpop.make_key() != key
 
 
+@settings(deadline=None)
 @given(st.text(max_size=40))
 def test_what_is_sent_back_as_a_nonce_fits_a_header(text: str) -> None:
     assert not dpop.is_nonce(text) or all("!" <= char <= "~" or char == " " for char in text)

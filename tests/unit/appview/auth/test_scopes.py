@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from appview.auth import scopes
@@ -191,6 +191,7 @@ WORDS = st.lists(
 ).map(" ".join)
 
 
+@settings(deadline=None)
 @given(SPELLED, SPELLED)
 def test_covering_is_a_question_of_sets_whatever_the_spelling(
     granted: list[tuple[str, frozenset[Permit]]], wanted: list[tuple[str, frozenset[Permit]]]
@@ -202,6 +203,7 @@ def test_covering_is_a_question_of_sets_whatever_the_spelling(
     assert set(missing(*words, KNOWN)) == need - held
 
 
+@settings(deadline=None)
 @given(WORDS, WORDS, WORDS)
 def test_covering_is_an_order(a: str, b: str, c: str) -> None:
     assert covers(a, a, KNOWN)
@@ -210,6 +212,7 @@ def test_covering_is_an_order(a: str, b: str, c: str) -> None:
         assert covers(a, c, KNOWN)
 
 
+@settings(deadline=None)
 @given(WORDS)
 def test_an_expanded_scope_means_the_same(scope: str) -> None:
     said = expanded(scope, KNOWN)
@@ -218,6 +221,7 @@ def test_an_expanded_scope_means_the_same(scope: str) -> None:
     assert covers(scope, said, KNOWN)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=80), st.text(max_size=80))
 def test_any_text_is_read_without_an_error(granted: str, wanted: str) -> None:
     assert covers(granted, granted, KNOWN)
