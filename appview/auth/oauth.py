@@ -83,6 +83,7 @@ class OAuthClient:
         self._proven = ProvenClient(client, now=now)
         self._endpoints = Endpoints(app, self._proven, timeout_s=timeout_s, now=now)
         self._definitions = definitions
+        self._timeout_s = timeout_s
         self._now = now
 
     @property
@@ -267,11 +268,12 @@ class OAuthClient:
         params: Mapping[str, str] | None = None,
         body: bytes | None = None,
         content_type: str | None = None,
-        timeout_s: float = TIMEOUT_S,
+        timeout_s: float | None = None,
     ) -> tuple[PdsAnswer, Credentials]:
         """One XRPC call in the person's name, without a refresh: see `PdsAnswer.invalid_token`.
 
-        The credentials come back with the PDS's latest nonce. Raises SignInFailed for want of an answer.
+        `timeout_s` None: as long as for any other request. The credentials come back with the PDS's
+        latest nonce. Raises SignInFailed for want of an answer.
         """
         query = f"?{urlencode(params)}" if params else ""
         headers = {"Accept": "application/json"}
@@ -283,7 +285,7 @@ class OAuthClient:
             nonce=credentials.pds_nonce,
             access_token=credentials.access_token,
             max_bytes=MAX_PDS_ANSWER_BYTES,
-            timeout_s=timeout_s,
+            timeout_s=timeout_s or self._timeout_s,
         )
         stale = answer.status == 401 and (
             challenge_error(answer) == "invalid_token" or error_code(answer) == "invalid_token"

@@ -13,7 +13,7 @@ from appview.auth.grant import Refusal, SignInFailed
 from lexicons.syntax import Did
 from tests.fakenet.authserver import Nonces
 from tests.fakenet.http import Page, Writer, json_page, redirect
-from tests.unit.appview.auth.stage import ALICE, Stage, document
+from tests.unit.appview.auth.stage import ALICE, HASTE_S, Stage, document
 
 PRIVATE = "https://10.0.0.7"
 INSIDE = "https://as.plyr-test.dev"  # a public name that leads to a private address
@@ -60,6 +60,16 @@ def without(name: str) -> Arrange:
 
 def answers(path: str, answer: Page | Writer) -> Arrange:
     return lambda stage: stage.home.instead.update({path: answer})
+
+
+def drags(path: str, answer: Writer) -> Arrange:
+    """The same, before a client that has no patience."""
+
+    def arrange(stage: Stage) -> None:
+        stage.home.instead[path] = answer
+        stage.client = stage.restarted(timeout_s=HASTE_S)
+
+    return arrange
 
 
 def fails(path: str, error: str, status: int) -> Arrange:

@@ -22,6 +22,7 @@ from tests.unit.appview.auth.cases import (
     PRIVATE,
     Table,
     answers,
+    drags,
     drops,
     edits,
     fails,
@@ -31,7 +32,7 @@ from tests.unit.appview.auth.cases import (
     sends_away,
     settled,
 )
-from tests.unit.appview.auth.stage import ALICE, MALLORY, PUBLISHED, TIMEOUT_S, WISH, Stage
+from tests.unit.appview.auth.stage import ALICE, MALLORY, PUBLISHED, WISH, Stage
 
 R = Refusal
 
@@ -123,8 +124,8 @@ TOKENS: Table = {
     "that is a list": (R.BAD_TOKEN, answers(TOKEN, json_page([{}]))),
     "to be fetched elsewhere": (R.BAD_TOKEN, sends_away(TOKEN)),
     "without an end": (R.BAD_SERVER, answers(TOKEN, endless)),
-    "that trickles": (R.UNREACHABLE, answers(TOKEN, slow)),
-    "that does not come": (R.UNREACHABLE, answers(TOKEN, silent)),
+    "that trickles": (R.UNREACHABLE, drags(TOKEN, slow)),
+    "that does not come": (R.UNREACHABLE, drags(TOKEN, silent)),
     "that is garbled": (R.UNREACHABLE, answers(TOKEN, garbled)),
     "that repeats what was sent": (R.SERVER_REFUSED, answers(TOKEN, echo)),
     "with status 429": (R.UNREACHABLE, answers(TOKEN, BUSY)),
@@ -194,7 +195,7 @@ REFRESH: Table = {
     "meets an overload": (R.UNREACHABLE, answers(TOKEN, BUSY)),
     "meets an outage": (R.UNREACHABLE, answers(TOKEN, DOWN)),
     "meets a temporary error with status 400": (R.UNREACHABLE, fails(TOKEN, "temporarily_unavailable", 503)),
-    "meets silence": (R.UNREACHABLE, answers(TOKEN, silent)),
+    "meets silence": (R.UNREACHABLE, drags(TOKEN, silent)),
     "meets an endless answer": (R.BAD_SERVER, answers(TOKEN, endless)),
     "is repeated": (R.SERVER_REFUSED, answers(TOKEN, echo)),
     "is garbled": (R.UNREACHABLE, answers(TOKEN, garbled)),
@@ -235,8 +236,8 @@ async def test_a_grant_whose_client_key_is_gone_is_gone(stage: Stage) -> None:
 
 CALLS: Table = {
     "wants a nonce and gives none that is right": (R.BAD_NONCE, nonces(Nonces.NEVER_RIGHT)),
-    "says nothing": (R.UNREACHABLE, answers(XRPC, silent)),
-    "trickles": (R.UNREACHABLE, answers(XRPC, slow)),
+    "says nothing": (R.UNREACHABLE, drags(XRPC, silent)),
+    "trickles": (R.UNREACHABLE, drags(XRPC, slow)),
     "does not end": (R.BAD_SERVER, answers(XRPC, endless)),
     "is garbled": (R.UNREACHABLE, answers(XRPC, garbled)),
 }
@@ -247,9 +248,7 @@ async def test_a_call_has_no_answer_if_the_pds(stage: Stage, name: str) -> None:
     refusal, arrange = CALLS[name]
     credentials = await stage.signed_in()
     arrange(stage)
-    call = stage.client.call_pds(
-        credentials, "POST", "com.atproto.repo.putRecord", body=b"{}", timeout_s=TIMEOUT_S
-    )
+    call = stage.client.call_pds(credentials, "POST", "com.atproto.repo.putRecord", body=b"{}")
     assert await refused(stage, call) is refusal
 
 
