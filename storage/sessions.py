@@ -59,13 +59,12 @@ class NewSession:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """One of the accounts of a browser; `given`: its key was once given to somebody."""
+    """One of the accounts of a browser."""
 
     id: int
     did: Did
     handle: str | None
     avatar: str | None
-    given: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,17 +77,8 @@ class Token:
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
-    id: int
-    kind: str
-    did: Did
-
-
-@dataclass(frozen=True, slots=True)
 class Given:
     kind: str
-    did: Did
-    handle: str | None
     browser: int
 
 
@@ -172,18 +162,14 @@ async def tokens(conn: Connection, did: Did) -> list[Token]:
         return await cursor.fetchall()
 
 
-async def end(conn: Connection, ids: Sequence[int], reason: End) -> list[Ended]:
-    """Those of them that had not ended before."""
-    async with conn.cursor(row_factory=class_row(Ended)) as cursor:
-        await cursor.execute(_SQL["end"], {"ids": list(ids), "reason": reason})
-        return await cursor.fetchall()
+async def end(conn: Connection, ids: Sequence[int], reason: End) -> int:
+    """How many of them had not ended before."""
+    return (await conn.execute(_SQL["end"], {"ids": list(ids), "reason": reason})).rowcount
 
 
-async def end_late(conn: Connection) -> list[Ended]:
+async def end_late(conn: Connection) -> int:
     """End what nobody used or fetched in time."""
-    async with conn.cursor(row_factory=class_row(Ended)) as cursor:
-        await cursor.execute(_SQL["end_late"])
-        return await cursor.fetchall()
+    return (await conn.execute(_SQL["end_late"])).rowcount
 
 
 async def touch(conn: Connection, ids: Sequence[int]) -> int:

@@ -111,7 +111,7 @@ class Accounts:
                 dids = {asked.session.did, *(each.did for each in await sessions.linked(conn, browser))}
                 ids.update(await sessions.browsers_of(conn, sorted(dids)))
             ended = await desk.sessions.end(conn, sorted(ids), End.SIGNED_OUT)
-            await desk.note(conn, request, Event.SIGNED_OUT, asked.session, sessions=len(ended))
+            await desk.note(conn, request, Event.SIGNED_OUT, asked.session, sessions=ended)
         response = answer({"message": "all accounts logged out"})
         if asked.by_cookie:
             desk.cookies.take_session(response)

@@ -22,7 +22,6 @@ LIFE_S = 60.0
 class Fetched:
     """A session in the hands of its holder."""
 
-    session_id: int
     given: Given
     key: Key = field(repr=False)
 
@@ -47,4 +46,4 @@ async def redeem(
         if bound and secret.hashed(browser or "") != used.browser_hash:
             return None
         given = await sessions.give(conn, used.session_id)
-        return None if given is None else Fetched(used.session_id, given[1], given[0])
+        return None if given is None else Fetched(given[1], given[0])

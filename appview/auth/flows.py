@@ -67,7 +67,6 @@ class Taken:
 class Arrived:
     """What came of it: a session that waits to be fetched."""
 
-    session_id: int
     exchange_token: str
     is_artist: bool
 
@@ -153,7 +152,7 @@ class Flows:
                 await self._sessions.end(conn, [row.session_id], End.REPLACED)
             await audit.add(conn, _EVENTS[kind], did=granted.did, session=id, client=client, **_detail(row))
             token = await exchange.issue(conn, id, row.browser_hash)
-            return Arrived(id, token, await sessions.is_artist(conn, granted.did))
+            return Arrived(token, await sessions.is_artist(conn, granted.did))
 
 
 _EVENTS: Mapping[FlowKind, Event] = {

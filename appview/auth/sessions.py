@@ -23,7 +23,7 @@ from lexicons.syntax import Did
 from storage import audit, exchange, flows, sessions, viewers
 from storage.postgres import Connection, Pool
 from storage.reader import Reads
-from storage.sessions import SLIDE_S, End, Ended, Given, Kind, NewSession, Wisher
+from storage.sessions import SLIDE_S, End, Given, Kind, NewSession, Wisher
 from storage.viewers import Session
 
 log = structlog.get_logger()
@@ -106,14 +106,13 @@ class Sessions:
         given = await sessions.give(conn, id, key.digest, key.prefix)
         return None if given is None else (key, given)
 
-    async def end(self, conn: Connection, ids: Sequence[int], reason: End) -> list[Ended]:
-        """Refused from here on, by every process; the grants are given back soon. Those that were still
-        open."""
-        ended = await sessions.end(conn, ids, reason) if ids else []
-        if ended:
+    async def end(self, conn: Connection, ids: Sequence[int], reason: End) -> int:
+        """Refused from here on, by every process, and given back soon. How many were still open."""
+        count = await sessions.end(conn, ids, reason) if ids else 0
+        if count:
             self._sweep = True
             self._wake.set()
-        return ended
+        return count
 
     async def wisher(self, conn: Connection, id: int | None) -> Wisher | None:
         """Who had a wish, if they are still signed in."""

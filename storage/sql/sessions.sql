@@ -11,12 +11,12 @@ update session
 set token_hash = %(token_hash)s, prefix = %(prefix)s, used_at = now(),
     expires_at = case when kind = 'browser' then now() + make_interval(secs => %(slide_s)s) else expires_at end
 where id = %(id)s and ended_at is null and (expires_at is null or expires_at > now())
-returning kind, did, handle, coalesce(browser, id) as browser
+returning kind, coalesce(browser, id) as browser
 
 -- name: linked
 -- The accounts of one browser, in the order in which they came.
 select s.id, s.did, case when r.identity_at is null then coalesce(r.handle, s.handle) else r.handle end as handle,
-       p.avatar, s.token_hash is not null as given
+       p.avatar
 from session s
 left join repo r on r.did = s.did
 left join profile p on p.repo_id = r.id and not p.hidden
@@ -43,14 +43,12 @@ order by id desc
 -- From here on every process refuses them. The grant is given back afterwards, by whoever takes the lease.
 update session set ended_at = now(), end_reason = %(reason)s
 where id = any(%(ids)s) and ended_at is null
-returning id, kind, did
 
 -- name: end_late
 -- Nobody used them in time, or fetched them at all.
 update session set ended_at = now(),
        end_reason = case when token_hash is null then 'never_fetched' else 'expired' end
 where ended_at is null and (expires_at <= now() or token_hash is null and created_at < now() - interval '5 minutes')
-returning id, kind, did
 
 -- name: touch
 -- In use: a browser's two weeks begin anew. Written once an hour at most.
