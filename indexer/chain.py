@@ -11,6 +11,9 @@ selective acknowledgements:
 
 So frames may be duplicated and reordered in any way and the repo ends in the same state; what a
 resync has to repair is known exactly. Pure: no I/O, no clock.
+
+An account that moves may leave a host behind that writes on. What came of that is a fork: only a whole
+read of the current host tells which part of our history is the repo's (`rebase` with a reach).
 """
 
 from __future__ import annotations
@@ -31,13 +34,14 @@ class Gap:
     """Missing: what leads from (`after`, `after_data`) to (`until`, `until_data`).
 
     `after` None: the beginning of the repo. `until` None: the later side named no predecessor,
-    so only a resync can close it.
+    so only a resync can close it. `forked`: what came before may itself be of another history.
     """
 
     after: Rev | None
     after_data: Cid | None
     until: Rev | None
     until_data: Cid | None
+    forked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,17 +86,27 @@ def observe(chain: Chain, sync: Sync) -> Chain:
     )
 
 
-def doubt(chain: Chain) -> Chain:
-    """The chain once something after its head could not be proven: only a resync closes that gap."""
-    gap = Gap(chain.rev, chain.data, None, None)
+def doubt(chain: Chain, *, forked: bool = False) -> Chain:
+    """The chain once something after its head could not be proven: only a resync closes that gap. `forked`:
+    what we hold may lie beyond the end of its host's history."""
+    gap = Gap(chain.rev, chain.data, None, None, forked)
     if chain.rev is None or gap in chain.gaps:
         return chain
     return replace(chain, gaps=_bounded((*chain.gaps, gap)))
 
 
-def rebase(chain: Chain, rev: Rev, data: Cid, before: Collection[Gap] = ()) -> Chain:
+def is_foreign(rev: Rev, synced_rev: Rev | None, forked_rev: Rev | None) -> bool:
+    """Whether a commit may be of a history that the repo's host does not have: up to `forked_rev` only what a
+    whole read brought (it was at `synced_rev`) is known to be the repo's."""
+    return forked_rev is not None and rev <= forked_rev and (synced_rev is None or rev > synced_rev)
+
+
+def rebase(
+    chain: Chain, rev: Rev, data: Cid, before: Collection[Gap] = (), reach: Rev | None = None
+) -> Chain:
     """The chain once the whole repo was read at `rev`, with MST root `data`. `before` are the gaps that
-    were known when the read began: what it brought is newer than those without an end.
+    were known when the read began: what it brought is newer than those without an end. Whatever we have up
+    to `reach` is not the repo's unless it was read.
 
     What was missing up to there is known now. Commits that came meanwhile and lie behind `rev` stay,
     with what is missing among them:
@@ -100,17 +114,20 @@ def rebase(chain: Chain, rev: Rev, data: Cid, before: Collection[Gap] = ()) -> C
         head r9, gaps (… r3] (r5 … r8], read at r4     head r9, gap (r5 … r8]
         head r9, gap (r3 … r8], read at r5             head r9, gap (r5 … r8]
         head r5, gap (r3 …, read at r6                 head r6, no gap
+        head r5, read at r3, reach r5                  head r3, no gap
+        head r9, gap (r5 … r3], read at r3, reach r5   head r9, no gap
     """
-    if chain.rev is None or chain.rev <= rev:
+    reach = max(rev, reach or rev)
+    if chain.rev is None or chain.rev <= reach:
         return Chain(rev, data)
     kept: list[Gap] = []
     for gap in chain.gaps:
         if gap.until is None and gap in before:
             continue
-        if gap.after is not None and gap.after >= rev:
+        if gap.after is not None and (gap.after > reach or gap.after == rev):
             kept.append(gap)
         elif gap.until is None or gap.until > rev:
-            kept.append(Gap(rev, data, gap.until, gap.until_data))
+            kept.append(Gap(rev, data, gap.until, gap.until_data, gap.forked))
     return replace(chain, gaps=tuple(gap for gap in kept if not _closed(gap)))
 
 
@@ -133,4 +150,7 @@ def _bounded(gaps: tuple[Gap, ...]) -> tuple[Gap, ...]:
     if len(gaps) <= MOST_GAPS:
         return gaps
     first, second = gaps[:2]
-    return (Gap(first.after, first.after_data, second.until, second.until_data), *gaps[2:])
+    forked = first.forked or second.forked
+    if first.until is None or second.until is None:
+        return (Gap(first.after, first.after_data, None, None, forked), *gaps[2:])
+    return (Gap(first.after, first.after_data, second.until, second.until_data, forked), *gaps[2:])

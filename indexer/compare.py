@@ -12,6 +12,12 @@ The tree at rev R is a snapshot, so of everything at or below R it knows better,
     whatever         rev > R                 stays
 
 So a record that came, or went, while the tree was on its way keeps what the later commit said.
+
+A host that was asked again and still is at R knows better beyond it, too, up to what we held when it
+was asked (`Reach`): none of that is in its history.
+
+    CID a            anything, R < rev ≤ reach       a at R
+    not there        anything, R < rev ≤ reach       deleted at R
 """
 
 from __future__ import annotations
@@ -35,37 +41,63 @@ class Found(NamedTuple):
     block: bytes
 
 
+class Reach(NamedTuple):
+    """Up to where a tree decides beyond its own rev. `proven`: also about what was signed, since the account
+    may have had another host that writes on; else about hearsay alone."""
+
+    rev: Rev
+    proven: bool
+
+
 def path(record: Found | Held) -> str:
     """What the tree is ordered by."""
     return f"{record.collection}/{record.rkey}"
 
 
-def compare(found: Iterable[Found], held: Iterable[Held], did: Did, rev: Rev) -> Iterator[Candidate]:
-    """The differences as candidates at `rev`, unread. Both sides are in the order of `path`."""
+def compare(
+    found: Iterable[Found],
+    held: Iterable[Held],
+    did: Did,
+    rev: Rev,
+    reach: Reach | None = None,
+    over: Rev | None = None,
+) -> Iterator[Candidate]:
+    """The differences as candidates at `rev`, unread, `over` what they must prevail over. Both sides are in
+    the order of `path`."""
+
+    def decides(held: Held) -> bool:
+        return held.rev <= rev or (
+            reach is not None and held.rev <= reach.rev and (reach.proven or not held.verified)
+        )
+
+    def gone(held: Held) -> bool:
+        return decides(held) and (held.cid is not None or not held.verified or held.rev > rev)
+
+    def deletion(held: Held) -> Candidate:
+        return Candidate(did, held.collection, held.rkey, rev, None, None, action=Action.DELETE, over=over)
+
     ours = iter(held)
     mine = next(ours, None)
     for record in found:
         key = path(record)
         while mine is not None and path(mine) < key:
-            if (gone := _gone(mine, did, rev)) is not None:
-                yield gone
+            if gone(mine):
+                yield deletion(mine)
             mine = next(ours, None)
         known = None
         if mine is not None and path(mine) == key:
             known, mine = mine, next(ours, None)
-        if known is None or (known.rev <= rev and (known.cid != record.cid or not known.verified)):
+        if known is None or (
+            decides(known) and (known.cid != record.cid or not known.verified or known.rev > rev)
+        ):
             action = Action.CREATE if known is None or known.cid is None else Action.UPDATE
-            yield Candidate(did, record.collection, record.rkey, rev, record.cid, record.block, action=action)
+            yield Candidate(
+                did, record.collection, record.rkey, rev, record.cid, record.block, action=action, over=over
+            )
     while mine is not None:
-        if (gone := _gone(mine, did, rev)) is not None:
-            yield gone
+        if gone(mine):
+            yield deletion(mine)
         mine = next(ours, None)
-
-
-def _gone(held: Held, did: Did, rev: Rev) -> Candidate | None:
-    if held.rev > rev or (held.cid is None and held.verified):
-        return None
-    return Candidate(did, held.collection, held.rkey, rev, None, None, action=Action.DELETE)
 
 
 def undisturbed(before: Chain, now: Chain, rev: Rev) -> bool:

@@ -8,6 +8,9 @@ deliveries; a delete is a version, too (a tombstone with its rev). So
 
 Counters follow changed rows only: a like counts when the first like of that account for that track
 appears and until the last one goes.
+
+The one exception is what a whole read found to be of another history than the repo's: its version goes
+`over` what we hold up to a higher rev.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from datetime import datetime
 
 from firehose.events import Commit, Sync
 from indexer import cards
-from indexer.chain import Chain, doubt, extend, observe
+from indexer.chain import Chain, doubt, extend, is_foreign, observe
 from indexer.prepare import Candidate, Doubt, Move, Prepared, track_uri
 from indexer.states import State, move
 from lexicons.catalog import Collections
@@ -80,7 +83,7 @@ def steps(batch: Prepared, standings: Mapping[Did, Standing], source: str) -> St
         before = chain = Chain.of(standing.rev, standing.data, standing.gaps or [])
         last = history[0]
         for event in history:
-            after = _step(chain, event)
+            after = _step(chain, event, standing)
             if after != chain:
                 out.moved.add(id(event))
                 chain, last = after, event
@@ -91,12 +94,15 @@ def steps(batch: Prepared, standings: Mapping[Did, Standing], source: str) -> St
         state = was if was in (State.RESYNCING, State.ERROR) and chain.gaps else move(was, chain.state)
         out.states.append(SyncState(standing.repo.id, chain.rev, chain.data, chain.gaps, state))
         if state is not was:
-            out.decisions.append(Decision(did, "state", state, _why(state, chain, last), source, last.seq))
+            why = _why(state, chain, last, standing)
+            out.decisions.append(Decision(did, "state", state, why, source, last.seq))
     return out
 
 
-def _step(chain: Chain, event: Move) -> Chain:
+def _step(chain: Chain, event: Move, standing: Standing) -> Chain:
     match event:
+        case Commit() if is_foreign(event.rev, standing.synced_rev, standing.forked_rev):
+            return doubt(chain)
         case Commit():
             return extend(chain, event)
         case Sync():
@@ -106,9 +112,11 @@ def _step(chain: Chain, event: Move) -> Chain:
             return chain if settled else doubt(chain)
 
 
-def _why(state: State, chain: Chain, last: Move) -> str:
+def _why(state: State, chain: Chain, last: Move, standing: Standing) -> str:
     if isinstance(last, Doubt):
         return f"a commit could not be proven: {last.reason}, {last.detail}"
+    if isinstance(last, Commit) and is_foreign(last.rev, standing.synced_rev, standing.forked_rev):
+        return f"the commit of rev {last.rev} may be of a history that its PDS does not have"
     match state:
         case State.ACTIVE:
             return f"everything up to rev {chain.rev} came"
@@ -122,8 +130,10 @@ def _why(state: State, chain: Chain, last: Move) -> str:
 
 
 def current(rev: Rev, standing: Standing) -> bool:
-    """Whether a commit can say something new: what the repo was at its last whole read is known."""
-    return standing.synced_rev is None or rev > standing.synced_rev
+    """Whether a commit can say something new: what the repo was at its last whole read is known, and what may
+    be of another history is for the next one to tell."""
+    known = standing.synced_rev is not None and rev <= standing.synced_rev
+    return not known and not is_foreign(rev, standing.synced_rev, standing.forked_rev)
 
 
 def changes(
@@ -146,7 +156,7 @@ def changes(
             result.append(Change(repo, c, None, None))
             continue
         old = stored[RecordKey(repo.id, c.collection, c.rkey)]
-        if old.rev > c.rev or (old.rev == c.rev and not _overrules(c, old)):
+        if old.rev > (c.over or c.rev) or (old.rev == c.rev and not _overrules(c, old)):
             continue
         was = None
         if old.block is not None and old.invalid is None and c.collection in pointing:
@@ -164,7 +174,7 @@ def _overrules(c: Candidate, old: Stored) -> bool:
 def newer_rows(changed: Iterable[Change]) -> list[RecordRow]:
     """Rows of the changes whose key we hold already."""
     return [
-        RecordRow(x.repo.id, c.collection, c.rkey, c.rev, c.cid, c.block, c.verified, c.invalid)
+        RecordRow(x.repo.id, c.collection, c.rkey, c.rev, c.cid, c.block, c.verified, c.invalid, c.over)
         for x in changed
         if x.before is not None
         for c in [x.candidate]

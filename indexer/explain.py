@@ -142,6 +142,8 @@ def _state(a: Account, now: datetime) -> str:
 
 
 def _gap(gap: Gap) -> str:
+    if gap.forked:
+        return f"whether its PDS has what we hold up to rev {_rev(gap.after)}, and what came after it"
     if gap.after is None and gap.until is None:
         return "everything, from the beginning on"
     if gap.after is None:

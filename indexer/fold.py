@@ -14,7 +14,7 @@ from operator import attrgetter
 import orjson
 
 from firehose.events import Commit, Sync
-from indexer.chain import Chain, Gap, doubt, extend, observe, rebase
+from indexer.chain import Chain, Gap, doubt, extend, is_foreign, observe, rebase
 from indexer.states import State
 from lexicons.syntax import Cid, Did, Rev
 from storage.fold import Step
@@ -28,11 +28,13 @@ class UnknownStep(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Folded:
-    """A repo after its last step. `synced_rev`: up to where everything is known by a whole read."""
+    """A repo after its last step. `synced_rev`: up to where everything is known by a whole read;
+    `forked_rev`: up to where only whole reads are believed."""
 
     chain: Chain = field(default_factory=Chain)
     state: State = State.PENDING
     synced_rev: Rev | None = None
+    forked_rev: Rev | None = None
 
 
 def folded(steps: Iterable[Step]) -> Iterator[tuple[Did, Folded]]:
@@ -59,35 +61,42 @@ def _advance(repo: Folded, together: list[Step]) -> Folded:
 
 def _apply(repo: Folded, step: Step) -> Folded:
     match step.kind:
+        case "commit" if step.rev and is_foreign(step.rev, repo.synced_rev, repo.forked_rev):
+            return replace(repo, chain=doubt(repo.chain))
         case "commit":
             return replace(repo, chain=extend(repo.chain, _commit(step)))
         case "sync":
             return replace(repo, chain=observe(repo.chain, _sync(step)))
         case "doubt":
-            return replace(repo, chain=doubt(repo.chain))
+            return replace(repo, chain=doubt(repo.chain, forked=bool(step.forked)))
         case "resync":
-            rev, data = _known(step)
-            return replace(
-                repo, chain=rebase(repo.chain, rev, data, _before(step)), synced_rev=_later(repo, rev)
-            )
+            return _reread(repo, step)
         case "state":
             chain = repo.chain
             if step.gaps is not None:
                 chain = replace(chain, gaps=tuple(Gap(**gap) for gap in orjson.loads(step.gaps)))
-            return Folded(chain, State(step.verdict or ""), _later(repo, step.synced_rev))
+            synced_rev = _later(repo.synced_rev, step.synced_rev)
+            return replace(repo, chain=chain, state=State(step.verdict or ""), synced_rev=synced_rev)
         case other:
             raise UnknownStep(f"seq {step.seq}: {other}")
 
 
-def _later(repo: Folded, rev: Rev | None) -> Rev | None:
-    return max(filter(None, (repo.synced_rev, rev)), default=None)
+def _reread(repo: Folded, step: Step) -> Folded:
+    rev, data = _known(step)
+    chain = rebase(repo.chain, rev, data, _before(step), step.over if step.forked else None)
+    synced_rev = rev if step.forked else _later(repo.synced_rev, rev)
+    return replace(repo, chain=chain, synced_rev=synced_rev, forked_rev=_later(repo.forked_rev, step.over))
+
+
+def _later(*revs: Rev | None) -> Rev | None:
+    return max(filter(None, revs), default=None)
 
 
 def _before(step: Step) -> tuple[Gap, ...]:
     """The endless gaps that were known when a whole read began."""
     if step.before is None:
         return ()
-    return tuple(Gap(after, data, None, None) for after, data in orjson.loads(step.before))
+    return tuple(Gap(after, data, None, None, *more) for after, data, *more in orjson.loads(step.before))
 
 
 def _known(step: Step) -> tuple[Rev, Cid]:

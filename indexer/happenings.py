@@ -78,6 +78,7 @@ def record(c: Candidate, source: str, seq: int | None) -> Entry:
         c.block,
         verdict,
         c.invalid,
+        None if c.over is None else {"over": c.over},
     )
 
 

@@ -8,6 +8,9 @@ answer have been the newer one, it gets the handle back, and the order in which 
     … an older answer for ana comes  ana has h;  ben looked up: has h;  ana looked up: has none
 
 An answer out of the cache takes nothing from anybody.
+
+Of an account that moved, what its old host said last may never have reached the new one: its repo is read
+there, whatever we hold (rule C11).
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from firehose.identity import IdentityDoc
+from indexer.doubts import Suspicion, raise_doubts
 from indexer.profiles import refresh_profiles
 from indexer.replay import refresh_cards
 from lexicons.catalog import Catalog
@@ -61,10 +65,18 @@ async def settle_identity(
     if before.handle != handle:
         await refresh_profiles(conn, [before.id], catalog)
     if before.pds != doc.pds:
+        if before.pds is not None:
+            entries += await _doubt_history(conn, doc, before.pds)
         await refresh_cards(conn, before.id, catalog)
         if not before.active:  # said by a host that it has left
             await accounts.check(conn, [doc.did])
     return entries
+
+
+async def _doubt_history(conn: Connection, doc: IdentityDoc, old: str) -> list[Entry]:
+    standings = await repos.lock(conn, [doc.did])
+    reason = f"it moved: what {old} said of it last need not be in its repo at {doc.pds or 'the next host'}"
+    return await raise_doubts(conn, [Suspicion(doc.did, "moved", reason, forked=True)], standings, SOURCE)
 
 
 def differences(before: Claimant, handle: Handle | None, doc: IdentityDoc) -> list[str]:

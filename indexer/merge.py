@@ -25,7 +25,7 @@ from indexer.prepare import Candidate, Prepared, read
 from indexer.settlement import outdated, settle
 from indexer.snapshot import Snapshot, some
 from lexicons.catalog import Catalog
-from lexicons.syntax import Did, Nsid
+from lexicons.syntax import Did, Nsid, Rev
 from storage import decisions, intake, outbox, proofs, repos, sync
 from storage.intake import Repo
 from storage.outbox import Entry
@@ -70,7 +70,8 @@ async def merge(conn: Connection, snapshots: Sequence[Snapshot], catalog: Catalo
         for did, s in valid.items():
             if not outdated(s, standings[did].rev, standings[did].synced_rev):
                 ours = sorted(held[s.due.id], key=path)
-                _collect(batch, compare(s.records or [], ours, did, s.head.rev), catalog)
+                over = s.over(standings[did].forked_rev)
+                _collect(batch, compare(s.records or [], ours, did, s.head.rev, s.reach, over), catalog)
         out = await _write(conn, batch, {did: standings[did].repo for did in valid}, catalog)
         await _keep_proofs(conn, valid.values(), wanted, out.changed)
         by_repo = _by_did(out.changed)
@@ -79,7 +80,7 @@ async def merge(conn: Connection, snapshots: Sequence[Snapshot], catalog: Catalo
                 s,
                 standings[did],
                 Tally.of(by_repo.get(did, [])),
-                hearsay=any(not h.verified and h.rev > s.head.rev for h in held[s.due.id]),
+                hearsay=any(not h.verified and h.rev > s.hearsay_upto for h in held[s.due.id]),
             )
             for did, s in valid.items()
         ]
@@ -100,11 +101,11 @@ async def merge_large(pool: Pool, snapshot: Snapshot, catalog: Catalog, *, lease
     for _ in range(MOST_PASSES):
         async with pool.connection() as reading, pool.connection() as writing, reading.transaction():
             await sync.one_view(reading)
-            rev, data, gaps, synced_rev = await sync.chain(reading, snapshot.due.id)
+            rev, data, gaps, synced_rev, forked_rev = await sync.chain(reading, snapshot.due.id)
             if outdated(snapshot, rev, synced_rev):
                 return not await merge(writing, [snapshot], catalog)
             before = Chain.of(rev, data, gaps or [])
-            async with aclosing(_parts(reading, snapshot, catalog)) as parts:
+            async with aclosing(_parts(reading, snapshot, catalog, forked_rev)) as parts:
                 async for part in parts:
                     done = await _write_part(writing, snapshot, part, catalog, lease_s)
                     if done is None:
@@ -116,10 +117,13 @@ async def merge_large(pool: Pool, snapshot: Snapshot, catalog: Catalog, *, lease
     raise Unsettled(f"{snapshot.due.did}: commits from before rev {snapshot.head.rev} kept coming")
 
 
-async def _parts(conn: Connection, snapshot: Snapshot, catalog: Catalog) -> AsyncGenerator[list[Candidate]]:
+async def _parts(
+    conn: Connection, snapshot: Snapshot, catalog: Catalog, forked_rev: Rev | None
+) -> AsyncGenerator[list[Candidate]]:
     """The differences of a large repo, some at a time, neither side ever in memory."""
     wanted = collections_of(catalog)
     found = snapshot.found(wanted)
+    known = snapshot.due.did, snapshot.head.rev, snapshot.reach, snapshot.over(forked_rev)
 
     async def walk() -> list[Found]:
         # In a thread: the tree is read from a file and hashed, and other repos go on meanwhile.
@@ -133,7 +137,7 @@ async def _parts(conn: Connection, snapshot: Snapshot, catalog: Catalog) -> Asyn
         theirs, ours = _Side(walk), _Side(read_on)
         while (ends := [*await theirs.fill(), *await ours.fill()]) != []:
             upto = min(ends)
-            yield list(compare(theirs.take(upto), ours.take(upto), snapshot.due.did, snapshot.head.rev))
+            yield list(compare(theirs.take(upto), ours.take(upto), *known))
 
 
 class _Side(Generic[R]):
@@ -192,9 +196,9 @@ async def _finish(
         if standing is None or not _current(snapshot, standing):
             return False
         now = Chain.of(standing.rev, standing.data, standing.gaps or [])
-        if not undisturbed(before, now, snapshot.head.rev):
+        if not undisturbed(before, now, snapshot.upto):
             return None
-        hearsay = await sync.has_hearsay(conn, snapshot.due.id, snapshot.head.rev)
+        hearsay = await sync.has_hearsay(conn, snapshot.due.id, snapshot.hearsay_upto)
         settled = settle(snapshot, standing, tally, hearsay=hearsay)
         if proof is not None:
             await proofs.add(conn, [Proof(snapshot.due.id, snapshot.head.rev, proof)])

@@ -80,6 +80,11 @@ def doubts(due: Due, rev: Rev, origin: str, *, hearsay: bool, nothing_new: bool)
     return None
 
 
+def short(due: Due, rev: Rev, origin: str) -> str:
+    """Why a host that has less than we hold, where that may be of another history, is asked again."""
+    return f"{origin} gave rev {rev} and does not stand by it, though we hold rev {due.rev}; asked once more"
+
+
 def lack(rev: Rev, origin: str, chain: Chain) -> str | None:
     """Why a repo is not in step though it was read, None if it is."""
     if not chain.gaps:

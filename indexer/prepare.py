@@ -42,7 +42,7 @@ class Candidate(msgspec.Struct, frozen=True):
     `cid` None: deleted. `action` is the author's word for it; `verified` False: nothing proves it yet.
     `invalid`: the lexicon's reason against it. `subjects` are the tracks that it points at, by place:
     one at 0 for a like or comment, some of a list's items. `card` is None where rendering it takes more
-    than the record.
+    than the record. `over`: it replaces versions up to that rev, too, which are not the repo's.
     """
 
     did: Did
@@ -58,6 +58,7 @@ class Candidate(msgspec.Struct, frozen=True):
     card: str | None = None
     action: Action = Action.UPDATE
     verified: bool = True
+    over: Rev | None = None
 
     @property
     def uri(self) -> AtUri:

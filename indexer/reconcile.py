@@ -3,6 +3,7 @@
     its PDS says                     then
     the rev that we hold             in step
     a newer rev, for `grace_s`       behind: the repo is doubted and fetched whole
+    an older rev, for `grace_s`      ahead: the same, and what lies beyond its history goes
     otherwise active than we show    its account is asked about, by the way of every such question
     another handle, PDS or key       its identity is looked up
     nothing                          unreachable; nothing changes
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -25,15 +26,14 @@ from psycopg_pool import PoolTimeout
 
 from firehose.identity import IdentityDoc, IdentityError, IdentityNotFound, IdentityResolver
 from indexer.accounts import Answer, CannotTell, Host, Verdict, ask_host
-from indexer.chain import Chain, doubt
-from indexer.states import State, move
+from indexer.doubts import Suspicion, raise_doubts
+from indexer.states import State
 from lexicons.syntax import Did, Rev
 from storage import accounts, decisions, outbox, proofs, reconcile, repos
 from storage.decisions import Decision
-from storage.outbox import Entry, Kind
-from storage.postgres import Connection, Pool
+from storage.postgres import Pool
 from storage.reconcile import Held, Run
-from storage.repos import Standing, SyncState
+from storage.repos import Standing
 
 log = structlog.get_logger()
 
@@ -50,6 +50,7 @@ class Found(StrEnum):
     IN_STEP = "in step"
     WAITING = "waits to be fetched"  # as we know already
     BEHIND = "behind"
+    AHEAD = "ahead"
     STANDING = "stands otherwise"
     IDENTITY = "another identity"
     UNREACHABLE = "unreachable"
@@ -67,6 +68,9 @@ class Checked:
     stale_identity: bool = False
 
 
+APART = (Found.BEHIND, Found.AHEAD)
+
+
 def compare(held: Held, answer: Answer, stale_identity: bool) -> Checked:
     """What its PDS says against what we hold. Pure."""
 
@@ -79,6 +83,8 @@ def compare(held: Held, answer: Answer, stale_identity: bool) -> Checked:
         return is_(Found.STANDING, f"{answer.said_by} says {_word(answer)}, here it is {here}")
     if not active:
         return is_(Found.IN_STEP, f"both say {held.status}")
+    if answer.rev is not None and held.rev is not None and answer.rev < held.rev:
+        return is_(Found.AHEAD, f"{answer.said_by} is at rev {answer.rev}, we are at {held.rev}")
     if held.state != State.ACTIVE:
         return is_(Found.WAITING, f"its state is {held.state}")
     if answer.rev is not None and (held.rev is None or answer.rev > held.rev):
@@ -189,23 +195,25 @@ class Reconciler:
 
     async def _page(self, run: Run, page: Sequence[Held]) -> list[Checked]:
         found = await self._ask(page)
-        behind = [checked.held for checked in found if checked.found is Found.BEHIND]
-        if behind:
+        apart = [checked.held for checked in found if checked.found in APART]
+        if apart:
             await asyncio.sleep(self._grace_s)
+            ahead = [checked.held for checked in found if checked.found is Found.AHEAD]
+            again = {checked.held.id: checked for checked in await self._ask(ahead)}
             async with self._pool.connection() as conn:
-                now = {held.id: held for held in await reconcile.of_named(conn, [h.did for h in behind])}
-            found = [self._later(checked, now) for checked in found]
+                now = {held.id: held for held in await reconcile.of_named(conn, [h.did for h in apart])}
+            found = [self._later(again.get(checked.held.id, checked), now) for checked in found]
         await self._store(run, found)
         return found
 
     def _later(self, checked: Checked, now: dict[int, Held]) -> Checked:
-        """The same once the stream had its time."""
+        """The same once the stream, and its PDS, had their time."""
         held = now.get(checked.held.id)
-        if held is None or checked.found is not Found.BEHIND or checked.rev is None:
+        if held is None or held.rev is None or checked.rev is None or checked.found not in APART:
             return checked
-        if held.rev is not None and held.rev >= checked.rev:
-            return Checked(held, Found.IN_STEP, f"both are at rev {held.rev}", checked.rev)
-        return checked
+        if held.rev < checked.rev if checked.found is Found.BEHIND else held.rev > checked.rev:
+            return checked
+        return Checked(held, Found.IN_STEP, f"both are at rev {held.rev}", checked.rev)
 
     async def _ask(self, page: Sequence[Held]) -> list[Checked]:
         turns = asyncio.Semaphore(AT_ONCE)
@@ -238,7 +246,7 @@ class Reconciler:
         wrong = [checked for checked in answered if checked.found not in (Found.IN_STEP, Found.WAITING)]
         async with self._pool.connection() as conn, conn.transaction():
             standings = await repos.lock(conn, [checked.held.did for checked in found])
-            entries = await _doubt(conn, [c for c in wrong if c.found is Found.BEHIND], standings)
+            entries = await raise_doubts(conn, _suspicions(wrong, standings), standings, SOURCE)
             await reconcile.checked(conn, [checked.held.id for checked in answered])
             await proofs.sweep(conn, [standing.repo.id for standing in standings.values()])
             waiting = [checked.held.id for checked in answered if checked.found is Found.WAITING]
@@ -260,31 +268,14 @@ class Reconciler:
             await outbox.append(conn, entries)
 
 
-async def _doubt(
-    conn: Connection, behind: Iterable[Checked], standings: Mapping[Did, Standing]
-) -> list[Entry]:
-    """What we hold of these is not all: only a whole read can say what is missing."""
-    states: list[SyncState] = []
-    entries: list[Entry] = []
-    reasons: list[Decision] = []
-    for checked in behind:
-        did = checked.held.did
-        standing = standings[did]
-        chain = Chain.of(standing.rev, standing.data, standing.gaps or [])
-        if chain.rev is None or chain.data is None or (checked.rev is not None and chain.rev >= checked.rev):
+def _suspicions(wrong: Iterable[Checked], standings: Mapping[Did, Standing]) -> Iterator[Suspicion]:
+    """Whom the stream did not bring in step meanwhile."""
+    for c in wrong:
+        rev = standings[c.held.did].rev
+        if rev is None or c.rev is None:
             continue
-        after = doubt(chain)
-        was = State(standing.state)
-        # As with what the stream says, a resync that is going on, or failed meanwhile, is not undone.
-        state = was if was in (State.RESYNCING, State.ERROR) else move(was, after.state)
-        states.append(SyncState(standing.repo.id, chain.rev, chain.data, after.gaps, state))
-        entries.append(Entry(Kind.DOUBT, SOURCE, did=did, verdict="behind", reason=checked.told))
-        if state is not was:
-            reasons.append(Decision(did, "state", state, checked.told, SOURCE))
-    if states:
-        await repos.save_sync(conn, states)
-    await decisions.add(conn, reasons)
-    return entries
+        if (c.found is Found.BEHIND and rev < c.rev) or (c.found is Found.AHEAD and rev > c.rev):
+            yield Suspicion(c.held.did, c.found, c.told, forked=c.found is Found.AHEAD)
 
 
 def _stale(held: Held, doc: IdentityDoc) -> bool:

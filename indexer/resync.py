@@ -6,7 +6,9 @@
 
 Who is due is in the database, and so is what came of it: a crash forgets nothing, the lease runs out.
 Commits that arrive meanwhile need no waiting room: they are applied as ever, and what is compared
-here leaves alone whatever is newer than the tree.
+here leaves alone whatever is newer than the tree. Only where the account may have had another host, or
+where hearsay is not proven by one read after another, is a host that has less than we hold asked once
+more, some seconds later: if it stands by its rev, the rest is not its repo's and goes.
 """
 
 from __future__ import annotations
@@ -26,11 +28,13 @@ from firehose.commit import CommitRejected
 from firehose.hosts import HostError, Lanes, SyncHost
 from firehose.net import GuardedClient
 from indexer import outcome
+from indexer.compare import Reach
 from indexer.ingest import REFUSED
 from indexer.merge import Unsettled, collections_of, merge, merge_large
 from indexer.snapshot import SMALL, Snapshot, fetch
 from indexer.states import State
 from lexicons.catalog import Catalog
+from lexicons.syntax import Rev
 from storage import decisions, outbox, sync
 from storage.decisions import Decision
 from storage.outbox import Entry, Kind
@@ -41,6 +45,7 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 RETRY_S = 1.0
+HEARSAY_TRIES = 2  # reads that did not prove it, before it counts as refuted
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,7 @@ class Limits:
     records: int = 4000
     lease_s: float = 900
     pause_s: float = 1
+    confirm_s: float = 5
 
 
 @dataclass(slots=True)
@@ -162,9 +168,31 @@ class Resyncer:
             await self._fetched.put((due, outcome.stuck(due, f"no room for its file: {error}")))
         else:
             self._open.add(snapshot)
+            snapshot.reach = await self._reach(snapshot, host)
             if due.rev is not None and await _patiently(lambda: self._holds_many(due)):
                 snapshot.records = None
             await self._fetched.put(snapshot)
+
+    async def _reach(self, snapshot: Snapshot, host: SyncHost) -> Reach | None:
+        """How far beyond its rev the host decides: up to what we heard of before it was asked again. None if
+        it does not stand by its rev, or does not say."""
+        due, rev = snapshot.due, snapshot.head.rev
+        if not due.forked and (due.tries < HEARSAY_TRIES or due.rev is None or rev < due.rev):
+            return None
+        heard = await _patiently(lambda: self._newest(due))
+        if heard is None or heard <= rev:
+            return None
+        await asyncio.sleep(self._limits.confirm_s)
+        try:
+            latest = await host.latest_commit(due.did)
+        except HostError as error:
+            log.info("rev not confirmed", did=due.did, host=due.pds, reason=str(error))
+            return None
+        return Reach(heard, proven=due.forked) if latest.rev == rev else None
+
+    async def _newest(self, due: Due) -> Rev | None:
+        async with self._pool.connection() as conn:
+            return await sync.newest(conn, due.id)
 
     async def _holds_many(self, due: Due) -> bool:
         async with self._pool.connection() as conn:

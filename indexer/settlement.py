@@ -1,8 +1,10 @@
 """Where a repo stands once it was read whole. Pure.
 
 Read at rev R, nothing up to R is missing any more; commits that came meanwhile and lie behind R keep what is
-missing among them (`chain.rebase`). Two things leave a doubt: somebody told of newer records than the
-host has, and the host has no more than we had when we were told that something is missing.
+missing among them (`chain.rebase`). Three things leave a doubt: somebody told of newer records than the
+host has; the host has no more than we had when we were told that something is missing; and it has less
+than we hold after the account moved, or where a sweep found that. Asked again and standing by it
+(`Snapshot.reach`), the host is right.
 """
 
 from __future__ import annotations
@@ -32,8 +34,8 @@ class Settlement(NamedTuple):
 def outdated(snapshot: Snapshot, rev: Rev | None, synced_rev: Rev | None) -> bool:
     """Whether a read before brought something newer. What was made and deleted in between left no trace
     here, so an older tree would bring it back (T14).
-    Where nothing was ever proven, nothing was read."""
-    return rev is not None and synced_rev is not None and snapshot.head.rev < synced_rev
+    Where nothing was ever proven, nothing was read; and a host that stands by an older tree has no other."""
+    return rev is not None and synced_rev is not None and snapshot.upto < synced_rev
 
 
 def settle(s: Snapshot, standing: Standing, tally: Tally, *, hearsay: bool) -> Settlement:
@@ -44,20 +46,28 @@ def settle(s: Snapshot, standing: Standing, tally: Tally, *, hearsay: bool) -> S
     rev, did = s.head.rev, s.due.did
     chain = Chain.of(standing.rev, standing.data, standing.gaps or [])
     before = Chain.of(s.due.rev, s.due.data, s.due.gaps or []).gaps
-    endless = [[gap.after, gap.after_data] for gap in before if gap.until is None]
+    endless = [gap for gap in before if gap.until is None]
+    short = s.due.forked and s.due.rev is not None and s.upto < s.due.rev
+    synced, forked_rev = max(rev, standing.synced_rev or rev), standing.forked_rev
     said: list[Entry] = []
-    doubts = None
+    doubts = outcome.short(s.due, rev, s.origin) if short else None
     if not outdated(s, standing.rev, standing.synced_rev):
-        chain = rebase(chain, rev, s.head.data, before)
+        chain = rebase(chain, rev, s.head.data, before, s.upto)
         detail: dict[str, Any] = {"data": s.head.data, "cid": s.head.cid}
         if endless:
-            detail["before"] = endless
+            detail["before"] = [[gap.after, gap.after_data, gap.forked] for gap in endless]
+        if s.reach is not None:
+            detail |= {"over": s.reach.rev, "forked": s.reach.proven}
+            forked_rev = max(s.reach.rev, forked_rev or s.reach.rev)
+            synced = rev if s.reach.proven else synced
         said.append(Entry(Kind.RESYNC, s.origin, did=did, rev=rev, reason=str(tally), detail=detail))
-        nothing_new = bool(endless) and s.due.rev is not None and rev <= s.due.rev
-        doubts = outcome.doubts(s.due, rev, s.origin, hearsay=hearsay, nothing_new=nothing_new)
+        unproven = any(not gap.forked for gap in endless)
+        nothing_new = unproven and s.due.rev is not None and rev <= s.due.rev
+        doubts = doubts or outcome.doubts(s.due, rev, s.origin, hearsay=hearsay, nothing_new=nothing_new)
     if doubts is not None:
-        chain = doubt(chain)
-        said.append(Entry(Kind.DOUBT, s.origin, did=did, verdict="resync", reason=doubts))
+        chain = doubt(chain, forked=short)
+        forked = {"forked": True} if short else None
+        said.append(Entry(Kind.DOUBT, s.origin, did=did, verdict="resync", reason=doubts, detail=forked))
     assert chain.rev is not None
     assert chain.data is not None
     stood = State(standing.state)
@@ -65,8 +75,7 @@ def settle(s: Snapshot, standing: Standing, tally: Tally, *, hearsay: bool) -> S
     lack = doubts or outcome.lack(rev, s.origin, chain)
     tries = s.due.tries + 1 if lack else 0
     due_s = outcome.backoff_s(tries) if lack else None
-    synced = max(rev, standing.synced_rev or rev)
-    row = Done(s.due.id, chain.rev, chain.data, chain.gaps, state, synced, due_s, tries, lack)
+    row = Done(s.due.id, chain.rev, chain.data, chain.gaps, state, synced, forked_rev, due_s, tries, lack)
     reason = outcome.read_whole(rev, s.origin, tally, lack)
     said.append(Entry(Kind.STATE, s.origin, did=did, rev=rev, verdict=state, reason=reason))
     return Settlement(row, Decision(did, "resync", state, reason, s.origin), said)

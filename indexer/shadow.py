@@ -179,10 +179,10 @@ def _finish(dsn: str) -> None:
         shadow.finish(conn)
 
 
-def _columns(repo: Folded) -> tuple[str, str | None, str | None, str, str | None]:
+def _columns(repo: Folded) -> tuple[str | None, ...]:
     chain = repo.chain
     gaps = orjson.dumps([asdict(gap) for gap in chain.gaps]).decode()
-    return repo.state, chain.rev, chain.data, gaps, repo.synced_rev
+    return repo.state, chain.rev, chain.data, gaps, repo.synced_rev, repo.forked_rev
 
 
 def _moment(microseconds: int) -> datetime:

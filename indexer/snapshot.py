@@ -18,8 +18,8 @@ from firehose.commit import CommitRejected, Reason
 from firehose.hosts import SyncHost
 from firehose.keys import BadKey, PublicKey
 from firehose.repo import Head, RepoFile
-from indexer.compare import Found
-from lexicons.syntax import Nsid, Rkey, is_rkey, tid_time_us
+from indexer.compare import Found, Reach
+from lexicons.syntax import Nsid, Rev, Rkey, is_rkey, tid_time_us
 from storage.sync import Due
 
 IN_MEMORY = 1024 * 1024  # bytes of a file that never reaches the disk
@@ -32,7 +32,8 @@ MAX_AHEAD_US = 5 * 60 * 1_000_000  # rule B7
 
 @dataclass(slots=True, eq=False)
 class Snapshot:
-    """`records` None: more than is kept in memory, to be read from `repo`. The caller closes it."""
+    """`records` None: more than is kept in memory, to be read from `repo`. `reach`: the host stands by its
+    rev though we hold more, up to there. The caller closes it."""
 
     due: Due
     origin: str
@@ -40,6 +41,23 @@ class Snapshot:
     repo: RepoFile
     file: BinaryIO
     records: list[Found] | None
+    reach: Reach | None = None
+
+    @property
+    def upto(self) -> Rev:
+        """Up to where it decides, whoever signed what."""
+        reach = self.reach
+        return self.head.rev if reach is None or not reach.proven else max(reach.rev, self.head.rev)
+
+    @property
+    def hearsay_upto(self) -> Rev:
+        """Up to where it decides about what nobody proved."""
+        return self.head.rev if self.reach is None else max(self.reach.rev, self.head.rev)
+
+    def over(self, forked_rev: Rev | None) -> Rev | None:
+        """What its records must prevail over, if that is more than their rev. `forked_rev`: of the repo."""
+        found = max(filter(None, (forked_rev, self.reach and self.reach.rev)), default=None)
+        return None if found is None or found <= self.head.rev else found
 
     def close(self) -> None:
         self.repo.close()

@@ -19,7 +19,7 @@ CHUNK = 5000
 
 class Step(NamedTuple):
     """Something that moved a repo. `at_us` is the same for what was committed together; `gaps` and `before`
-    are JSON."""
+    are JSON. `over` and `forked` as in `storage.outbox`."""
 
     did: Did
     seq: int
@@ -33,6 +33,8 @@ class Step(NamedTuple):
     gaps: str | None
     before: str | None
     synced_rev: Rev | None
+    over: Rev | None
+    forked: bool | None
 
 
 class Account(NamedTuple):

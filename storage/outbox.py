@@ -35,10 +35,13 @@ class Kind(StrEnum):
     - NAME: a track URI got its number: `uri`, `id`
     - COMMIT: a verified commit moved the repo: `since`, `cid`, `data`, `prev_data`
     - SYNC: a verified `#sync` did: `data`
-    - DOUBT: something of this repo could not be proven, only a resync can settle it; why is in `reason`
+    - DOUBT: something of this repo could not be proven, only a resync can settle it; why is in `reason`.
+      `forked`: what we hold may lie beyond the end of its PDS's history
     - RECORD: a record has a new version; `action`, and `cid` and `block` unless it was deleted.
-      `verdict` valid, invalid (why: `reason`) or unverified (not proven yet)
-    - RESYNC: the repo was read whole at `rev`: `data`, `cid`; its differences are the RECORDs before it
+      `verdict` valid, invalid (why: `reason`) or unverified (not proven yet). `over`: what was told of it
+      before, up to that rev, was not the repo's
+    - RESYNC: the repo was read whole at `rev`: `data`, `cid`; its differences are the RECORDs before it.
+      `over`: up to that rev nothing else is the repo's (with `forked`, not even what was signed)
     - STATE: the repo's sync state is now `verdict`, for `reason`
     - ACCOUNT: how the account stands, as its current PDS says: `active`, `status`
     - IDENTITY: what its DID document says: `handle`, `pds`, `signing_key`

@@ -36,7 +36,8 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class RecordRow:
-    """A version to store. `cid` and `block` None: deleted. `invalid`: why the lexicon refuses it."""
+    """A version to store. `cid` and `block` None: deleted. `invalid`: why the lexicon refuses it. `over`: it
+    replaces versions up to that rev."""
 
     repo_id: int
     collection: Nsid
@@ -46,6 +47,7 @@ class RecordRow:
     block: bytes | None
     verified: bool
     invalid: str | None
+    over: Rev | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ class Standing:
     data: Cid | None
     gaps: list[dict[str, Any]] | None  # None: no gap
     synced_rev: Rev | None
+    forked_rev: Rev | None
     active: bool
     status: str | None
     taken_down: str | None
@@ -108,6 +109,11 @@ async def lock(conn: Connection, dids: Iterable[Did]) -> dict[Did, Standing]:
 
 async def save_sync(conn: Connection, states: Sequence[SyncState]) -> None:
     await conn.execute(_SQL["save_sync"], {"rows": as_json(states)})
+
+
+async def hurry_sync(conn: Connection, ids: Sequence[int]) -> None:
+    """Have these repos read now, unless that is going on."""
+    await conn.execute(_SQL["hurry_sync"], {"ids": list(ids)})
 
 
 async def hide(conn: Connection, repo_id: int, hidden: bool) -> bool:

@@ -34,7 +34,8 @@ create table repo (
     resync_tries   int not null default 0,          -- failures since it last worked
     resync_error   text,            -- why the last one failed
     synced_rev     text,            -- of the last whole read: older commits say nothing new
-    checked_at     timestamptz      -- when its PDS last confirmed what we hold
+    checked_at     timestamptz,     -- when its PDS last confirmed what we hold
+    forked_rev     text             -- commits up to here may be of a host that was left: only whole reads count
 ) with (fillfactor = 60);           -- room to update in place: every commit moves rev and data
 create unique index repo_handle on repo (handle);
 create index repo_identity_due on repo (identity_due) where identity_due is not null;

@@ -33,6 +33,11 @@ class Due:
     gaps: list[dict[str, Any]] | None  # None: no gap
     tries: int
 
+    @property
+    def forked(self) -> bool:
+        """Whether what we hold may be of another history than its host's."""
+        return any(gap.get("forked") for gap in self.gaps or [])
+
 
 class Held(NamedTuple):
     """A record that we hold, without its bytes. `cid` None: a tombstone."""
@@ -46,7 +51,8 @@ class Held(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A repo was read whole at `synced_rev`. `due_s` None: nothing is missing any more."""
+    """A repo was read whole at `synced_rev`. `forked_rev`: up to there only a whole read says what is the
+    repo's. `due_s` None: nothing is missing any more."""
 
     id: int
     rev: Rev
@@ -54,6 +60,7 @@ class Done:
     gaps: Sequence[Any]
     state: str
     synced_rev: Rev
+    forked_rev: Rev | None
     due_s: float | None
     tries: int
     error: str | None
@@ -108,6 +115,12 @@ async def is_large(conn: Connection, repo_id: int, most: int) -> bool:
     return row is not None and row[0] > most
 
 
+async def newest(conn: Connection, repo_id: int) -> Rev | None:
+    """The highest rev that we heard of, proven or not."""
+    row = await (await conn.execute(_SQL["newest"], {"id": repo_id})).fetchone()
+    return None if row is None else row[0]
+
+
 async def one_view(conn: Connection) -> None:
     """Let the rest of the transaction see one moment only, and change nothing."""
     await conn.execute(_SQL["one_view"])
@@ -115,10 +128,10 @@ async def one_view(conn: Connection) -> None:
 
 async def chain(
     conn: Connection, repo_id: int
-) -> tuple[Rev | None, Cid | None, list[dict[str, Any]] | None, Rev | None]:
-    """rev, data, gaps and the rev of the last whole read."""
+) -> tuple[Rev | None, Cid | None, list[dict[str, Any]] | None, Rev | None, Rev | None]:
+    """rev, data, gaps, the rev of the last whole read, and `forked_rev`."""
     row = await (await conn.execute(_SQL["chain"], {"id": repo_id})).fetchone()
-    return (None, None, None, None) if row is None else (row[0], row[1], row[2], row[3])
+    return (None, None, None, None, None) if row is None else (row[0], row[1], row[2], row[3], row[4])
 
 
 async def held_in_order(

@@ -43,8 +43,9 @@ where id = %(id)s
 returning account_due
 
 -- name: last_rev
--- Records may be newer than the last verified commit where they could not be proven.
-select greatest(r.rev, (select max(rev) from record where repo_id = r.id)) from repo r where r.id = %(id)s
+-- Records may be newer than the last verified commit where they could not be proven, or were found to be of
+-- another history.
+select greatest(r.rev, r.forked_rev, (select max(rev) from record where repo_id = r.id)) from repo r where r.id = %(id)s
 
 -- name: begin_anew
 -- A deleted account: whatever it writes from now on is a new beginning, whatever it wrote is known.

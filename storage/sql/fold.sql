@@ -1,9 +1,10 @@
 -- Statements for DuckDB: what is true after everything in `event`. Parameters are named.
 
 -- name: newest
--- The version with the highest rev wins; of the same rev, the one that was decided last.
+-- The version with the highest rev wins; of the same rev, the one that was decided last. One that goes over
+-- what was not the repo's counts as of that rev.
 create table newest as
-select did, collection, rkey, arg_max(seq, (rev, seq)) as seq
+select did, collection, rkey, arg_max(seq, (coalesce(detail ->> 'over', rev), seq)) as seq
 from event where kind = 'record' group by did, collection, rkey
 
 -- name: account
@@ -35,7 +36,7 @@ create table step as
 with told as (
     select did, seq, epoch_us(received_at) as at_us, kind, rev, verdict, unnest(from_json(detail, '{
                "since": "VARCHAR", "data": "VARCHAR", "prev_data": "VARCHAR", "gaps": "JSON", "before": "JSON",
-               "synced_rev": "VARCHAR"}'))
+               "synced_rev": "VARCHAR", "over": "VARCHAR", "forked": "BOOLEAN"}'))
     from event where kind in ('commit', 'sync', 'doubt', 'resync', 'state')
 )
 select *, row_number() over w = 1 or coalesce(
@@ -59,10 +60,10 @@ with plain as (
            arg_max(rev, seq) as rev, arg_max(data, seq) as data, max(at_us) as at_us
     from step group by did having bool_and(linked and kind = 'commit')
 )
-select did, seq, at_us, kind, rev, since, data, prev_data, verdict, gaps, before, synced_rev
+select did, seq, at_us, kind, rev, since, data, prev_data, verdict, gaps, before, synced_rev, over, forked
 from step anti join plain using (did)
 union all
-select did, seq, at_us, 'commit', rev, since, data, prev_data, null, null, null, null from plain
+select did, seq, at_us, 'commit', rev, since, data, prev_data, null, null, null, null, null, null from plain
 order by did, seq
 
 -- name: records

@@ -6,13 +6,14 @@ join record r using (repo_id, collection, rkey)
 
 -- name: replace
 -- A newer version replaces the whole row, a tombstone too. The guard on rev makes any order and
--- any number of deliveries end the same.
+-- any number of deliveries end the same; `over` is for what turned out not to be the repo's.
 update record r
 set rev = n.rev, cid = n.cid, block = n.block, verified = n.verified, invalid = n.invalid
 from json_to_recordset(%(rows)s) as n
-    (repo_id int, collection text, rkey text, rev text, cid text, block bytea, verified boolean, invalid text)
+    (repo_id int, collection text, rkey text, rev text, cid text, block bytea, verified boolean, invalid text,
+     over text)
 where (r.repo_id, r.collection, r.rkey) = (n.repo_id, n.collection, n.rkey)
-  and (r.rev < n.rev or (r.rev = n.rev and n.verified and (not r.verified or r.cid is null)))
+  and (r.rev < n.rev or r.rev <= n.over or (r.rev = n.rev and n.verified and (not r.verified or r.cid is null)))
 
 -- name: live
 -- Everything that is there, for a rebuild: what was invalid may be valid under today's lexicons.

@@ -21,7 +21,7 @@ on conflict (repo_id) do nothing
 -- The row lock is what serialises writers of one repo. Whoever waits for it sees this row as it is then, but
 -- others as they were before: so whether the account is hidden is asked of no other table.
 select r.id, r.did, r.pds, not r.active or r.taken_down is not null as hidden, r.handle, r.state, r.rev,
-       r.data, nullif(r.gaps, '[]') as gaps, r.synced_rev, r.active, r.status, r.taken_down
+       r.data, nullif(r.gaps, '[]') as gaps, r.synced_rev, r.forked_rev, r.active, r.status, r.taken_down
 from repo r
 where r.did = any(%(dids)s)
 order by r.did
@@ -36,6 +36,10 @@ set rev = n.rev, data = n.data, gaps = n.gaps, state = n.state, last_seen_at = n
                  else coalesce(r.resync_due, now() + interval '3 seconds') end
 from json_to_recordset(%(rows)s) as n (id int, rev text, data text, gaps jsonb, state text)
 where r.id = n.id
+
+-- name: hurry_sync
+-- Not to wait for frames that are late, nor for another attempt's turn. A lease stays what it is.
+update repo set resync_due = now(), resync_tries = 0 where id = any(%(ids)s) and state <> 'resyncing'
 
 -- name: hide
 -- What the visibility rules say; true only if that changed.

@@ -19,7 +19,7 @@ create unlogged table plyr_replay.profile (like public.profile including all exc
 create unlogged table plyr_replay.rejected_event (like public.rejected_event including all excluding indexes);
 create unlogged table plyr_replay.repo_in (
     id int, did text, handle text, pds text, signing_key text, active boolean, status text, taken_down text,
-    state text, rev text, data text, gaps jsonb, synced_rev text, since timestamptz);
+    state text, rev text, data text, gaps jsonb, synced_rev text, forked_rev text, since timestamptz);
 create unlogged table plyr_replay.rejected_in (
     source text, digest bytea, seq bigint, did text, reason text, detail text, raw bytea, at timestamptz);
 select setval('plyr_replay.list_id_seq', (select last_value from public.list_id_seq)),
@@ -108,12 +108,12 @@ select l.id, i.position, i.track_id from list_item_in i join numbered l using (r
 -- name: finish_repo
 -- What the archive says; clocks and schedules stay as they are.
 insert into plyr_replay.repo (
-    id, did, handle, pds, signing_key, active, status, taken_down, state, rev, data, gaps, synced_rev,
+    id, did, handle, pds, signing_key, active, status, taken_down, state, rev, data, gaps, synced_rev, forked_rev,
     identity_at, identity_due, identity_tries, account_source, account_seq, account_claim, account_due, account_tries,
     resync_due, resync_tries, resync_error, checked_at, first_seen_at, last_seen_at)
 overriding system value
 select n.id, n.did, n.handle, n.pds, n.signing_key, n.active, n.status, n.taken_down, n.state, n.rev, n.data,
-       n.gaps, n.synced_rev,
+       n.gaps, n.synced_rev, n.forked_rev,
        o.identity_at, case when o.id is null then now() else o.identity_due end, coalesce(o.identity_tries, 0),
        o.account_source, o.account_seq, o.account_claim, o.account_due, coalesce(o.account_tries, 0),
        case when o.id is null then now() else o.resync_due end, coalesce(o.resync_tries, 0), o.resync_error,
@@ -163,7 +163,8 @@ select count(*), coalesce(sum(hash_record_extended(f, 0)::numeric), 0) from ({fa
 
 -- name: facts_repo
 -- How accounts and their repos stand.
-select did as key, id, handle, pds, signing_key, active, status, taken_down, state, rev, data, gaps, synced_rev
+select did as key, id, handle, pds, signing_key, active, status, taken_down, state, rev, data, gaps, synced_rev,
+       forked_rev
 from repo
 
 -- name: facts_record

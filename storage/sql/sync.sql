@@ -35,13 +35,18 @@ where repo_id = any(%(repo_ids)s) and collection = any(%(collections)s)
 -- Whether a repo is large, without counting a large one to its end.
 select count(*) from (select from record where repo_id = %(repo_id)s limit %(most)s) found
 
+-- name: newest
+-- What was heard of a repo, hearsay too.
+select greatest(r.rev, (select max(rev) from record where repo_id = r.id and not verified))
+from repo r where r.id = %(id)s
+
 -- name: one_view
 -- What is read from here on is of one moment.
 set transaction isolation level repeatable read read only
 
 -- name: chain
 -- Where a repo stands in this view.
-select rev, data, nullif(gaps, '[]'), synced_rev from repo where id = %(id)s
+select rev, data, nullif(gaps, '[]'), synced_rev, forked_rev from repo where id = %(id)s
 
 -- name: held_in_order
 -- All that we hold of one repo in the order of its tree, as a stream: the order is by bytes, whatever
@@ -58,10 +63,12 @@ select exists (select from record where repo_id = %(repo_id)s and not verified a
 -- name: done
 -- A repo was read whole: where it stands, in the transaction of what that changed.
 update repo r
-set rev = n.rev, data = n.data, gaps = n.gaps, state = n.state, synced_rev = n.synced_rev, checked_at = now(),
+set rev = n.rev, data = n.data, gaps = n.gaps, state = n.state, synced_rev = n.synced_rev,
+    forked_rev = n.forked_rev, checked_at = now(),
     resync_due = now() + make_interval(secs => n.due_s), resync_tries = n.tries, resync_error = n.error
 from json_to_recordset(%(rows)s) as n
-    (id int, rev text, data text, gaps jsonb, state text, synced_rev text, due_s float, tries int, error text)
+    (id int, rev text, data text, gaps jsonb, state text, synced_rev text, forked_rev text, due_s float, tries int,
+     error text)
 where r.id = n.id
 
 -- name: put_back

@@ -30,7 +30,7 @@ from tests.fakenet.world import Author
 SOURCE = "wss://relay.example"
 CATALOG = Catalog.load()
 HASTE = 100  # seconds of a lane's patience in one of ours
-QUICK = Limits(pause_s=0.02)
+QUICK = Limits(pause_s=0.02, confirm_s=0.05)
 
 
 def key(name: str) -> str:

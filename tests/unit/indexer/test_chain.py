@@ -6,9 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from firehose.events import Commit, Sync
-from indexer.chain import MOST_GAPS, Chain, Gap, doubt, extend, observe, rebase
+from indexer.chain import MOST_GAPS, Chain, Gap, doubt, extend, is_foreign, observe, rebase
 from indexer.states import MOVES, IllegalMove, State, move
 from lexicons.syntax import Cid, Did, Rev
+
+WHO = Did("did:plc:a")
 
 
 def rev(n: int) -> Rev:
@@ -19,7 +21,7 @@ def commit(n: int) -> Commit:
     """The n-th commit of a repo; the first has no predecessor."""
     return Commit(
         seq=n,
-        did=Did("did:plc:a"),
+        did=WHO,
         rev=rev(n),
         since=rev(n - 1) if n > 1 else None,
         cid=Cid(f"commit{n}"),
@@ -167,6 +169,49 @@ def test_a_read_at_any_moment_of_any_order_ends_in_step(order: list[int], at: in
     if when == 7:
         chain = rebase(chain, *read(at), chain.gaps)
     assert chain == after(1, 2, 3, 4, 5, 6, 7)
+
+
+def elsewhere(n: int, since: int) -> Commit:
+    """A commit of another history that left ours after the commit `since`."""
+    base = commit(since)
+    return Commit(n, base.did, rev(n), base.rev, Cid(f"x{n}"), Cid(f"xdata{n}"), base.data, "", ())
+
+
+def test_what_lies_within_the_reach_of_a_read_is_not_the_repos() -> None:
+    forked = doubt(extend(after(1, 2, 3), elsewhere(7, 3)), forked=True)
+    assert forked.state is State.DESYNCHRONIZED
+    assert rebase(forked, *read(3), forked.gaps, rev(7)) == after(1, 2, 3)
+    assert rebase(forked, *read(5), forked.gaps, rev(7)) == after(1, 2, 3, 4, 5)
+
+
+def test_commits_that_came_during_such_a_read_join_on_to_it() -> None:
+    forked = doubt(extend(after(1, 2, 3), elsewhere(7, 3)), forked=True)
+    later = Commit(8, WHO, rev(8), rev(3), Cid("commit8"), Cid("data8"), Cid("data3"), "", ())
+    assert rebase(extend(forked, later), *read(3), forked.gaps, rev(7)) == Chain(rev(8), Cid("data8"))
+    lost = Commit(9, WHO, rev(9), rev(8), Cid("commit9"), Cid("data9"), Cid("data8"), "", ())
+    assert rebase(extend(forked, lost), *read(3), forked.gaps, rev(7)).gaps == (
+        Gap(*read(3), rev(8), Cid("data8")),
+    )
+
+
+def test_a_read_without_a_reach_leaves_what_came_after_it() -> None:
+    forked = doubt(extend(after(1, 2, 3), elsewhere(7, 3)), forked=True)
+    assert rebase(forked, *read(3)).rev == rev(7)
+    assert rebase(forked, *read(3)).state is State.DESYNCHRONIZED
+
+
+def test_up_to_a_fork_only_what_was_read_whole_is_the_repos() -> None:
+    assert not is_foreign(rev(5), rev(3), None)
+    assert [is_foreign(rev(n), rev(3), rev(7)) for n in (2, 3, 4, 7, 8)] == [False, False, True, True, False]
+    assert is_foreign(rev(1), None, rev(7))
+
+
+def test_two_gaps_that_become_one_have_no_end_if_either_has_none() -> None:
+    chain = doubt(after(1), forked=True)
+    for n in range(3, 3 + 2 * MOST_GAPS, 2):
+        chain = extend(chain, commit(n))
+    assert len(chain.gaps) == MOST_GAPS
+    assert chain.gaps[0] == Gap(*read(1), None, None, forked=True)
 
 
 def test_every_state_has_its_moves_and_no_other() -> None:

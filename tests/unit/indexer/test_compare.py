@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from firehose.events import Action
 from indexer.chain import Chain, Gap
-from indexer.compare import Found, compare, path, undisturbed
+from indexer.compare import Found, Reach, compare, path, undisturbed
 from indexer.prepare import Candidate
 from lexicons.syntax import Cid, Did, Nsid, Rev, Rkey
 from storage.sync import Held
@@ -51,6 +51,36 @@ def test_each_line_of_the_table(
     theirs: list[Found], ours: list[Held], expected: list[tuple[str, str | None, Action]]
 ) -> None:
     assert differences(theirs, ours) == expected
+
+
+R8 = Rev("3k8")
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "expected"),
+    [
+        ([found("x", "a")], [held("x", "b", R7)], [("x", "a", Action.UPDATE)]),
+        ([found("x", "a")], [held("x", "a", R7)], [("x", "a", Action.UPDATE)]),
+        ([found("x", "a")], [held("x", None, R7)], [("x", "a", Action.CREATE)]),
+        ([], [held("x", "b", R7)], [("x", None, Action.DELETE)]),
+        ([], [held("x", None, R7)], [("x", None, Action.DELETE)]),
+        ([], [held("x", "b", R8)], []),
+        ([found("x", "a")], [held("x", "b", R8)], []),
+        ([], [held("x", None, R5)], []),
+    ],
+)
+def test_within_the_reach_of_a_host_that_stands_by_its_rev_it_decides(
+    theirs: list[Found], ours: list[Held], expected: list[tuple[str, str | None, Action]]
+) -> None:
+    made = list(compare(theirs, ours, DID, R5, Reach(R7, proven=True), R7))
+    assert [(d.rkey, d.cid, d.action) for d in made] == expected
+    assert all((d.rev, d.over) == (R5, R7) for d in made)
+
+
+def test_a_reach_over_hearsay_leaves_what_was_signed() -> None:
+    ours = [held("x", "b", R7), held("y", "b", R7, verified=False), held("z", "b", R8, verified=False)]
+    made = compare([], ours, DID, R5, Reach(R7, proven=False), R7)
+    assert [d.rkey for d in made] == ["y"]
 
 
 def test_a_difference_is_a_version_at_the_rev_of_the_tree() -> None:

@@ -97,6 +97,24 @@ def test_a_deleted_account_begins_anew() -> None:
     assert repo.chain == Chain(Rev("r1"), Cid("data1"), (Gap(None, None, None, None),))
 
 
+def test_a_read_with_a_reach_ends_where_the_host_stands_and_what_was_beyond_it_stays_out() -> None:
+    known = orjson.dumps([["r5", "data5", True]]).decode()
+    begun = [commit(1, None, 1), commit(2, 1, 5), step("doubt", 3, forked=True)]
+    read = step("resync", 4, "r3", data="data3", before=known, over="r5", forked=True)
+    steps = [*begun, read, step("state", 4, "r3", verdict="active")]
+    repo = of(*steps)
+    assert repo == Folded(Chain(Rev("r3"), Cid("data3")), State.ACTIVE, Rev("r3"), Rev("r5"))
+    again = of(*steps, commit(5, 1, 5))
+    assert again.chain == Chain(Rev("r3"), Cid("data3"), (Gap(Rev("r3"), Cid("data3"), None, None),))
+    assert again.state is State.DESYNCHRONIZED
+    assert of(*steps, commit(5, 3, 6)).chain == Chain(Rev("r6"), Cid("data6"))
+
+
+def test_a_read_that_refutes_hearsay_leaves_what_was_signed() -> None:
+    repo = of(commit(1, None, 1), commit(2, 1, 5), step("resync", 3, "r5", data="data5", over="r9"))
+    assert (repo.chain, repo.synced_rev, repo.forked_rev) == (Chain(Rev("r5"), Cid("data5")), "r5", "r9")
+
+
 def test_what_was_committed_together_moves_the_state_once() -> None:
     """A resync goes on while one batch closes its gap and opens another."""
     before = [commit(1, None, 1), commit(2, 2, 3), step("state", 3, verdict="resyncing")]
