@@ -109,6 +109,8 @@ def message_of(entry: Entry, seq: int, at: datetime, standing: Standing) -> Mess
         if entry.verdict == "unverified" or not standing.shown:
             return None
         fields |= {"rev": entry.rev, "collection": entry.collection, "rkey": entry.rkey}
+        if entry.detail is not None and "over" in entry.detail:
+            fields["over"] = entry.detail["over"]
         fields["action"] = entry.action
         if entry.cid is not None:
             fields["cid"] = entry.cid

@@ -132,8 +132,7 @@ def _why(state: State, chain: Chain, last: Move, standing: Standing) -> str:
 def current(rev: Rev, standing: Standing) -> bool:
     """Whether a commit can say something new: what the repo was at its last whole read is known, and what may
     be of another history is for the next one to tell."""
-    known = standing.synced_rev is not None and rev <= standing.synced_rev
-    return not known and not is_foreign(rev, standing.synced_rev, standing.forked_rev)
+    return all(floor is None or rev > floor for floor in (standing.synced_rev, standing.forked_rev))
 
 
 def changes(

@@ -56,6 +56,7 @@ ACTS: dict[str, int] = {
     "cut": 1,
     "reset": 1,
 }
+WRITES_ON = "an old host writes on"
 # What a reader of the stream alone can follow to the end: nothing is lost, and nobody is to be asked.
 STREAMED = ("write", "import", "empty commit", "poison record", "newcomer", "rename")
 
@@ -188,8 +189,11 @@ class Story:
         if act == "write":
             self._commit_silently(resident)
         elif act == "move":
-            self._move(resident)
-            self._commit_silently(resident)
+            ghost = self._move(resident)
+            if ghost is not None:
+                self.channel.send("#commit", ghost, sure=True)
+            if self._chance.random() < 0.5:
+                self._commit_silently(resident)
         elif act == "leave":
             self._set_status(resident, "deactivated", tell=False)
         elif act == "new key":
@@ -310,19 +314,24 @@ class Story:
     def _migrate(self) -> bool:
         """To another host, which numbers the account's commits on; the old one keeps what it had."""
         resident = self._active()
-        self._move(resident)
+        ghost = self._move(resident)
         words = [
             ("#identity", resident.repo.identity_body()),
             ("#account", resident.repo.account_body(True)),
             ("#account", resident.repo.account_body(False, "deactivated")),
+            ("#sync", resident.repo.sync_body()),
             ("#commit", self._move_commit(resident)),
         ]
+        if ghost is not None:
+            words.append(("#commit", ghost))
         self._chance.shuffle(words)
         for kind, body in words:
             self.channel.send(kind, body, sure=kind == "#identity")
         return True
 
-    def _move(self, resident: Resident) -> None:
+    def _move(self, resident: Resident) -> dict[str, object] | None:
+        """The new host signs what it imported with its own key, or has the old one's. Gives what the old host
+        wrote after the export, if anything."""
         old = resident.pds
         new = self._chance.choice([host for host in self.hosts if host is not old])
         kept = resident.repo.frozen()
@@ -331,8 +340,19 @@ class Story:
         resident.old_hosts = [host for host in (*resident.old_hosts, old) if host is not new]
         if self._chance.random() < 0.7:
             self._new_key(resident)
+            resident.write([], self._now())
         else:
             self._publish(resident)
+        return self._write_on(kept) if self._chance.random() < 0.5 else None
+
+    def _write_on(self, kept: FakeRepo) -> dict[str, object]:
+        """What nobody will know of whom the account is at home with now."""
+        self.acts[WRITES_ON] += 1
+        tracks = [path.partition("/")[2] for path, _ in kept.listing() if path.startswith(f"{TRACK}/")]
+        writes: Writes = [("create", TRACK, rkey(700 + self.acts[WRITES_ON]), track("Ghost"))]
+        writes += [("update", TRACK, tracks[0], track("Ghostly"))] if tracks else []
+        writes += [("delete", TRACK, tracks[-1], None)] if len(tracks) > 1 else []
+        return kept.write(writes, self._now())
 
     def _move_commit(self, resident: Resident) -> dict[str, object]:
         return resident.write(some_writes(resident, self.residents, self._chance, 2), self._now())

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 from tests.fakenet.channel import Wire
 from tests.fakenet.server import Fault
-from tests.fakenet.story import ACTS
+from tests.fakenet.story import ACTS, WRITES_ON
 
 EVERY = (
     *map(str, Wire),
     *map(str, Fault),
-    *(f"act: {act}" for act in ACTS),
+    *(f"act: {act}" for act in (*ACTS, WRITES_ON)),
     *(f"the directory: {fault}" for fault in (Fault.RETRY_AFTER, Fault.HTML_200, Fault.CUT, Fault.SLOW)),
     "a cursor ahead of the relay's seqs",
     "a host is away",

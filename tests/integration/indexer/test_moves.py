@@ -60,13 +60,13 @@ def reconciler(pool: Pool, tools: Tools, *, grace_s: float = 0.1) -> Reconciler:
 
 
 def moved(net: Net, repo: FakeRepo, *, new_key: bool = True) -> FakeRepo:
-    """Exported, and imported at the other host, which signs it anew. Gives the old host's copy; the document
-    still names that one."""
+    """Exported, and imported at the other host, which signs it anew with a key of its own, if any. Gives the
+    old host's copy; the document still names that one."""
     kept = repo.frozen()
     net.pds.host(kept)
     if new_key:
         repo.rotate_key(f"{repo.did} moved")
-    repo.write([])
+        repo.write([])
     net.other.host(repo)
     return kept
 

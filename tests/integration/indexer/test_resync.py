@@ -4,6 +4,7 @@ gone is gone, and what came later stays."""
 from __future__ import annotations
 
 import asyncio
+import copy
 import random
 from pathlib import Path
 
@@ -13,13 +14,14 @@ from firehose.events import Commit
 from firehose.hosts import SyncHost
 from firehose.net import GuardedClient
 from indexer.apply import apply_batch
+from indexer.doubts import Suspicion, raise_doubts
 from indexer.merge import collections_of, merge
 from indexer.prepare import Doubt, prepare
 from indexer.replay import rebuild_projections
 from indexer.shadow import replay
 from indexer.snapshot import fetch
 from lexicons.syntax import tid_from_us
-from storage import sync
+from storage import outbox, repos, sync
 from storage.outbox import Kind
 from storage.postgres import Connection
 from tests.fakenet.pds import GET_REPO, FakePds
@@ -607,6 +609,31 @@ async def test_t13_a_ghost_that_comes_while_a_large_repo_is_merged_does_not_stay
     assert len(await live(conn)) == 2101
 
 
+async def test_what_a_left_host_wrote_to_a_large_repo_goes_in_parts(
+    conn: Connection, database: str, pds: FakePds, large: Author, tmp_path: Path
+) -> None:
+    await discovered(conn, pds, [large])
+    await resynced(conn, database)
+    left = copy.copy(large)
+    left.repo = large.repo.frozen()
+    ghosts = [("create", TRACK, key_of(n), track("Ghost")) for n in range(5000, 5050)]
+    gone = [("delete", TRACK, key_of(n), None) for n in range(100)]
+    await apply(conn, left.write(*ghosts, *gone, ("update", TRACK, key_of(2000), track("Ghostly"))))
+    assert len(await live(conn)) == 2050
+    async with conn.transaction():
+        standings = await repos.lock(conn, [large.did])
+        moved = Suspicion(large.did, "moved", "a test says so", forked=True)
+        await outbox.append(conn, await raise_doubts(conn, [moved], standings, "test"))
+    await resynced(conn, database)
+    revs = await live(conn)
+    assert set(revs) == {large.uri(TRACK, key_of(n)) for n in range(2100)}
+    assert await one(conn, "select rev from repo") == large.repo.rev
+    assert max(revs.values()) == large.repo.rev
+    assert (await decided(conn))[-1][1].endswith("101 changed, 50 gone")
+    assert (await rebuild_projections(conn, CATALOG, mend=False)).differences == []
+    assert (await replay(database, tmp_path, "fm.plyr", promote=False, workers=1)).differences == []
+
+
 async def test_what_nobody_signed_is_proven_by_a_resync(
     conn: Connection, database: str, pds: FakePds, ana: Author
 ) -> None:
@@ -638,6 +665,56 @@ async def test_hearsay_that_the_host_cannot_prove_yet_keeps_the_repo_due(
     await due_now(conn)
     await resynced(conn, database)
     assert await one(conn, "select count(*) from record where verified") == 2
+
+
+async def test_hearsay_that_one_read_after_another_does_not_prove_is_refuted(
+    conn: Connection, database: str, pds: FakePds, ana: Author, tmp_path: Path
+) -> None:
+    """The author never writes again, and yet the repo is not due for ever."""
+    ana.create(TRACK, key("one"), track("One"))
+    await discovered(conn, pds, [ana])
+    await resynced(conn, database)
+    liar = Author("ana")
+    later_us = START_US + 60_000_000
+    invented = liar.write(
+        ("create", TRACK, key("lie"), track("A lie")),
+        ("create", TRACK, key("one"), track("Another")),
+        now_us=later_us,
+    )
+    for tries in (1, 2):
+        await apply(conn, *hearsay(invented))
+        await due_now(conn)
+        await resynced(conn, database, "desynchronized")
+        assert await one(conn, "select resync_tries from repo") == tries
+        assert len(await live(conn)) == 2
+    await due_now(conn)
+    await resynced(conn, database)
+    assert await live(conn) == {ana.uri(TRACK, key("one")): ana.repo.rev}
+    assert await one(conn, "select title from track") == "One"
+    assert await one(conn, "select resync_due is null and gaps = '[]' from repo")
+    await apply(conn, *hearsay(invented))  # told again
+    assert len(await live(conn)) == 1
+    await apply(conn, ana.create(TRACK, key("two"), track("Two")))  # below the rev that was invented
+    for _ in range(2):
+        await due_now(conn)
+        await resynced(conn, database)
+    assert len(await live(conn)) == 2
+    assert (await replay(database, tmp_path, "fm.plyr", promote=False, workers=1)).differences == []
+
+
+async def test_hearsay_above_what_the_host_has_of_what_was_signed_is_not_refuted(
+    conn: Connection, database: str, pds: FakePds, ana: Author
+) -> None:
+    ana.create(TRACK, key("one"), track("One"))
+    await follow(conn, pds, [ana])
+    await resynced(conn, database)
+    pds.host(ana.repo.frozen())
+    await apply(conn, ana.create(TRACK, key("two"), track("Two")))
+    await apply(conn, *hearsay(ana.create(TRACK, key("three"), track("Three"))))
+    for _ in range(4):
+        await due_now(conn)
+        await resynced(conn, database, "desynchronized")
+    assert len(await live(conn)) == 3
 
 
 async def test_what_somebody_made_up_is_gone_after_a_resync(

@@ -58,6 +58,13 @@ def payload(frame: bytes) -> bytes:
     return frame[start:]
 
 
+def test_a_version_that_goes_over_what_was_not_the_accounts_says_so() -> None:
+    message = message_of(record(encode({}), detail={"over": "3jzfcijpj2z2b"}), 1, AT, SHOWN)
+    assert message is not None
+    told = orjson.loads(payload(message.frame(Form.JSON, "fm.plyr")))
+    assert (told["rev"], told["over"]) == ("3jzfcijpj2z2a", "3jzfcijpj2z2b")
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.dictionaries(KEYS, VALUES, max_size=5), st.integers(1, 2**60))
 def test_a_record_is_canonical_for_other_libraries_and_holds_the_bytes_that_were_signed(
