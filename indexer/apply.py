@@ -28,6 +28,7 @@ from storage import (
     intake,
     outbox,
     proofs,
+    reconcile,
     records,
     rejected,
     repos,
@@ -95,7 +96,7 @@ async def apply_batch(
         if risen := _writing_again(batch, taken):
             await accounts.check(conn, risen)
         if batch.outdated:
-            await repos.expire_checks(conn)
+            await reconcile.begin(conn, "all")
             await discovery.expire(conn)
         if kept := happenings.proofs_of(batch, changed):
             await proofs.add(conn, kept)

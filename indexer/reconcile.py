@@ -8,8 +8,9 @@
     another handle, PDS or key       its identity is looked up
     nothing                          unreachable; nothing changes
 
-Every account each night; those in doubt (`checked_at` null: events were lost, or an account came back)
-within a minute. Nothing is mended here: due times are set, and the usual parts do their work.
+Every account each night, and at once where a source lost events (`apply` begins a run); those in doubt
+(`checked_at` null: an account came back) within a minute. Nothing is mended here: due times are set, and
+the usual parts do their work.
 """
 
 from __future__ import annotations

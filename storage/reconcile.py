@@ -47,6 +47,7 @@ async def unfinished(conn: Connection) -> Run | None:
 
 
 async def begin(conn: Connection, scope: Scope) -> Run:
+    """Of `all`, whoever sweeps goes through it as soon as that is free, a page at a time; this is one row."""
     row = await (await conn.execute(_SQL["begin"], {"scope": scope})).fetchone()
     assert row is not None
     return Run(*row)

@@ -210,8 +210,3 @@ async def expire_account(conn: Connection, claims: Iterable[Claim], source: str)
     }
     if said:
         await conn.execute(_SQL["expire_account"], {"rows": as_json(list(said.values()))})
-
-
-async def expire_checks(conn: Connection) -> None:
-    """Events were lost: what we hold of everybody is to be compared with their PDS soon (rule A7)."""
-    await conn.execute(_SQL["expire_checks"])

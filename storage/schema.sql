@@ -41,7 +41,9 @@ create unique index repo_handle on repo (handle);
 create index repo_identity_due on repo (identity_due) where identity_due is not null;
 create index repo_account_due on repo (account_due) where account_due is not null;
 create index repo_resync_due on repo (resync_due) where resync_due is not null;
-create index repo_checked_at on repo (checked_at nulls first);
+create index repo_resync_ready on repo (resync_due)
+    where resync_due is not null and active and pds is not null and signing_key is not null;
+create index repo_doubtful on repo (id) where checked_at is null and resync_due is null;
 
 -- Every record of ours that we have seen, as signed bytes; a delete leaves a tombstone.
 create table record (

@@ -5,3 +5,9 @@ alter table repo
 update repo
 set gaps = (select jsonb_agg(gap || '{"forked": false}') from jsonb_array_elements(gaps) gap)
 where gaps <> '[]';
+
+-- Whom a resync can read now, and who is in doubt: of a million that were just found neither is anybody.
+create index repo_resync_ready on repo (resync_due)
+    where resync_due is not null and active and pds is not null and signing_key is not null;
+create index repo_doubtful on repo (id) where checked_at is null and resync_due is null;
+drop index repo_checked_at;

@@ -1,5 +1,6 @@
 -- name: open
--- A sweep that a crash left unfinished goes on; the repos that it has seen are not looked at twice.
+-- A sweep that a crash left unfinished goes on, and one that was asked for since events were lost begins; the
+-- repos that it has seen are not looked at twice.
 select id, started_at from reconcile_run where finished_at is null and scope = 'all' order by id desc limit 1
 
 -- name: begin

@@ -112,7 +112,3 @@ update repo r
 set account_claim = n.claim, account_source = n.source, account_seq = n.seq, account_due = now(), account_tries = 0
 from json_to_recordset(%(rows)s) as n (did text, claim text, source text, seq bigint)
 where r.did = n.did and (r.account_source, r.account_seq) is distinct from (n.source, n.seq)
-
--- name: expire_checks
--- Null: compare with the PDS soon.
-update repo set checked_at = null where checked_at is not null

@@ -9,7 +9,7 @@ import pytest
 from indexer.pulse import PulseCounter
 from indexer.reconcile import Found, Reconciler
 from lexicons.syntax import Did
-from storage import health, outbox, repos
+from storage import health, outbox, reconcile
 from storage.outbox import Kind
 from storage.postgres import Pool
 from tests.fakenet.pds import GET_REPO_STATUS
@@ -20,6 +20,7 @@ from tests.fakenet.world import POST, TRACK, track
 from tests.integration.indexer.network import Net, Tools, committed, ingesting, one, until
 
 R1, R2, R3 = "3mpt222222222", "3mpt222222333", "3mpt222222444"
+RUNS = "select count(*) from reconcile_run where finished_at is null"
 
 
 def reconciler(pool: Pool, tools: Tools, *, every_s: float = 0, grace_s: float = 0.1) -> Reconciler:
@@ -36,6 +37,8 @@ async def indexed(net: Net, pool: Pool, tools: Tools, *seeds: str) -> list[FakeR
             net.write(repo, "create", TRACK, R1, track("One"))
         await committed(pool, net)
         await until(lambda: one(pool, "select count(handle) from repo"), len(seeds))
+    async with pool.connection() as conn:
+        await conn.execute("delete from reconcile_run")  # begun as the source was never read before
     return found
 
 
@@ -176,15 +179,15 @@ async def test_a07_after_events_were_lost_everybody_is_compared_without_waiting_
     if trap == "a07":
         async with ingesting(net, pool, tools):
             net.emit("#info", {"name": "OutdatedCursor", "message": "too old"})
-            await until(lambda: one(pool, "select count(*) from repo where checked_at is null"), 2)
+            await until(lambda: one(pool, RUNS), 1)
     elif trap == "no cursor":  # forgotten, or another source than before
         async with pool.connection() as conn:
             await conn.execute("delete from source_cursor")
         async with ingesting(net, pool, tools):
-            await until(lambda: one(pool, "select count(*) from repo where checked_at is null"), 2)
+            await until(lambda: one(pool, RUNS), 1)
     else:
         async with pool.connection() as conn:
-            await repos.expire_checks(conn)
+            await reconcile.begin(conn, "all")
     assert await reconciler(pool, tools, every_s=3600).once() == {Found.IN_STEP: 1, Found.BEHIND: 1}
     assert await one(pool, "select state from repo where did = %s", ana.did) == "desynchronized"
     assert await one(pool, "select state from repo where did = %s", ben.did) == "active"

@@ -13,6 +13,7 @@ from indexer.snapshot import SMALL_BYTES, fetch, some
 from lexicons.syntax import Cid, Nsid, Rkey
 from storage import sync
 from storage.postgres import Connection
+from storage.queries import load
 from tests.fakenet.pds import GET_REPO, FakePds
 from tests.fakenet.server import Fault
 from tests.fakenet.world import TRACK, Author, track
@@ -72,3 +73,18 @@ async def test_a_repo_that_outlives_its_lease_is_not_fetched_beside_itself(
         await until(conn, "active")
         assert pds.asked[GET_REPO, ana.did] == 2
     assert await one(conn, "select resync_tries from repo") == 0
+
+
+@pytest.mark.parametrize(
+    ("module", "query", "index"),
+    [("sync", "take", "repo_resync_ready"), ("reconcile", "anybody", "repo_doubtful")],
+)
+async def test_a_million_accounts_that_were_just_found_are_in_nobodys_way(
+    conn: Connection, module: str, query: str, index: str
+) -> None:
+    """Not looked up yet, none of them can be read or compared; so no query goes through them."""
+    await conn.execute("insert into repo (did) select 'did:plc:' || n from generate_series(1, 20000) n")
+    await conn.execute("analyze repo")
+    params = {"limit": 32, "lease_s": 60, "busy": list[str]()}
+    plan = await (await conn.execute(f"explain {load(module)[query]}", params)).fetchall()  # type: ignore[arg-type]
+    assert index in "\n".join(line for (line,) in plan)
