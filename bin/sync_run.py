@@ -50,8 +50,10 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     except CatalogError as error:
         print(f"plyr: {error}", file=sys.stderr)
         return 1
-    asyncio.run(_until_stopped(settings, catalog, args.status_fd))
-    gc.unfreeze()  # DuckDB counts what is left of it at the end, and complains
+    try:
+        asyncio.run(_until_stopped(settings, catalog, args.status_fd))
+    finally:
+        gc.unfreeze()  # DuckDB counts what is left of it at the end, and complains
     return 0
 
 

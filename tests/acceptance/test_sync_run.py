@@ -85,3 +85,16 @@ async def test_a_killed_sync_run_loses_nothing(database: str, tmp_path: Path) ->
         async with sync_run(database, tmp_path, pds):
             await until(conn, "active", timeout_s=30)
         assert len(await live(conn)) == 1
+
+
+async def test_a_sync_run_that_crashes_says_why_and_nothing_else(database: str, tmp_path: Path) -> None:
+    async with (
+        FakePds() as pds,
+        await psycopg.AsyncConnection.connect(database, autocommit=True) as conn,
+    ):
+        await conn.execute("drop table pulse")
+        async with sync_run(database, tmp_path, pds) as process:
+            _, said = await asyncio.wait_for(process.communicate(), 60)
+    assert process.returncode == 1
+    assert b'relation "pulse" does not exist' in said
+    assert b"nanobind" not in said
