@@ -52,9 +52,10 @@ def _sources(health: Health, limits: Thresholds) -> Iterator[Alarm]:
     if not health.sources:
         yield Alarm("no_source", "no source was ever read", "plyr ingest")
     elif min(source.age_s for source in health.sources) > limits.cursor_s:
-        # One that stands still while another moves may just not be followed any more.
+        # One that stands still while another moves may just not be followed any more. One that is quiet and
+        # there has its cursor confirmed.
         newest = min(health.sources, key=lambda source: source.age_s)
-        text = f"no source moved for {newest.age_s:,.0f} s, the last was {newest.url} at {newest.seq:,}"
+        text = f"no source was there for {newest.age_s:,.0f} s, the last was {newest.url} at {newest.seq:,}"
         yield Alarm("sources_stand_still", text, "plyr ingest")
 
 

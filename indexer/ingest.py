@@ -30,7 +30,7 @@ from firehose import jetstream
 from firehose.events import ErrorFrame, Event, Frame
 from firehose.filter import Interest
 from firehose.frames import BadFrame
-from firehose.relay import Source, SourceKind, SourceStatus, stream
+from firehose.relay import Source, SourceKind, SourceState, SourceStatus, stream
 from indexer.apply import Applied, apply_batch
 from indexer.prepare import Prepared, prepare
 from indexer.verifier import Received, Verified, Verifier
@@ -53,6 +53,7 @@ class Limits:
     frames: int = 1000  # of interest, in one batch
     waiting: int = 8000  # of interest, read but not yet taken; then the socket waits
     cursor_every_s: float = 1.0  # how often the cursor moves when nothing is of interest
+    alive_every_s: float = 30.0  # how often it is confirmed when nothing comes, while the source is there
     identity_wait_s: float = 2.0
     rewind: int = 1000  # events, or microseconds where a source counts those
     patience_s: float = 0.0  # how long events are held back, for others to bring them with proofs
@@ -154,6 +155,7 @@ class Follower:
         self._limits = limits
         self._expired = expired
         self._inbox = Inbox(limits.waiting)
+        self._said_at = 0.0
         self._slot: asyncio.Queue[Batch | None] = asyncio.Queue(1)
 
     async def run(self, frames: AsyncGenerator[list[bytes], None] | None = None) -> None:
@@ -274,7 +276,8 @@ class Follower:
                     await inbox.filled.wait()
             ended = inbox.closed
             taken, unreadable, seq = inbox.take(self._limits.frames)
-            if taken or unreadable or seq != self.progress.committed:
+            if taken or unreadable or seq != self.progress.committed or self._is_idle(seq):
+                self._said_at = asyncio.get_running_loop().time()
                 verified = await self._verifier.verify(
                     taken, self.source.url, wait_s=self._limits.identity_wait_s
                 )
@@ -289,6 +292,13 @@ class Follower:
             if ended and not inbox.frames:
                 await self._slot.put(None)
                 return
+
+    def _is_idle(self, seq: int | None) -> bool:
+        """Whether it is time to confirm a cursor that does not move: a quiet source is not a dead one, as
+        long as it answers our pings (rule A16)."""
+        silent_s = asyncio.get_running_loop().time() - self._said_at
+        connected = self.status.state is SourceState.CONNECTED
+        return connected and seq is not None and silent_s >= self._limits.alive_every_s
 
     # -- applying
 

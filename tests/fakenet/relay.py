@@ -98,13 +98,16 @@ class FakeRelay:
     async def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self._server is not None
-        for connection in self._server.connections:
-            connection.transport.abort()
-        self._server.close()
-        await self._server.wait_closed()
+        await self.stop()
         for _ in range(10):  # connections that never got through a handshake are closed by the loop
             await asyncio.sleep(0.002)
+
+    async def stop(self) -> None:
+        """Nobody is there any more."""
+        assert self._server is not None
+        self.cut()
+        self._server.close()
+        await self._server.wait_closed()
 
     @property
     def url(self) -> str:

@@ -119,7 +119,7 @@ async def ingesting(
             verifier=verifier,
             status=status,
             start=0,
-            limits=Limits(rewind=rewind, cursor_every_s=0.05, identity_wait_s=wait_s),
+            limits=Limits(rewind=rewind, cursor_every_s=0.05, identity_wait_s=wait_s, alive_every_s=0.1),
             expired=upkeep.wake,
         )
         chunks = stream(source, follower.cursor, status=status, timing=QUICK)
@@ -367,6 +367,23 @@ async def test_t24_another_relay_starts_with_a_cursor_of_its_own(
             moved.write(network.account("ben"), "create", TRACK, R1, track("There"))
             await until(lambda: one(pool, "select count(*) from source_cursor"), 2)
         assert [dial.cursor for dial in another.dials] == [0]
+
+
+async def test_a16_a_quiet_source_is_there_until_its_connection_ends(network: Network, pool: Pool) -> None:
+    ana = network.account("ana")
+    network.write(ana, "create", TRACK, R1, track("One"))
+    async with ingesting(network, pool):
+        await committed(pool, network)
+        said = await one(pool, "select updated_at from source_cursor")
+        await until(
+            lambda: one(pool, "select updated_at > %s + interval '0.3 s' from source_cursor", said), True
+        )
+        assert await one(pool, "select seq from source_cursor") == network.seq
+        await network.relay.stop()
+        await asyncio.sleep(0.2)
+        said = await one(pool, "select updated_at from source_cursor")
+        await asyncio.sleep(0.4)
+        assert await one(pool, "select updated_at from source_cursor") == said
 
 
 async def test_a08_a_future_cursor_is_reported_and_never_reset(network: Network, pool: Pool) -> None:
