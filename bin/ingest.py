@@ -20,6 +20,7 @@ from firehose.identity import IdentityResolver
 from firehose.jetstream import read_any
 from firehose.net import GuardedClient
 from firehose.relay import BadSource, Source, SourceKind, SourceState, SourceStatus, parse_source
+from indexer.hosting import Hosting
 from indexer.ingest import Follower, Limits, spare_the_collector
 from indexer.newcomers import Newcomers
 from indexer.upkeep import Upkeep
@@ -93,12 +94,14 @@ async def ingest(
         resolver = IdentityResolver(client, settings.plc_url, handle_resolvers=resolvers)
         verifier = Verifier(resolver, keys)
         lanes = Lanes()
+        hosting = Hosting(lambda origin: SyncHost(client, origin, lanes))
         upkeep = Upkeep(
             pool=pool,
             catalog=catalog,
             resolver=resolver,
             verifier=verifier,
             host=lambda origin: SyncHost(client, origin, lanes),
+            hosting=hosting,
         )
         interest = Interest(catalog.collections.own, set(keys))
         followers = [
@@ -112,6 +115,7 @@ async def ingest(
                 start=0 if settings.start == "oldest" else None,
                 limits=limits_of(source, sources, settings.rewind_events),
                 expired=upkeep.wake,
+                hosting=hosting,
             )
             for source in sources
         ]

@@ -18,7 +18,8 @@ only if its *current* PDS said it (rule C5); who is asked is for the caller to c
 Nothing here asks twice. `Lanes` shares out the host's slots and remembers its rests, across all
 who ask it; when to ask again is the caller's, in the database.
 
-    lexicons com.atproto.sync.*, com.atproto.repo.describeRepo; rules E2, E4
+    lexicons com.atproto.sync.*, com.atproto.repo.describeRepo, com.atproto.server.describeServer; rules
+    E2, E4
 """
 
 from __future__ import annotations
@@ -255,6 +256,16 @@ class SyncHost:
         if body.get("did") != did or type(listed) is not list:
             raise self._useless("describeRepo without collections")
         return tuple(Nsid(name) for name in cast("list[Any]", listed) if type(name) is str and is_nsid(name))
+
+    async def is_pds(self) -> bool:
+        """Whether it says of itself that it is a home of accounts: by `describeServer`, which relays do not
+        have, and which they ask a host before they follow it."""
+        try:
+            body = await self._json("com.atproto.server.describeServer", {})
+        except MethodMissing:
+            return False
+        did = body.get("did")
+        return type(did) is str and is_did(did) and type(body.get("availableUserDomains")) is list
 
     async def _page(self, method: str, params: Mapping[str, str | None]) -> Page:
         body = await self._json(method, params)

@@ -72,6 +72,11 @@ class Source:
     url: str
     kind: SourceKind = SourceKind.FIREHOSE
 
+    @property
+    def origin(self) -> str:
+        """Where its host answers over HTTP."""
+        return "http" + self.url.removeprefix("ws").removesuffix(ENDPOINT).removesuffix(JETSTREAM_ENDPOINT)
+
     def address(self, cursor: int | None, collections: Iterable[Nsid] = ()) -> str:
         """What to dial: a Jetstream is asked for these collections, by exact name (T28)."""
         query = [] if cursor is None else [("cursor", str(cursor))]

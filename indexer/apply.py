@@ -6,7 +6,8 @@ What was decided goes into the outbox, in the same transaction.
 
 In the usual case Postgres is asked three questions at once (`Prepared.opening`), and then told what to
 write; while it works, the rows of the next table are put together. Repos that are not simply moving on
-are locked and looked at one by one.
+are locked and looked at one by one. Where the source is a PDS, it has a say about its own accounts alone
+(rule B16); of others it tells only that somebody has to look.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 
 from indexer import decide, happenings
 from indexer.decide import Change, Effects, Steps
+from indexer.doubts import Suspicion, raise_doubts
 from indexer.prepare import Prepared
 from indexer.profiles import refresh_profiles
 from lexicons.catalog import Catalog
@@ -54,13 +56,16 @@ class Applied:
 
 @dataclass(frozen=True, slots=True)
 class _Taken:
-    """Who is locked, where those stand that did not simply move on, and whose records we held."""
+    """Who is locked, where those stand that did not simply move on, and whose records we held. `strangers`
+    are at home elsewhere than at the host that told of them: their part of the batch is passed over."""
 
     repos: dict[Did, Repo]
     standings: dict[Did, Standing]
     steps: Steps
     held: set[int]
     tracked: list[Entry]
+    strangers: list[Did]
+    doubts: list[Entry]
 
 
 async def apply_batch(
@@ -72,8 +77,9 @@ async def apply_batch(
     seq: int | None,
     identities: Iterable[NewRepo] = (),
     rejections: Sequence[Rejection] = (),
+    host: str | None = None,
 ) -> Applied:
-    """Commit a batch read from `source` up to `seq`.
+    """Commit a batch read from `source` up to `seq`. `host`: the source is the PDS of that origin.
 
     `identities` says under which key the batch's unknown accounts were verified: those with a record
     of ours in the batch are tracked from now on. Raises what psycopg raises, with nothing done.
@@ -82,15 +88,15 @@ async def apply_batch(
         opening = batch.opening()
         advanced = None
         if opening.runs is not None and opening.rows is not None:
-            advanced = await intake.advance(conn, opening.runs, opening.rows)
+            advanced = await intake.advance(conn, opening.runs, opening.rows, host)
         asked = await tracks.ask_names(conn, batch.uris) if batch.uris else None
         moved_on = await advanced.answer() if advanced else Intake({}, set())
-        taken = await _catch_up(conn, batch, moved_on, identities, source)
+        taken = await _catch_up(conn, batch, moved_on, identities, source, host)
         names = await asked.answer() if asked else Names({}, [])
         changed = await write_records(conn, batch, taken.repos, taken.standings, taken.held, names, catalog)
         if batch.accounts:
             await repos.expire_account(conn, batch.accounts, source)
-        expired = [did for did in batch.identities if did in taken.repos]
+        expired = [did for did in batch.identities if did in taken.repos] + taken.strangers
         if expired:
             await repos.expire_identity(conn, expired)
         if risen := _writing_again(batch, taken):
@@ -108,6 +114,7 @@ async def apply_batch(
             *taken.tracked,
             *happenings.named(names, source),
             *happenings.told(batch, taken.repos, taken.steps.moved, taken.standings, changed, source),
+            *taken.doubts,
             *happenings.refused(rejections),
         ]
         await outbox.append(conn, entries)
@@ -122,7 +129,12 @@ def _writing_again(batch: Prepared, taken: _Taken) -> list[Did]:
 
 
 async def _catch_up(
-    conn: Connection, batch: Prepared, moved_on: Intake, identities: Iterable[NewRepo], source: str
+    conn: Connection,
+    batch: Prepared,
+    moved_on: Intake,
+    identities: Iterable[NewRepo],
+    source: str,
+    host: str | None,
 ) -> _Taken:
     """Lock who did not simply move on, track who is new, and work through their events."""
     tracked: list[Entry] = []
@@ -133,6 +145,11 @@ async def _catch_up(
     if new:
         tracked = happenings.tracked(await repos.track(conn, new), new, source)
         standings |= await repos.lock(conn, [i.did for i in new])
+    strangers = [did for did, s in standings.items() if did in batch.history and _is_elsewhere(s, host)]
+    doubts = await raise_doubts(
+        conn, [_stranger(did, standings[did], host) for did in strangers], standings, source
+    )
+    standings = {did: standing for did, standing in standings.items() if did not in strangers}
     steps = decide.steps(batch, standings, source)
     held = set(moved_on.held)
     if standings:
@@ -143,7 +160,16 @@ async def _catch_up(
         await repos.save_sync(conn, steps.states)
     await decisions.add(conn, steps.decisions)
     known = moved_on.repos | {did: standing.repo for did, standing in standings.items()}
-    return _Taken(known, standings, steps, held, tracked)
+    return _Taken(known, standings, steps, held, tracked, strangers, doubts)
+
+
+def _is_elsewhere(standing: Standing, host: str | None) -> bool:
+    return host is not None and standing.repo.pds is not None and standing.repo.pds != host
+
+
+def _stranger(did: Did, standing: Standing, host: str | None) -> Suspicion:
+    reason = f"{host} tells of it, though its home is {standing.repo.pds}; looked up, and read there"
+    return Suspicion(did, "another host", reason)
 
 
 async def write_records(

@@ -32,6 +32,7 @@ from firehose.filter import Interest
 from firehose.frames import BadFrame
 from firehose.relay import Source, SourceKind, SourceState, SourceStatus, stream
 from indexer.apply import Applied, apply_batch
+from indexer.hosting import Hosting
 from indexer.prepare import Prepared, prepare
 from indexer.verifier import Received, Verified, Verifier
 from lexicons.catalog import Catalog
@@ -141,6 +142,7 @@ class Follower:
         start: int | None = None,
         limits: Limits = Limits(),
         expired: Callable[[], None] = lambda: None,
+        hosting: Hosting | None = None,
     ) -> None:
         self.source = source
         self.status = status
@@ -154,6 +156,7 @@ class Follower:
         self._start = start
         self._limits = limits
         self._expired = expired
+        self._hosting = hosting
         self._inbox = Inbox(limits.waiting)
         self._said_at = 0.0
         self._slot: asyncio.Queue[Batch | None] = asyncio.Queue(1)
@@ -194,6 +197,8 @@ class Follower:
             if connects != self.status.connects:
                 connects = self.status.connects
                 self._check_continuity(chunk[0])
+                if self._hosting is not None:
+                    await self._hosting.learn(self.source)
             for raw in chunk:
                 try:
                     seq, frame = sift(raw)
@@ -356,4 +361,5 @@ class Follower:
                 seq=seq,
                 identities=verified.identities.values(),
                 rejections=verified.rejections,
+                host=self._hosting and self._hosting.host_of(self.source.url),
             )

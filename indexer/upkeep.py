@@ -19,6 +19,7 @@ from firehose.jetstream import read_any
 from indexer.accounts import AccountChecks, Host
 from indexer.apply import apply_batch
 from indexer.duties import Duty
+from indexer.hosting import Hosting
 from indexer.identities import settle_identity
 from indexer.ingest import REFUSED
 from indexer.prepare import prepare
@@ -40,16 +41,24 @@ LEASE_S = 60.0
 class Upkeep:
     """Three endless duties. `wake` makes the turn of identities and accounts come now.
 
-    `host` gives the client for a PDS by its origin.
+    `host` gives the client for a PDS by its origin; `hosting` knows which sources are PDSs.
     """
 
     def __init__(
-        self, *, pool: Pool, catalog: Catalog, resolver: IdentityResolver, verifier: Verifier, host: Host
+        self,
+        *,
+        pool: Pool,
+        catalog: Catalog,
+        resolver: IdentityResolver,
+        verifier: Verifier,
+        host: Host,
+        hosting: Hosting | None = None,
     ) -> None:
         self._pool = pool
         self._catalog = catalog
         self._resolver = resolver
         self._verifier = verifier
+        self._hosting = hosting
         checks = AccountChecks(pool=pool, catalog=catalog, resolver=resolver, host=host, learn=verifier.learn)
         self.accounts = Duty("accounts", take=checks.take, work=checks.check)
         self.identities = Duty("identities", take=self._due_identities, work=self._refresh)
@@ -129,6 +138,7 @@ class Upkeep:
                 source=row.source,
                 seq=None,
                 identities=verified.identities.values(),
+                host=self._hosting and self._hosting.host_of(row.source),
             )
             await rejected.drop(conn, [row.id])
             digest = hashlib.sha256(row.raw).hexdigest()

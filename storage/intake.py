@@ -68,9 +68,11 @@ def pack(rows: Sequence[Run] | Sequence[NewRecord]) -> Packed:
     return Packed(as_json(rows))
 
 
-async def advance(conn: Connection, runs: Packed, rows: Packed) -> Asked[Intake]:
-    """Move repos in step along their runs and add their records. Rows of other accounts are passed over."""
-    return Asked(await conn.execute(_SQL["advance"], {"runs": runs, "rows": rows}), _intake)
+async def advance(conn: Connection, runs: Packed, rows: Packed, host: str | None) -> Asked[Intake]:
+    """Move repos in step along their runs and add their records. Rows of other accounts are passed over, and
+    of those that are not at home at `host`, if the source is one."""
+    params = {"runs": runs, "rows": rows, "host": host}
+    return Asked(await conn.execute(_SQL["advance"], params), _intake)
 
 
 async def add(conn: Connection, rows: Packed) -> Asked[set[int]]:

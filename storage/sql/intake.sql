@@ -1,8 +1,8 @@
 -- name: advance
 -- The usual case as one statement: repos in step whose commits continue where we are move on, which locks
 -- them, and their records are added. Keys that we hold already come back by their number in the batch;
--- a repo that does not come back at all was not in step, or may be told of another history than its own,
--- and nothing of it was touched. Hidden or not is
+-- a repo that does not come back at all was not in step, or may be told of another history than its own, or by
+-- a PDS that is not its home, and nothing of it was touched. Hidden or not is
 -- read from the row that was waited for: another table's row would be the one from before the wait.
 with advanced as (
     update repo r
@@ -10,6 +10,7 @@ with advanced as (
     from json_to_recordset(%(runs)s) as n (did text, since text, prev_data text, rev text, data text)
     where r.did = n.did and r.rev = n.since and r.data = n.prev_data and r.state = 'active'
           and (r.forked_rev is null or r.forked_rev <= r.rev)
+          and (%(host)s::text is null or r.pds is null or r.pds = %(host)s)
     returning r.id, r.did, r.pds, not r.active or r.taken_down is not null as hidden
 ), wanted as materialized (
     select a.id as repo_id, k.*

@@ -6,7 +6,8 @@
         pds.drop(repo.did)                      # RepoNotFound from now on
         pds.fail(Fault.TRUNCATED, GET_REPO, repo.did)
 
-It has no firehose: its events go to a `FakeRelay`. What a host does that lies is in `Fault`.
+It has no firehose: its events go to a `FakeRelay`, which may be its own (`FakeRelay(listing=pds.page)`).
+What a host does that lies is in `Fault`.
 """
 
 from __future__ import annotations
@@ -27,20 +28,24 @@ GET_LATEST_COMMIT = "com.atproto.sync.getLatestCommit"
 LIST_REPOS = "com.atproto.sync.listRepos"
 LIST_REPOS_BY_COLLECTION = "com.atproto.sync.listReposByCollection"
 DESCRIBE_REPO = "com.atproto.repo.describeRepo"
+DESCRIBE_SERVER = "com.atproto.server.describeServer"
 
 # What a host says instead of an account's content, by its status; any other hides nothing.
 REFUSALS = {"deactivated": "RepoDeactivated", "takendown": "RepoTakendown", "suspended": "RepoSuspended"}
 
 
 class FakePds(XrpcServer):
-    """`repos` by DID; `status` where it is another than active. `collects`: whether it answers
-    `listReposByCollection`, which PDSs do not. `page_size` bounds listings."""
+    """`repos` by DID; `status` where it is another than active. `relays`: whether it is none, but what a
+    relay answers with; `collects`: whether that has `listReposByCollection`. `page_size` bounds listings."""
 
-    def __init__(self, *, collects: bool = False, page_size: int = 500, patience_s: float = 60) -> None:
+    def __init__(
+        self, *, relays: bool = False, collects: bool = False, page_size: int = 500, patience_s: float = 60
+    ) -> None:
         super().__init__(patience_s=patience_s)
         self.repos: dict[str, FakeRepo] = {}
         self.status: dict[str, str] = {}
         self.past: dict[str, bytes] = {}  # CARs of a while ago, for `Fault.STALE`
+        self._relays = relays or collects
         self._collects = collects
         self._page_size = page_size
 
@@ -71,6 +76,8 @@ class FakePds(XrpcServer):
             return self._listing(
                 query, [{"did": repo.did} for repo in self._written() if wanted in collections_of(repo)]
             )
+        if nsid == DESCRIBE_SERVER and not self._relays:
+            return json_page({"did": "did:web:localhost", "availableUserDomains": [".test"]})
         answer = {
             GET_REPO: self._repo,
             GET_REPO_STATUS: self._repo_status,

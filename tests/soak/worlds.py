@@ -76,7 +76,7 @@ async def opened(seeds: Sequence[int], *, streamed: bool = False) -> AsyncIterat
                 await stack.enter_async_context(FakePds(patience_s=PATIENCE_S, page_size=4))
                 for _ in range(HOSTS)
             ]
-            listing = FakePds(collects=seed % 4 != 3, page_size=4)  # not every relay can tell
+            listing = FakePds(relays=True, collects=seed % 4 != 3, page_size=4)  # not every relay can tell
             relay = await stack.enter_async_context(FakeRelay(listing=listing.page))
             story = Story(seed, plc, hosts, relay, listing, streamed=streamed)
             story.begin()

@@ -14,6 +14,7 @@ from firehose.hosts import Lanes, SyncHost
 from firehose.identity import IdentityResolver
 from firehose.net import GuardedClient
 from firehose.relay import SourceStatus, Timing, parse_source, stream
+from indexer.hosting import Hosting
 from indexer.ingest import Follower, Limits
 from indexer.upkeep import Upkeep
 from indexer.verifier import Verifier
@@ -99,13 +100,23 @@ async def equipped(
 
 
 @asynccontextmanager
-async def ingesting(net: Net, pool: Pool, tools: Tools, *, rewind: int = 0) -> AsyncGenerator[Upkeep]:
-    """A follower of the relay with its upkeep; stopped at the end of the block."""
+async def ingesting(
+    net: Net, pool: Pool, tools: Tools, *, rewind: int = 0, relay: FakeRelay | None = None
+) -> AsyncGenerator[Upkeep]:
+    """A follower of the relay, or of another, with its upkeep; stopped at the end of the block."""
     async with pool.connection() as conn:
         keys = await repos.tracked(conn)
     verifier = Verifier(tools.resolver, keys)
-    upkeep = Upkeep(pool=pool, catalog=CATALOG, resolver=tools.resolver, verifier=verifier, host=tools.host)
-    source = parse_source(net.relay.url)
+    hosting = Hosting(tools.host)
+    upkeep = Upkeep(
+        pool=pool,
+        catalog=CATALOG,
+        resolver=tools.resolver,
+        verifier=verifier,
+        host=tools.host,
+        hosting=hosting,
+    )
+    source = parse_source((relay or net.relay).url)
     status = SourceStatus(source.url)
     follower = Follower(
         source,
@@ -117,6 +128,7 @@ async def ingesting(net: Net, pool: Pool, tools: Tools, *, rewind: int = 0) -> A
         start=0,
         limits=Limits(rewind=rewind, cursor_every_s=0.05),
         expired=upkeep.wake,
+        hosting=hosting,
     )
     chunks = stream(source, follower.cursor, status=status, timing=QUICK)
     tasks = [asyncio.create_task(follower.run(chunks)), asyncio.create_task(upkeep.run())]

@@ -60,13 +60,13 @@ def reconciler(pool: Pool, tools: Tools, *, grace_s: float = 0.1) -> Reconciler:
 
 
 def moved(net: Net, repo: FakeRepo, *, new_key: bool = True) -> FakeRepo:
-    """Exported, and imported at the other host, which signs it anew with a key of its own, if any. Gives the
-    old host's copy; the document still names that one."""
+    """Exported, and imported at the other host, which signs it anew. Gives the old host's copy; the document
+    still names that one."""
     kept = repo.frozen()
     net.pds.host(kept)
     if new_key:
         repo.rotate_key(f"{repo.did} moved")
-        repo.write([])
+    repo.write([])
     net.other.host(repo)
     return kept
 
@@ -92,13 +92,8 @@ async def pointed(net: Net, pool: Pool, repo: FakeRepo, *, heard: bool = True) -
 
 async def in_step(pool: Pool, repo: FakeRepo) -> None:
     """We are where the account's host is, and nothing is missing."""
-
-    async def stands() -> Any:
-        async with pool.connection() as conn:
-            await due_now(conn)  # nobody waits for frames that are late
-        return await one(pool, "select rev, state, resync_due is null from repo where did = %s", repo.did)
-
-    await until(stands, (repo.rev, "active", True))
+    query = "select rev, state, resync_due is null from repo where did = %s"
+    await until(lambda: one(pool, query, repo.did), (repo.rev, "active", True))
 
 
 async def sung(net: Net, pool: Pool, seed: str = "ana") -> FakeRepo:

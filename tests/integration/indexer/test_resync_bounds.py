@@ -86,5 +86,5 @@ async def test_a_million_accounts_that_were_just_found_are_in_nobodys_way(
     await conn.execute("insert into repo (did) select 'did:plc:' || n from generate_series(1, 20000) n")
     await conn.execute("analyze repo")
     params = {"limit": 32, "lease_s": 60, "busy": list[str]()}
-    plan = await (await conn.execute(f"explain {load(module)[query]}", params)).fetchall()  # type: ignore[arg-type]
+    plan = await (await conn.execute(f"explain {load(module)[query]}", params)).fetchall()
     assert index in "\n".join(line for (line,) in plan)
