@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bin.command import OF_ARCHIVE, Command
+from bin.command import OF_ARCHIVE, OF_DATABASE, Command
 
 COMMANDS = {
     "status": Command(
@@ -19,7 +19,7 @@ COMMANDS = {
         "write every visible record into one Parquet file",
         True,
         "there",
-        ("database_url", "data_dir", "namespace"),
+        (*OF_DATABASE, "namespace", "dump_dir"),
     ),
     "adopt": Command(
         "bin.archive_adopt",

@@ -8,15 +8,12 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-import orjson
 import psycopg
 
 from bin.settings import Settings
 from bin.view import size
+from indexer.dumper import named, write
 from lexicons.catalog import Catalog, CatalogError
-from lexicons.datamodel import decode, to_json
-from lexicons.syntax import Rev, tid_time_us
-from storage.dump import dump
 from storage.segment import BrokenSegment
 
 
@@ -24,12 +21,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--file",
         type=Path,
-        help="where to write it (default: dumps/plyr-YYYY-MM-DD.parquet in the data folder)",
+        help="where to write it (default: plyr-YYYY-MM-DD.parquet in the folder of the dumps)",
     )
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
-    file = args.file or settings.data_dir / "dumps" / f"plyr-{datetime.now(UTC):%Y-%m-%d}.parquet"
+    file = args.file or named(settings.dump_folder, datetime.now(UTC))
     try:
         catalog = Catalog.load(settings.namespace)
         count = asyncio.run(_dump(settings, catalog, file))
@@ -46,11 +43,4 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 async def _dump(settings: Settings, catalog: Catalog, file: Path) -> int:
     assert settings.database_url
     async with await psycopg.AsyncConnection.connect(settings.database_url, autocommit=True) as conn:
-        return await dump(
-            conn, file, catalog.collections.own, to_json=as_json, rev_us=lambda rev: tid_time_us(Rev(rev))
-        )
-
-
-def as_json(block: bytes) -> str:
-    """A record as JSON text."""
-    return orjson.dumps(to_json(decode(block))).decode()
+        return await write(conn, catalog, file)

@@ -134,6 +134,15 @@ class Settings(BaseSettings):
         le=10_080,
         description="How long an event waits at most until it is in a file of the archive.",
     )
+    dump_dir: Path | None = Field(
+        None,
+        description="Folder of the public dumps, every record that is shown in one file a day. Without it: "
+        "`dumps` in the data folder.",
+    )
+    dump_hours: float = Field(
+        24, ge=0, le=720, description="How often the public dump is written; 0: only by `plyr archive dump`."
+    )
+    dump_keep: int = Field(7, ge=1, le=10_000, description="How many of those dumps are kept.")
     outbox_hours: int = Field(
         72,
         ge=72,
@@ -216,7 +225,7 @@ class Settings(BaseSettings):
                 raise ValueError(f"key {number} is not what `plyr keys new` prints")
         return tuple(keys) if isinstance(keys, list) else keys
 
-    @field_validator("data_dir", "archive_dir")
+    @field_validator("data_dir", "archive_dir", "dump_dir")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return None if value is None else value.expanduser().absolute()
@@ -229,6 +238,10 @@ class Settings(BaseSettings):
     @property
     def archive_folder(self) -> Path:
         return self.archive_dir or self.data_dir / "archive"
+
+    @property
+    def dump_folder(self) -> Path:
+        return self.dump_dir or self.data_dir / "dumps"
 
     @property
     def listing_hosts(self) -> tuple[str, ...]:

@@ -25,6 +25,7 @@ from firehose.identity import IdentityResolver
 from firehose.net import GuardedClient
 from indexer.archivist import Archivist
 from indexer.discover import Discoverer
+from indexer.dumper import Dumper
 from indexer.ingest import spare_the_collector
 from indexer.pulse import PulseCounter
 from indexer.reconcile import Reconciler
@@ -37,7 +38,7 @@ log = structlog.get_logger()
 
 COUNT_EVERY_S = 5.0
 RATE_OVER_S = 10
-CONNECTIONS = 10
+CONNECTIONS = 11
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -85,6 +86,14 @@ async def synchronize(settings: Settings, catalog: Catalog, status_fd: int | Non
             folder=settings.archive_folder,
             outbox_hours=settings.outbox_hours,
             seal_entries=settings.seal_entries,
+            seal_age_s=settings.seal_minutes * 60,
+        )
+        dumper = Dumper(
+            pool=pool,
+            catalog=catalog,
+            folder=settings.dump_folder,
+            every_s=settings.dump_hours * 3600,
+            keep=settings.dump_keep,
         )
         discoverer = Discoverer(
             pool=pool,
@@ -105,6 +114,7 @@ async def synchronize(settings: Settings, catalog: Catalog, status_fd: int | Non
             reconciler.run(),
             PulseCounter(pool).run(),
             archivist.run(),
+            dumper.run(),
             _report(resyncer.progress, pool, StatusWriter(status_fd)),
         ]
         spare_the_collector()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,22 +12,21 @@ import psycopg
 import pytest
 
 from bin import rewind
-from bin.archive_dump import as_json
 from bin.rewind import NotRewound
 from firehose.relay import parse_source
 from indexer.apply import apply_batch
 from indexer.archivist import Archivist, is_due, seal_all
+from indexer.dumper import Dumper, write
 from indexer.prepare import prepare
 from lexicons.catalog import Catalog
 from lexicons.syntax import Did, Rev, tid_time_us
 from storage import archive, cursors, outbox, segment
 from storage.archive import Waiting
-from storage.dump import dump
 from storage.outbox import Entry, Kind
 from storage.postgres import Connection, make_pool
 from storage.question import answer
 from storage.segment import BrokenSegment
-from tests.fakenet.world import World
+from tests.fakenet.world import TRACK, World, track
 
 RELAY = "wss://relay.example/xrpc/com.atproto.sync.subscribeRepos"
 CATALOG = Catalog.load()
@@ -157,7 +157,7 @@ async def test_the_dump_holds_what_the_appview_shows(conn: Connection, tmp_path:
     await conn.execute("update profile set hidden = true where repo_id = 1")
     file = tmp_path / "dumps" / "plyr.parquet"
     own = CATALOG.collections.own
-    count = await dump(conn, file, own, to_json=as_json, rev_us=lambda rev: tid_time_us(Rev(rev)))
+    count = await write(conn, CATALOG, file)
     shown = await (
         await conn.execute(
             "select did, collection, rkey, cid, record.rev from record join repo on repo.id = repo_id "
@@ -176,6 +176,39 @@ async def test_the_dump_holds_what_the_appview_shows(conn: Connection, tmp_path:
     assert all(row[5] == row[1] for row in rows)
     assert all(row[6] == tid_time_us(Rev(row[4])) for row in rows)
     assert [path.name for path in file.parent.iterdir()] == ["plyr.parquet"]
+
+
+async def test_the_dump_is_written_when_the_last_is_old_enough_and_a_few_are_kept(
+    database: str, conn: Connection, tmp_path: Path
+) -> None:
+    now = [1_783_175_888.0]  # 2026-07-04
+    author = World(4).authors[0]
+    made = prepare([author.create(TRACK, "3mpt222222222", track("One"))], CATALOG)
+    async with make_pool(database, max_size=1, name="test") as pool:
+        job = Dumper(
+            pool=pool, catalog=CATALOG, folder=tmp_path, every_s=86_400, keep=2, clock=lambda: now[0]
+        )
+
+        async def night(hours: float) -> str | None:
+            now[0] += hours * 3600
+            file = await job.turn()
+            if file is None:
+                return None
+            os.utime(file, (now[0], now[0]))
+            return file.name
+
+        assert await night(0) is None  # nothing is there
+        await apply_batch(conn, made, catalog=CATALOG, source=RELAY, seq=None, identities=[author.identity])
+        assert await night(0) == "plyr-2026-07-04.parquet"
+        assert [await night(hours) for hours in (0, 23.9)] == [None, None]
+        assert await night(0.2) == "plyr-2026-07-05.parquet"
+        assert await night(24) == "plyr-2026-07-06.parquet"
+    (tmp_path / "other.parquet").touch()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "other.parquet",
+        "plyr-2026-07-05.parquet",
+        "plyr-2026-07-06.parquet",
+    ]
 
 
 async def test_rewinding_to_a_time_finds_the_seq_in_the_archive(conn: Connection, tmp_path: Path) -> None:
