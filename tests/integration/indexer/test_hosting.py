@@ -129,7 +129,7 @@ async def test_b16_an_account_that_moved_is_believed_at_its_new_home_once_it_was
         resyncing(database),
     ):
         ana = await sung(net, home, pool)
-        home.pds.set_status(ana.did, "deactivated")
+        home.pds.host(ana.frozen())  # which goes on as if nothing were
         other.pds.host(ana)
         net.plc.publish(ana, other.pds.origin)  # with the same key
         other.write(ana, R2, "From its new home")  # the first that is heard of the move
