@@ -21,6 +21,7 @@ from indexer.doubts import Suspicion, raise_doubts
 from indexer.prepare import Prepared
 from indexer.profiles import refresh_profiles
 from lexicons.catalog import Catalog
+from lexicons.records import List
 from lexicons.syntax import Did
 from storage import (
     accounts,
@@ -43,6 +44,7 @@ from storage.postgres import Connection
 from storage.records import RecordKey
 from storage.rejected import Rejection
 from storage.repos import NewRepo, Standing
+from storage.social import RowKey
 from storage.tracks import Names
 
 
@@ -199,15 +201,19 @@ async def write_records(
     await tracks.intern(conn, decide.mentioned(changed, collections), names)
     pairs = decide.pairs_of(changed, names.ids, collections)
     asked = await social.ask_likes(conn, pairs) if pairs else None
-    await write(conn, decide.effects(changed, names.ids, collections), catalog)
+    numbers = await write(conn, decide.effects(changed, names.ids, collections), catalog)
+    lists = (x for x in changed if isinstance(x.candidate.record, List))
+    for x in lists:
+        if (number := numbers.get(RowKey(x.repo.id, x.candidate.rkey))) is not None:
+            names.lists[x.candidate.uri] = number
     likes = await asked.answer() if asked else {}  # as they were: Postgres answers in the order of questions
     if moved := decide.counts(changed, names.ids, likes, collections):
         await tracks.count(conn, moved)
     return changed
 
 
-async def write(conn: Connection, out: Effects, catalog: Catalog) -> None:
-    """Write the projections' rows; what goes away goes first."""
+async def write(conn: Connection, out: Effects, catalog: Catalog) -> dict[RowKey, int]:
+    """Write the projections' rows; what goes away goes first. Returns the numbers of new lists."""
     if out.removed_tracks:
         await tracks.remove(conn, out.removed_tracks)
     if out.tracks:
@@ -222,7 +228,7 @@ async def write(conn: Connection, out: Effects, catalog: Catalog) -> None:
         await social.put_comments(conn, out.comments)
     if out.removed_lists:
         await social.remove_lists(conn, out.removed_lists)
-    if out.lists:
-        await social.put_lists(conn, out.lists)
+    numbers = await social.put_lists(conn, out.lists) if out.lists else {}
     if out.profiles:
         await refresh_profiles(conn, out.profiles, catalog)
+    return numbers

@@ -32,9 +32,11 @@ def tracked(ids: Mapping[Did, int], new: Iterable[NewRepo], source: str) -> list
 
 
 def named(names: Names, source: str) -> Iterator[Entry]:
-    """Track URIs that got their numbers."""
+    """Track URIs and lists that got their numbers."""
     for uri in names.added:
         yield Entry(Kind.NAME, source, detail={"uri": uri, "id": names.ids[uri]})
+    for uri, number in names.lists.items():
+        yield Entry(Kind.NAME, source, detail={"uri": uri, "list": number})
 
 
 def told(

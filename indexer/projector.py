@@ -17,7 +17,7 @@ from indexer.decide import Change, Effects
 from indexer.prepare import Candidate, read
 from indexer.profiles import profile_row
 from lexicons.catalog import Catalog
-from lexicons.records import BskyProfile, InvalidRecord, Profile, Record, parse_record
+from lexicons.records import BskyProfile, InvalidRecord, List, Profile, Record, parse_record
 from lexicons.syntax import AtUri, Cid, Did, Handle, Nsid, Rev, Rkey
 from storage import fold, segment, shadow
 from storage.fold import Looks, Part, RecordRow
@@ -85,10 +85,12 @@ def _records(
         out = decide.effects(present, ids, catalog.collections)
     except KeyError as error:
         raise BrokenSegment(f"the archive never gave {error.args[0]} a number") from error
-    _load(conn, out)
+    lists = [x.candidate for x in present if isinstance(x.candidate.record, List)]
+    _load(conn, out, [ids.get(c.uri) for c in lists])
 
 
-def _load(conn: psycopg.Connection, out: Effects) -> None:
+def _load(conn: psycopg.Connection, out: Effects, numbers: Sequence[int | None]) -> None:
+    """`numbers`: those of the lists, as far as they are known."""
     shadow.load_rows(
         conn,
         "track",
@@ -106,7 +108,10 @@ def _load(conn: psycopg.Connection, out: Effects) -> None:
     shadow.load_rows(
         conn,
         "list",
-        [(x.repo_id, x.rkey, x.list_type, x.name, x.items, x.sort_at, x.card) for x in out.lists],
+        [
+            (number, x.repo_id, x.rkey, x.list_type, x.name, x.items, x.sort_at, x.card)
+            for number, x in zip(numbers, out.lists, strict=True)
+        ],
     )
     shadow.load_rows(
         conn,

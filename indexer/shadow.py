@@ -131,6 +131,7 @@ async def _rebuild(
         parts = await asyncio.to_thread(
             fold.share, scratch, workers * 2, own=collections.profile, bluesky=collections.bsky_profile
         )
+        await asyncio.to_thread(_reserve, dsn, fold.highest_list)
         with _executor(versions, workers) as executor:
             work = [loop.run_in_executor(executor, project, Task(dsn, namespace, part)) for part in parts]
             await asyncio.to_thread(_load, dsn, fold)
@@ -144,6 +145,11 @@ def _executor(versions: int, workers: int) -> Executor:
     if versions <= SMALL:
         return ThreadPoolExecutor(1)
     return ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+
+
+def _reserve(dsn: str, lists: int) -> None:
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        shadow.reserve_lists(conn, lists)
 
 
 def _load(dsn: str, fold: Fold) -> None:

@@ -125,6 +125,11 @@ class Fold:
     def names(self) -> Iterator[tuple[int, str]]:
         return _rows(self._db, "all_names")
 
+    @property
+    def highest_list(self) -> int:
+        """The highest number that a list was given, 0 if the archive knows of none."""
+        return int(self._db.execute(_SQL["highest_list"]).fetchall()[0][0])
+
     def rejected(self) -> Iterator[Rejected]:
         return map(Rejected._make, _rows(self._db, "rejected"))
 
@@ -157,7 +162,7 @@ def profiles(db: duckdb.DuckDBPyConnection, part: Part) -> Iterator[list[Looks]]
 
 
 def names(db: duckdb.DuckDBPyConnection, part: Part) -> dict[str, int]:
-    """Every track URI's number."""
+    """Every track URI's number, and every list's."""
     return dict(db.execute(_SQL["part_names"], {"files": [part.names]}).fetchall())
 
 

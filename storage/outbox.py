@@ -32,7 +32,7 @@ class Kind(StrEnum):
     """What an entry says. In `detail`, by kind:
 
     - REPO: an account is tracked from now on: `id`, `pds`, `signing_key`
-    - NAME: a track URI got its number: `uri`, `id`
+    - NAME: a track URI got its number: `uri`, `id`; or a list did: `uri`, `list`
     - COMMIT: a verified commit moved the repo: `since`, `cid`, `data`, `prev_data`
     - SYNC: a verified `#sync` did: `data`
     - DOUBT: something of this repo could not be proven, only a resync can settle it; why is in `reason`.

@@ -75,6 +75,11 @@ def load_rows(conn: psycopg.Connection, table: str, rows: Iterable[Row]) -> None
             copy.write_row(row)
 
 
+def reserve_lists(conn: psycopg.Connection, upto: int) -> None:
+    """Lists whose number the archive does not know get higher ones."""
+    conn.execute(_SQL["reserve_lists"], {"upto": upto})
+
+
 def unstage(conn: psycopg.Connection) -> None:
     """What this connection staged goes into the shadows."""
     for table in STAGED:

@@ -106,7 +106,8 @@ async def remove_comments(conn: Connection, keys: Iterable[RowKey]) -> None:
     await conn.execute(_SQL["remove_comments"], {"keys": as_json([key._asdict() for key in keys])})
 
 
-async def put_lists(conn: Connection, rows: Sequence[ListRow]) -> None:
+async def put_lists(conn: Connection, rows: Sequence[ListRow]) -> dict[RowKey, int]:
+    """Returns the numbers of those that are new."""
     columns = [
         {
             "repo_id": r.repo_id,
@@ -120,7 +121,8 @@ async def put_lists(conn: Connection, rows: Sequence[ListRow]) -> None:
         for r in rows
     ]
     cursor = await conn.execute(_SQL["put_lists"], {"rows": as_json(columns)})
-    ids = {RowKey(repo_id, Rkey(rkey)): id for id, repo_id, rkey in await cursor.fetchall()}
+    found = await cursor.fetchall()
+    ids = {RowKey(repo_id, Rkey(rkey)): id for id, repo_id, rkey, _ in found}
     items = [
         {"list_id": ids[RowKey(r.repo_id, r.rkey)], "position": position, "track_id": track_id}
         for r in rows
@@ -129,6 +131,7 @@ async def put_lists(conn: Connection, rows: Sequence[ListRow]) -> None:
     await conn.execute(_SQL["clear_lists"], {"ids": sorted(ids.values())})
     if items:
         await conn.execute(_SQL["add_list_items"], {"rows": as_json(items)})
+    return {RowKey(repo_id, Rkey(rkey)): id for id, repo_id, rkey, added in found if added}
 
 
 async def remove_lists(conn: Connection, keys: Iterable[RowKey]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from lexicons.syntax import AtUri, Cid, Rkey
@@ -37,10 +37,12 @@ class StatDelta:
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """The numbers of some URIs; `added` are those that got theirs just now."""
+    """The numbers of some track URIs; `added` are those that got theirs just now. `lists`: the numbers that
+    lists got."""
 
     ids: dict[AtUri, int]
     added: list[AtUri]
+    lists: dict[AtUri, int] = field(default_factory=dict[AtUri, int])
 
 
 async def ask_names(conn: Connection, uris: Iterable[AtUri]) -> Asked[Names]:

@@ -26,9 +26,11 @@ left join (select did, arg_max(struct_pack(verdict := verdict, reason := reason)
            from event where kind = 'takedown' group by did) t using (did)
 
 -- name: name
--- The numbers of track URIs, as they were given.
+-- The numbers of track URIs, as they were given, and of lists; one that was deleted and made anew has a new one.
 create table name as
-select detail ->> 'uri' as uri, (detail ->> 'id')::bigint as id from event where kind = 'name'
+select detail ->> 'uri' as uri, arg_max(coalesce(detail ->> 'id', detail ->> 'list')::bigint, seq) as id,
+       bool_or(detail ->> 'list' is not null) as is_list
+from event where kind = 'name' group by uri
 
 -- name: step
 -- What moved repos, each beside the one before it.
@@ -90,11 +92,15 @@ copy (
 
 -- name: names
 -- For those who look them up.
-copy name to $file (format parquet)
+copy (select uri, id from name) to $file (format parquet)
 
 -- name: all_names
--- All of them.
-select id, uri from name
+-- Those of track URIs.
+select id, uri from name where not is_list
+
+-- name: highest_list
+-- Up to here numbers were given to lists.
+select coalesce(max(id), 0) from name where is_list
 
 -- name: accounts
 -- All of them.

@@ -39,8 +39,12 @@ create temporary table profile_in (
     repo_id int, hidden boolean, display_name text, avatar text, bio text, created_at timestamptz, card text,
     search text);
 create temporary table list_in (
-    repo_id int, rkey text, list_type text, name text, items int, sort_at timestamptz, card text);
+    id bigint, repo_id int, rkey text, list_type text, name text, items int, sort_at timestamptz, card text);
 create temporary table list_item_in (repo_id int, rkey text, position int, track_id bigint)
+
+-- name: reserve_lists
+-- Before any worker asks for one.
+select setval('plyr_replay.list_id_seq', greatest(last_value, %(upto)s, 1)) from plyr_replay.list_id_seq
 
 -- name: copy_repo
 -- Accounts as folded.
@@ -75,7 +79,7 @@ copy pg_temp.track_in from stdin
 copy pg_temp.profile_in from stdin
 
 -- name: copy_list
--- Its number comes later.
+-- Its number may have to come later.
 copy pg_temp.list_in from stdin
 
 -- name: copy_list_item
@@ -93,11 +97,11 @@ insert into plyr_replay.profile (repo_id, hidden, display_name, avatar, bio, cre
 select repo_id, hidden, display_name, avatar, bio, created_at, card, to_tsvector('simple', search) from profile_in
 
 -- name: finish_list
--- A list that is there keeps its number, which REST shows; the archive does not know it.
+-- A list that is there keeps its number, which REST shows; one that was lost has it from the archive.
 with numbered as (
     insert into plyr_replay.list (id, repo_id, rkey, list_type, name, items, sort_at, card)
     overriding system value
-    select coalesce(o.id, nextval('plyr_replay.list_id_seq')), n.repo_id, n.rkey, n.list_type, n.name, n.items,
+    select coalesce(o.id, n.id, nextval('plyr_replay.list_id_seq')), n.repo_id, n.rkey, n.list_type, n.name, n.items,
            n.sort_at, n.card
     from list_in n left join public.list o using (repo_id, rkey)
     returning id, repo_id, rkey

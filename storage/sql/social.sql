@@ -41,7 +41,7 @@ from json_to_recordset(%(rows)s) as n
 on conflict (repo_id, rkey) do update
 set list_type = excluded.list_type, name = excluded.name, items = excluded.items,
     sort_at = excluded.sort_at, card = excluded.card
-returning id, repo_id, rkey
+returning id, repo_id, rkey, xmax = 0 as added
 
 -- name: clear_lists
 -- A new version brings all of its items again.
