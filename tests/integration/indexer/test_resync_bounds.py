@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
+import pytest
+
 from firehose.hosts import SyncHost
 from firehose.net import GuardedClient
 from indexer.compare import Found
