@@ -17,10 +17,10 @@ import orjson
 import zstandard
 
 from firehose.capture import CaptureCheck, CaptureCorrupt, CaptureTruncated, read_capture, record_line
-from firehose.commit import CommitRejected
 from firehose.did_document import WrongDocument, read_claims
 from firehose.events import Commit
 from firehose.keys import PublicKey
+from firehose.message import CommitRejected
 from firehose.repo import Repo, read_repo
 from lexicons.syntax import Did
 

@@ -15,18 +15,11 @@ from typing import Any, BinaryIO
 
 import zstandard
 
-from firehose.commit import (
-    CommitRejected,
-    Reason,
-    account_of,
-    identity_of,
-    info_of,
-    verify_commit,
-    verify_sync,
-)
+from firehose.commit import verify_commit, verify_sync
 from firehose.events import Commit, ErrorFrame, Event, Frame, RecordOp, Sync
 from firehose.frames import BadFrame, decode_frame
 from firehose.keys import PublicKey
+from firehose.message import CommitRejected, Reason, account_of, identity_of, info_of
 from lexicons.datamodel import InvalidData, decode, to_json
 from lexicons.syntax import Cid, Did, Rev
 

@@ -6,11 +6,12 @@ cannot see is a file cut between two blocks: whoever then needs a block finds it
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
 from hashlib import sha256
 from typing import Any, cast
 
 import libipld
+import msgspec
 
 DAG_CBOR = b"\x01\x71\x12\x20"
 RAW = b"\x01\x55\x12\x20"
@@ -18,15 +19,16 @@ RAW = b"\x01\x55\x12\x20"
 # {"roots": [CID], "version": 1}, as every known writer encodes it
 _HEADER_START = b"\x3a\xa2eroots\x81\xd8\x2a\x58\x25\x00"
 _HEADER_END = b"gversion\x01"
-_HEADER_SIZE = len(_HEADER_START) + 36 + len(_HEADER_END)
+_HEADER = re.compile(
+    re.escape(_HEADER_START) + b"(" + re.escape(DAG_CBOR) + b".{32})" + re.escape(_HEADER_END), re.DOTALL
+).match
 
 
 class BadCar(ValueError):
     """The bytes are no whole CAR v1 file, or a block is not what its CID says."""
 
 
-@dataclass(frozen=True, slots=True)
-class Car:
+class Car(msgspec.Struct, frozen=True, gc=False):
     """Roots and blocks by CID (36 bytes: CIDv1, dag-cbor or raw, sha-256).
 
     Blocks stand in any order, may repeat, and may be more than anybody needs.
@@ -58,13 +60,15 @@ def read_car(data: bytes) -> Car:
                 offset += 1
             else:
                 size, offset = read_varint(data, offset - 1)
+        elif size < 36:
+            raise BadCar("a section is too short for a CID and a block")
         start = offset + 36
         cid = data[offset:start]
         offset += size
         block = data[start:offset]
-        digest = sha(block).digest()
-        if size < 36 or (dag_cbor + digest != cid and RAW + digest != cid):
-            raise BadCar("cut inside a block" if offset > end else _complaint(size, cid))
+        found = dag_cbor + sha(block).digest()
+        if found != cid and RAW + found[4:] != cid:
+            raise BadCar("cut inside a block" if offset > end else _complaint(cid))
         blocks[cid] = block
     if offset > end:
         raise BadCar("cut inside a block")
@@ -73,9 +77,9 @@ def read_car(data: bytes) -> Car:
 
 def read_header(data: bytes) -> tuple[tuple[bytes, ...], int]:
     """The roots, and the offset of the first section; raises `BadCar`. `data` may go on or stop there."""
-    if data.startswith(_HEADER_START) and data[_HEADER_SIZE - 9 : _HEADER_SIZE] == _HEADER_END:
-        root = data[_HEADER_SIZE - 45 : _HEADER_SIZE - 9]
-        return (root,) if root[:4] == DAG_CBOR else _roots(data[1:_HEADER_SIZE]), _HEADER_SIZE
+    usual = _HEADER(data)
+    if usual is not None:
+        return (usual[1],), usual.end()
     size, start = read_varint(data, 0)
     if start + size > len(data):
         raise BadCar("cut inside the header")
@@ -120,9 +124,7 @@ def _roots(header: bytes) -> tuple[bytes, ...]:
     return tuple(listed)
 
 
-def _complaint(size: int, cid: bytes) -> str:
-    if size < 36:
-        return "a section is too short for a CID and a block"
+def _complaint(cid: bytes) -> str:
     if cid[:4] not in (DAG_CBOR, RAW):
         return "a block's CID is not CIDv1, dag-cbor or raw, sha-256"
     return "a block does not hash to its CID"

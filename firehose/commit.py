@@ -16,35 +16,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from enum import StrEnum
 from functools import lru_cache
-from typing import Any, NamedTuple, cast
+from typing import Any, TypeGuard, cast
 
 import libipld
+import msgspec
 
 from firehose import mst
 from firehose.car import DAG_CBOR, BadCar, read_car
-from firehose.events import Account, Action, Commit, Identity, Info, RecordOp, Sync
+from firehose.events import Action, Commit, RecordOp, Sync
+from firehose.inversion import invert
 from firehose.keys import PublicKey
-from lexicons.syntax import (
-    Cid,
-    Did,
-    Nsid,
-    Rev,
-    Rkey,
-    is_datetime,
-    is_did,
-    is_nsid,
-    is_rkey,
-    is_tid,
-    tid_from_us,
-)
+from firehose.message import CommitRejected, Reason, envelope_of
+from lexicons.syntax import Cid, Did, Nsid, Rev, Rkey, is_nsid, is_rkey, is_tid
 
 MAX_OPS = 200
 MAX_BLOCKS = 2_000_000
 MAX_SYNC_BLOCKS = 10_000
 MAX_RECORD = 1_048_576
-MAX_REV_AHEAD_US = 300_000_000
 
 _SIG = b"csigX@"
 # {did, rev, sig, data, prev, version}: canonical DAG-CBOR leaves no choice in order or lengths
@@ -55,38 +44,10 @@ _COMMIT = re.compile(
     re.DOTALL,
 ).fullmatch
 _cid = cast("Callable[[bytes], Cid]", libipld.encode_cid)
-_is_nsid = lru_cache(maxsize=4096)(is_nsid)  # there are few collections
+# there are few collections
+_is_nsid = cast("Callable[[str], TypeGuard[Nsid]]", lru_cache(maxsize=4096)(is_nsid))
 _ACTIONS = {action.value: action for action in Action}
-
-
-class Reason(StrEnum):
-    """Why a message was refused; one word for logs, tables and metrics."""
-
-    BAD_FRAME = "bad_frame"  # no frame at all
-    BAD_SYNTAX = "bad_syntax"  # a field is missing, of the wrong type or malformed
-    TOO_BIG = "too_big"  # more operations or bytes than the protocol allows
-    FUTURE_REV = "future_rev"  # the rev lies more than five minutes ahead of our clock
-    BAD_CAR = "bad_car"  # the blocks are no CAR, or one does not match its hash
-    BAD_COMMIT = "bad_commit"  # the commit object has not the fields of a version 3 commit
-    MISMATCH = "mismatch"  # frame and signed commit contradict each other
-    BAD_SIGNATURE = "bad_signature"  # not signed by this key: it may have been rotated
-    MISSING_BLOCK = "missing_block"  # a node or record that the proof needs did not come along
-    BAD_TREE = "bad_tree"  # a tree node breaks the tree's rules
-    NOT_INDUCTIVE = "not_inductive"  # a legacy host left out what inversion needs
-    BAD_INVERSION = "bad_inversion"  # the operations do not lead from prevData to data
-    CHAIN_GAP = "chain_gap"  # since or prevData is not what the commit before left
-    OLD_REV = "old_rev"  # not newer than the commit before
-    NO_KEY = "no_key"  # no signing key is known for the account
-    UNEXPECTED = "unexpected"  # a message of a type that has no place here
-
-
-class CommitRejected(Exception):
-    """The message is not applied, for a reason that goes on record; `detail` is for people."""
-
-    def __init__(self, reason: Reason, detail: str) -> None:
-        super().__init__(f"{reason}: {detail}")
-        self.reason = reason
-        self.detail = detail
+_CREATE, _DELETE = Action.CREATE, Action.DELETE  # a look-up in the enum costs more than what it is for
 
 
 def verify_commit(body: dict[str, Any], key: PublicKey, now_us: int) -> Commit:
@@ -135,7 +96,7 @@ def verify_commit(body: dict[str, Any], key: PublicKey, now_us: int) -> Commit:
         seq=seq,
         did=did,
         rev=rev,
-        since=cast("Rev | None", since),
+        since=since,
         cid=_cid(root),
         data=_cid(data),
         prev_data=None if prev_data is None else _cid(prev_data),
@@ -158,34 +119,7 @@ def verify_sync(body: dict[str, Any], key: PublicKey, now_us: int) -> Sync:
     return Sync(seq=seq, did=did, rev=rev, data=_cid(data), time=time)
 
 
-def identity_of(body: dict[str, Any]) -> Identity:
-    """An `#identity`: a hint to look again. The handle is untrusted and may be absent (rule C2)."""
-    handle = body.get("handle")
-    return Identity(
-        seq=_seq(body),
-        did=_did(body, "did"),
-        time=_time(body),
-        handle=handle if type(handle) is str else None,
-    )
-
-
-def account_of(body: dict[str, Any]) -> Account:
-    """An `#account`: what the emitting host thinks. An unknown status is passed on as it is (rule C4)."""
-    active, status = body.get("active"), body.get("status")
-    if type(active) is not bool or not (status is None or type(status) is str):
-        raise CommitRejected(Reason.BAD_SYNTAX, "active or status has the wrong type")
-    return Account(seq=_seq(body), did=_did(body, "did"), time=_time(body), active=active, status=status)
-
-
-def info_of(body: dict[str, Any]) -> Info:
-    """An `#info`: a notice of the stream itself (rule A7)."""
-    name, message = body.get("name"), body.get("message")
-    if type(name) is not str:
-        raise CommitRejected(Reason.BAD_SYNTAX, "info without a name")
-    return Info(name=name, message=message if type(message) is str else None)
-
-
-class SignedCommit(NamedTuple):
+class SignedCommit(msgspec.Struct, frozen=True, gc=False):
     """A commit object: `message` is what `sig` signs, its canonical encoding without `sig`.
 
     `prev` is a leftover of older versions of the protocol.
@@ -239,7 +173,7 @@ def _check_inversion(
     prev_data: bytes | None,
 ) -> None:
     try:
-        before = mst.invert(by_cid, data, changes)
+        before = invert(by_cid, data, changes)
     except mst.Missing as error:
         raise CommitRejected(Reason.MISSING_BLOCK, str(error)) from None
     except mst.BadTree as error:
@@ -280,19 +214,19 @@ def _parse_ops(
         collection, _, rkey = path.partition("/")
         if not _is_nsid(collection) or not is_rkey(rkey):
             raise CommitRejected(Reason.BAD_SYNTAX, "a path is not collection/rkey")
-        if action is Action.DELETE:
+        if action is _DELETE:
             if after is not None:
                 raise CommitRejected(Reason.BAD_SYNTAX, f"{path} is deleted, and has a cid")
         elif not _is_link(after):
             raise CommitRejected(Reason.BAD_SYNTAX, f"{path} has no dag-cbor cid")
-        if action is Action.CREATE:
+        if action is _CREATE:
             if before is not None:
                 raise CommitRejected(Reason.BAD_SYNTAX, f"{path} is created, and has a prev")
         elif before is None:
             raise CommitRejected(Reason.NOT_INDUCTIVE, f"no prev for {path}")
         elif not _is_link(before):
             raise CommitRejected(Reason.BAD_SYNTAX, f"{path} has no dag-cbor prev")
-        parsed.append((action, path, Nsid(collection), Rkey(rkey), after, before))
+        parsed.append((action, path, collection, rkey, after, before))
     return parsed
 
 
@@ -302,44 +236,6 @@ def _car(blocks: bytes) -> tuple[bytes, dict[bytes, bytes]]:
     except BadCar as error:
         raise CommitRejected(Reason.BAD_CAR, str(error)) from None
     return car.roots[0], car.blocks
-
-
-def envelope_of(body: dict[str, Any], did_field: str, now_us: int) -> tuple[int, Did, Rev, str]:
-    """seq, DID, rev and time, well-formed, the rev not from the future (rules B1, B7)."""
-    seq, did, time = _seq(body), _did(body, did_field), _time(body)
-    rev = body.get("rev")
-    if type(rev) is not str or not is_tid(rev):
-        raise CommitRejected(Reason.BAD_SYNTAX, "rev is no TID")
-    if rev > _last_rev(now_us // 1_000_000):
-        raise CommitRejected(Reason.FUTURE_REV, f"rev {rev} lies ahead of the clock")
-    return seq, did, Rev(rev), time
-
-
-def _seq(body: dict[str, Any]) -> int:
-    seq = body.get("seq")
-    if type(seq) is not int or seq < 0:
-        raise CommitRejected(Reason.BAD_SYNTAX, "no seq")
-    return seq
-
-
-def _did(body: dict[str, Any], field: str) -> Did:
-    did = body.get(field)
-    if type(did) is not str or not is_did(did):
-        raise CommitRejected(Reason.BAD_SYNTAX, f"{field} is no DID")
-    return Did(did)
-
-
-def _time(body: dict[str, Any]) -> str:
-    time = body.get("time")
-    if type(time) is not str or not is_datetime(time):
-        raise CommitRejected(Reason.BAD_SYNTAX, "time is no datetime")
-    return time
-
-
-@lru_cache(maxsize=4)
-def _last_rev(second: int) -> str:
-    """The greatest rev that is not from the future; TIDs sort as their times do."""
-    return tid_from_us((second + 1) * 1_000_000 + MAX_REV_AHEAD_US - 1, 1023)
 
 
 def _is_link(value: object) -> bool:

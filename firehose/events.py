@@ -2,7 +2,7 @@
 
     Event = Commit | Sync | Unproven | Identity | Account | Info
 
-`Commit` exists only for a commit that was verified (`firehose.commit.verify`): whoever
+`Commit` exists only for a commit that was verified (`firehose.commit.verify_commit`): whoever
 holds one may trust its records. `Sync` was verified, too. `Unproven` is a record that
 a source without proofs tells of. `Identity`, `Account` and `Info` are hearsay: they say
 where to look, never what is true.

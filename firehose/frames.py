@@ -1,6 +1,6 @@
 """Bytes of one event-stream message become a `Frame`, or `BadFrame`, and nothing else.
 
-The body is decoded, not believed: types of its fields are for `firehose.commit` to check.
+The body is decoded, not believed: types of its fields are for `firehose.message` and `commit` to check.
 One poison frame never stops a stream, so the error carries the seq wherever one can be read.
 """
 

@@ -22,10 +22,11 @@ from typing import Any
 import msgspec
 import orjson
 
-from firehose.commit import MAX_RECORD, CommitRejected, Reason, envelope_of
+from firehose.commit import MAX_RECORD
 from firehose.events import Action, ErrorFrame, Frame, RecordOp, Unproven
 from firehose.filter import Interest
 from firehose.frames import MAX_SEQ, BadFrame, decode_frame
+from firehose.message import CommitRejected, Reason, envelope_of
 from lexicons.datamodel import InvalidData, cid_of, encode, from_json
 from lexicons.syntax import Nsid, Rkey, is_nsid, is_rkey
 

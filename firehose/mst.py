@@ -1,30 +1,25 @@
 """The Merkle search tree of a repo, over blocks that may be only a part of it.
 
-A commit proves itself by inversion: undo its operations on the part of the new tree that came with
-it, and the root must become the one before (sync spec, "Inductive validation"; rules B9, B10):
-
-    invert(blocks, commit.data, operations) == prevData
-
 A change never touches a node in place: it adds new nodes to `Tree.fresh`, up to a new root.
 
-`walk` checks every rule of every node. Inversion checks what differs between the two trees: the
-key's layer and its neighbours, its entry and the next one, nodes that are merged or split. All else
-stands in the tree before exactly as it stands here, so from a sound tree only a sound tree follows.
-In a node that the way to a key merely passes, only the CID of one subtree changes: it is patched.
+`walk` checks every rule of every node (rule B10). A change checks what differs between the two trees:
+the key's layer and its neighbours, its entry and the next one, nodes that are merged or split. In a
+node that the way to a key merely passes, only one subtree's pointer changes: it is patched.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
-from hashlib import sha256
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from firehose.car import DAG_CBOR, block_cid
+from firehose.car import block_cid
 from firehose.node import (
     EMPTY,
     EMPTY_NODE,
+    LINK,
     MAX_ENTRIES,
+    NULL,
     BadTree,
     Node,
     Place,
@@ -52,15 +47,9 @@ __all__ = [
     "NotInvertible",
     "Tree",
     "common_prefix",
-    "invert",
     "key_height",
     "walk",
 ]
-
-_LINK = b"\xd8\x2a\x58\x25\x00"
-_LINK_START = _LINK + DAG_CBOR
-_BEHIND_LINK = len(b"av" + _LINK) + 36  # behind an entry's subtree stands its value, then the next entry
-_MAX_SEARCHED = 64  # blocks: more are no usual commit, and searching them could be made costly
 
 
 class Missing(Exception):
@@ -93,7 +82,7 @@ class Tree:
     `fresh` holds the nodes that the changes made, those of intermediate states included.
     """
 
-    def __init__(self, blocks: Mapping[bytes, bytes], root: bytes) -> None:
+    def __init__(self, blocks: Mapping[bytes, bytes], root: bytes = EMPTY) -> None:
         self._blocks = blocks
         self.fresh: dict[bytes, bytes] = {}
         self.root = root
@@ -126,7 +115,7 @@ class Tree:
         """Puts `value` under a key that is there; returns the value before."""
         way = self._find(key)
         before = way.place.near[0]["v"]
-        self.root = self._climb(way, self._put(with_value(way.place, value)))
+        self.root = self._climb(way, with_value(way.place, value))
         return before
 
     def remove(self, key: bytes) -> bytes:
@@ -136,10 +125,10 @@ class Tree:
         value = place.near[0]["v"]
         below = self.merge(place.left, place.near[0]["t"], key, way.layer - 1)
         raw = without(place, key, below)
-        if not way.passed and place.body["e"] and raw is not None and top_layer(raw) != way.layer:
+        if not way.passed and place.body["e"] and top_layer(raw) != way.layer:
             raise BadTree("a key that does not belong on top")  # its own height had told the layer
         if way.passed or place.body["e"]:
-            self.root = self._climb(way, None if raw is None else self._put(raw))
+            self.root = self._climb(way, raw)
         else:
             self.root = self._trim(below, way.layer - 1)
         return value
@@ -158,17 +147,23 @@ class Tree:
             self.root = self._put(node_bytes(leaf))
             return
         way = self._way(key, height)
+        if way.layer == height:
+            self.root = self._climb(way, self.with_key(way.place, key, value, height))
+            return
         node = read_node(way.place.raw, way.layer, heights=False)
-        at = way.place.at
+        node.subs[way.place.at] = self._lift(self._put(node_bytes(leaf)), height, way.layer)
+        self.root = self._climb(way, node_bytes(node))
+
+    def with_key(self, place: Place, key: bytes, value: bytes, layer: int) -> bytes:
+        """The bytes of the node on the key's layer with the key in its place, where it is not yet."""
+        at = place.at
+        node = read_node(place.raw, layer, heights=False)
         if key in node.keys[at : at + 1]:
             raise NotInvertible(key, "is in the tree already")
-        if way.layer > height:
-            node.subs[at] = self._lift(self._put(node_bytes(leaf)), height, way.layer)
-        else:
-            node.subs[at : at + 1] = self._split(node.subs[at], key, height - 1)
-            node.keys.insert(at, key)
-            node.vals.insert(at, value)
-        self.root = self._climb(way, self._put(node_bytes(node)))
+        node.subs[at : at + 1] = self._split(node.subs[at], key, layer - 1)
+        node.keys.insert(at, key)
+        node.vals.insert(at, value)
+        return node_bytes(node)
 
     def _raw(self, cid: bytes) -> bytes:
         raw = self._blocks.get(cid) or self.fresh.get(cid)
@@ -206,20 +201,21 @@ class Tree:
             raw = self._raw(child)
             layer -= 1
 
-    def _climb(self, way: _Way, new: bytes | None) -> bytes:
-        """The root after the last node of the way became `new`."""
+    def _climb(self, way: _Way, raw: bytes) -> bytes:
+        """The root after the last node of the way became `raw`."""
         layer = way.layer
-        for raw, child in reversed(way.passed):
+        for passed, child in reversed(way.passed):
             layer += 1
-            start = raw.find(child)
-            if new is not None and raw.find(child, start + 36) < 0:
-                new = self._put(raw[:start] + new + raw[start + 36 :])
+            new = None if raw == EMPTY_NODE else self._put(raw)
+            head, found, tail = passed.partition(LINK + child)
+            if found and passed.count(child) == 1:
+                raw = b"".join((head, LINK + new if new is not None else NULL, tail))
                 continue
-            # the pointer's place changes its length, or the child's CID stands there twice
-            node = read_node(raw, layer, heights=False)
+            # the child's CID stands there twice, or in another form
+            node = read_node(passed, layer, heights=False)
             node.subs[node.subs.index(child)] = new
-            new = self._put(node_bytes(node)) if node.keys or node.subs[0] is not None else None
-        return EMPTY if new is None else new
+            raw = node_bytes(node)
+        return self._put(raw)
 
     def _lift(self, cid: bytes | None, layer: int, top: int) -> bytes | None:
         """The subtree of `layer` under empty nodes, as one of the layer below `top`."""
@@ -294,93 +290,3 @@ def walk(blocks: Mapping[bytes, bytes], root: bytes) -> Iterator[tuple[bytes, by
         sub = node.subs[at]
         if sub is not None:
             open_nodes.append((tree.node(sub, node.layer - 1), 0))
-
-
-def invert(
-    blocks: Mapping[bytes, bytes], root: bytes, ops: Sequence[tuple[bytes, bytes | None, bytes | None]]
-) -> bytes:
-    """The root before `ops` (key, new value, old value; None for absent), undone last to first (rule B9).
-
-    The blocks need only hold what the operations touch. Raises `NotInvertible` where the tree under
-    `root` does not hold what the operations say they left there, `Missing` and `BadTree`.
-    """
-    if len(ops) == 1 and len(blocks) <= _MAX_SEARCHED:
-        key, after, before = ops[0]
-        if after is not None:
-            undone = _undo_from_below(blocks, root, key, after, before)
-            if undone is not None:
-                return undone
-    tree = Tree(blocks, root)
-    for key, after, before in reversed(ops):
-        if before is None:
-            found = tree.remove(key)
-        elif after is None:
-            found = None
-            tree.insert(key, before)
-        else:
-            found = tree.replace(key, before)
-        if found != after:
-            raise NotInvertible(key, "has another value in the tree")
-    return tree.root
-
-
-def _undo_from_below(
-    blocks: Mapping[bytes, bytes], root: bytes, key: bytes, after: bytes, before: bytes | None
-) -> bytes | None:
-    """What `invert` gives for one create or update of the usual kind, in half the time; else None.
-
-    The way to a key need not be found from the root: its node holds the record's CID, that node's
-    CID stands in its parent, and so on up. On the way each node is patched, and nothing of it is
-    decoded but what says that the key lies between its neighbours. The usual kind is a key that
-    leaves something of its node, with parents before their children among the blocks. All else,
-    errors too, is for the other way.
-    """
-    nodes = list(blocks.items())
-    value = b"av" + _LINK + after
-    number = len(nodes) - 1
-    while number >= 0 and value not in nodes[number][1]:
-        number -= 1
-    if number < 0:
-        return None
-    child, raw = nodes[number]
-    layer = key_height(key)
-    try:
-        place = locate(raw, key)
-        if not holds(place, key, layer) or place.near[0]["v"] != after:
-            return None
-        low, high = place.before, len(place.near) == 2
-        if before is not None:
-            changed = with_value(place, before)
-        else:
-            below, right = place.left, place.near[0]["t"]
-            if below is not None or right is not None:
-                below = Tree(blocks, root).merge(below, right, key, layer - 1)
-            changed = without(place, key, below)
-            if changed is None or (child == root and not place.body["e"]):
-                return None
-        while child != root:
-            link, cid = _LINK + child, child
-            head = found = tail = b""
-            while not found:
-                number -= 1
-                if number < 0:
-                    return None
-                cid, raw = nodes[number]
-                head, found, tail = raw.partition(link)
-            if not head.endswith((b"at", b"al")):
-                return None
-            if not low or not (high or tail[_BEHIND_LINK:].startswith(b"al")):
-                # no key on this side so far: the nearest one on the way up is the neighbour
-                # (behind the last entry of a node there is none)
-                parent = locate(raw, key)
-                if parent.left != child:
-                    return None
-                low, high = low or parent.before, high or bool(parent.near)
-            changed = b"".join((head, _LINK_START, sha256(changed).digest(), tail))
-            child = cid
-            layer += 1
-        if top_layer(changed) != layer:
-            return None
-    except BadTree:
-        return None
-    return block_cid(changed)

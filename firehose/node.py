@@ -12,6 +12,7 @@ from hashlib import sha256
 from typing import Any, NamedTuple
 
 import libipld
+import msgspec
 
 from firehose.car import DAG_CBOR, RAW, block_cid
 
@@ -20,6 +21,8 @@ MAX_ENTRIES = 1000  # a node of more is not chance: (3/4)^1000
 
 EMPTY_NODE = b"\xa2ae\x80al\xf6"
 EMPTY = block_cid(EMPTY_NODE)  # the root of a repo without records
+LINK = b"\xd8\x2a\x58\x25\x00"  # stands before a CID
+NULL = b"\xf6"  # stands for no subtree
 
 _VALUE_PREFIXES = (DAG_CBOR, RAW)
 # saves decoding a node for its first key; any other form of node is decoded
@@ -41,17 +44,19 @@ class Node(NamedTuple):
     subs: list[bytes | None]
 
 
-class Place(NamedTuple):
+class Place(msgspec.Struct, frozen=True, gc=False):
     """Where a key is or would be in a node of which nothing else is known.
 
-    `before` is the key before that place, empty for none; `near` the entry there and the next one,
-    as far as they exist; `left` the subtree between the two.
+    `before` is the key before that place, empty for none; `near` the entry there and the next one, as
+    far as they exist; `here` the key of the first of them, if there is one; `left` the subtree
+    between the two keys.
     """
 
     raw: bytes
     body: dict[str, Any]
     at: int
     before: bytes
+    here: bytes
     near: list[dict[str, Any]]
     left: Any
 
@@ -147,14 +152,15 @@ def locate(raw: bytes, key: bytes) -> Place:
         body = _decode(raw)
         entries = body["e"]
         at = 0
-        before = b""
+        before = here = b""
         for entry in entries:
             here = before[: entry["p"]] + entry["k"]
             if here >= key:
                 break
             before = here
             at += 1
-        place = Place(raw, body, at, before, entries[at : at + 2], entries[at - 1]["t"] if at else body["l"])
+        left = entries[at - 1]["t"] if at else body["l"]
+        place = Place(raw, body, at, before, here, entries[at : at + 2], left)
     except (ValueError, RecursionError, TypeError, KeyError) as error:
         raise BadTree(f"not a node: {error}") from None
     if len(entries) > MAX_ENTRIES:  # each operation of a commit may come by here
@@ -165,29 +171,29 @@ def locate(raw: bytes, key: bytes) -> Place:
 def holds(place: Place, key: bytes, layer: int) -> bool:
     """True if `key` is in its place. Then all is checked that would not be seen without the key:
     its entry, how the next one follows on it, and that the bytes are canonical."""
+    if place.here != key:
+        return False
+    before, body, near = place.before, place.body, place.near
     try:
-        here = _follows(place, key)
+        right, val = near[0]["t"], near[0]["v"]
+        for entry in near:
+            prefix = entry["p"]
+            if (
+                before[prefix : prefix + 1] >= entry["k"][:1]
+                or not 0 <= prefix <= len(before)
+                or prefix is True
+            ):
+                raise BadTree("keys out of order, or their shared prefix not used up")
+            before = key
+        if len(near[0]) != 4 or not _is_value(val) or len(key) > MAX_KEY:
+            raise BadTree("an entry with other fields, or a value that is no link")
+        if len(body) != 2 or _encode(body) != place.raw:
+            raise BadTree("not a canonical node")
     except (TypeError, KeyError) as error:
         raise BadTree(f"not a node: {error}") from None
-    if here and (place.left is not None or place.near[0]["t"] is not None):
+    if place.left is not None or right is not None:
         check_sub(place.left, layer)
-        check_sub(place.near[0]["t"], layer)
-    return here
-
-
-def _follows(place: Place, key: bytes) -> bool:
-    _, body, _, before, near, _ = place
-    if not near or before[: near[0]["p"]] + near[0]["k"] != key:
-        return False
-    for entry in near:
-        prefix = entry["p"]
-        if before[prefix : prefix + 1] >= entry["k"][:1] or not 0 <= prefix <= len(before) or prefix is True:
-            raise BadTree("keys out of order, or their shared prefix not used up")
-        before = key
-    if len(near[0]) != 4 or not _is_value(near[0]["v"]) or len(key) > MAX_KEY:
-        raise BadTree("an entry with other fields, or a value that is no link")
-    if len(body) != 2 or _encode(body) != place.raw:
-        raise BadTree("not a canonical node")
+        check_sub(right, layer)
     return True
 
 
@@ -197,10 +203,10 @@ def with_value(place: Place, value: bytes) -> bytes:
     return _encode(place.body)
 
 
-def without(place: Place, key: bytes, below: bytes | None) -> bytes | None:
+def without(place: Place, key: bytes, below: bytes | None) -> bytes:
     """The node's bytes without the key that it `holds`, `below` in place of the subtrees around it.
 
-    None if nothing is left of the node. A node may be left that has one subtree and no key.
+    A node may be left that has one subtree and no key, or nothing at all.
     """
     body, at = place.body, place.at
     entries = body["e"]
@@ -214,7 +220,7 @@ def without(place: Place, key: bytes, below: bytes | None) -> bytes | None:
         after = entries[at]
         after["k"] = key[gone["p"] : after["p"]] + after["k"]
         after["p"] = gone["p"]
-    return _encode(body) if entries or below is not None else None
+    return _encode(body)
 
 
 def check_beside(low: Place, high: Place, layer: int) -> None:

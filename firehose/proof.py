@@ -10,7 +10,8 @@ from bisect import bisect_left
 
 from firehose import mst
 from firehose.car import BadCar, block_cid, read_car, write_car
-from firehose.commit import CommitRejected, read_commit
+from firehose.commit import read_commit
+from firehose.message import CommitRejected
 
 
 class NoProof(Exception):

@@ -22,8 +22,9 @@ from typing import BinaryIO, NamedTuple, Self
 from firehose import mst
 from firehose.car import BadCar, read_car, write_car
 from firehose.car_file import CarFile
-from firehose.commit import MAX_RECORD, CommitRejected, Reason, SignedCommit, read_commit
+from firehose.commit import MAX_RECORD, SignedCommit, read_commit
 from firehose.keys import PublicKey
+from firehose.message import CommitRejected, Reason
 from firehose.subtree import EVERYTHING, Bounds, bounds_of, is_inside, walk_ranges
 from lexicons.datamodel import cid_str
 from lexicons.syntax import Cid, Did, Rev

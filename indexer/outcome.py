@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from firehose.commit import CommitRejected, Reason
 from firehose.hosts import HostError, MethodMissing, RateLimited, RepoDesynchronized, RepoUnavailable
+from firehose.message import CommitRejected, Reason
 from indexer.chain import Chain
 from indexer.decide import Change
 from indexer.states import State

@@ -24,8 +24,8 @@ import structlog
 from psycopg import OperationalError
 from psycopg_pool import PoolTimeout
 
-from firehose.commit import CommitRejected
 from firehose.hosts import HostError, Lanes, SyncHost
+from firehose.message import CommitRejected
 from firehose.net import GuardedClient
 from indexer import outcome
 from indexer.compare import Reach

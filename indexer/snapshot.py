@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import BinaryIO, cast
 
-from firehose.commit import CommitRejected, Reason
 from firehose.hosts import SyncHost
 from firehose.keys import BadKey, PublicKey
+from firehose.message import CommitRejected, Reason
 from firehose.repo import Head, RepoFile
 from indexer.compare import Found, Reach
 from lexicons.syntax import Nsid, Rev, Rkey, is_rkey, tid_time_us

@@ -13,15 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from firehose.commit import (
-    CommitRejected,
-    Reason,
-    account_of,
-    identity_of,
-    info_of,
-    verify_commit,
-    verify_sync,
-)
+from firehose.commit import verify_commit, verify_sync
 from firehose.events import Event, Frame
 from firehose.identity import (
     IdentityDoc,
@@ -32,6 +24,7 @@ from firehose.identity import (
 )
 from firehose.jetstream import unproven_of
 from firehose.keys import BadKey, PublicKey
+from firehose.message import CommitRejected, Reason, account_of, identity_of, info_of
 from indexer.prepare import Doubt
 from lexicons.syntax import Did, is_did
 from storage.rejected import Rejection

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import NewType
+from typing import NewType, TypeGuard
 
 Did = NewType("Did", str)
 Handle = NewType("Handle", str)
@@ -86,16 +86,16 @@ class AtUriParts:
     rkey: Rkey | None
 
 
-def is_did(s: str) -> bool:
+def is_did(s: str) -> TypeGuard[Did]:
     return len(s) <= MAX_DID and _did(s) is not None
 
 
-def is_atproto_did(s: str) -> bool:
+def is_atproto_did(s: str) -> TypeGuard[Did]:
     """True for did:plc, and for did:web with a bare hostname; only localhost has a port (/specs/did)."""
     return _did_plc(s) is not None or (len(s) <= MAX_HANDLE + 8 and _did_web(s) is not None)
 
 
-def is_handle(s: str) -> bool:
+def is_handle(s: str) -> TypeGuard[Handle]:
     return len(s) <= MAX_HANDLE and _handle(s) is not None
 
 
@@ -103,19 +103,19 @@ def is_at_identifier(s: str) -> bool:
     return is_did(s) if s.startswith("did:") else is_handle(s)
 
 
-def is_nsid(s: str) -> bool:
+def is_nsid(s: str) -> TypeGuard[Nsid]:
     return len(s) <= MAX_NSID and _nsid(s) is not None
 
 
-def is_tid(s: str) -> bool:
+def is_tid(s: str) -> TypeGuard[Tid]:
     return _tid(s) is not None
 
 
-def is_rkey(s: str) -> bool:
+def is_rkey(s: str) -> TypeGuard[Rkey]:
     return _rkey(s) is not None and s != "." and s != ".."
 
 
-def is_at_uri(s: str) -> bool:
+def is_at_uri(s: str) -> TypeGuard[AtUri]:
     """True for the restricted form that records may hold: no query, no fragment, no trailing slash."""
     if _usual_at_uri(s) is not None:
         return True
@@ -126,7 +126,7 @@ def is_at_uri(s: str) -> bool:
     return True
 
 
-def is_cid(s: str) -> bool:
+def is_cid(s: str) -> TypeGuard[Cid]:
     """True if it could be a CID of version 1 in any base; `datamodel.cid_bytes` knows whether it is ours."""
     return _cid(s) is not None and not s.startswith("Qmb")
 

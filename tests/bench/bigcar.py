@@ -25,8 +25,8 @@ from typing import Any
 
 import libipld
 
-from firehose.commit import CommitRejected
 from firehose.keys import PublicKey
+from firehose.message import CommitRejected
 from firehose.repo import RepoFile
 from lexicons.syntax import tid_from_us
 from tests.bench import children, machine

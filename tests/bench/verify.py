@@ -26,10 +26,11 @@ from coincurve._libsecp256k1 import ffi, lib
 from coincurve.context import GLOBAL_CONTEXT
 
 from firehose.car import read_car
-from firehose.commit import CommitRejected, verify_commit
+from firehose.commit import verify_commit
 from firehose.events import Commit
 from firehose.frames import decode_frame
 from firehose.keys import PublicKey
+from firehose.message import CommitRejected
 from tests.bench import children, corpus, machine, profiling
 from tests.bench.measure import Finding, Goal, Pair, Sample, Target, WrongAnswer, contest, require_equal
 from tests.bench.options import Options

@@ -10,9 +10,10 @@ import random
 from collections.abc import Iterable
 from typing import Any
 
-from firehose.commit import account_of, verify_commit
+from firehose.commit import verify_commit
 from firehose.events import Account, Commit, Event
 from firehose.keys import PublicKey
+from firehose.message import account_of
 from lexicons.syntax import Did, tid_from_us
 from storage.repos import NewRepo
 from tests.fakenet.repo import START_US, FakeRepo

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from firehose.commit import account_of
 from firehose.identity import IdentityDoc
+from firehose.message import account_of
 from indexer.identities import settle_identity
 from indexer.shadow import replay
 from indexer.standing import take_down

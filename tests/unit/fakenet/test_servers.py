@@ -9,9 +9,9 @@ import orjson
 import pytest
 
 from firehose.car import BadCar
-from firehose.commit import CommitRejected
 from firehose.identity import IdentityResolver, IdentityTombstoned
 from firehose.keys import PublicKey
+from firehose.message import CommitRejected
 from firehose.net import GuardedClient, Response, TimedOut, TooLarge, Unreachable
 from firehose.repo import read_repo
 from lexicons.syntax import Did

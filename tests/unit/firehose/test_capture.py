@@ -19,10 +19,10 @@ from firehose.capture import (
     record_line,
     verify_capture,
 )
-from firehose.commit import CommitRejected, Reason
 from firehose.events import Commit, ErrorFrame, Frame
 from firehose.frames import decode_frame
 from firehose.keys import PublicKey
+from firehose.message import CommitRejected, Reason
 from lexicons.syntax import Did
 from tests.corpus import NOW_US, Corpus
 from tests.fakenet.repo import FakeRepo, SigningKey, error_frame, frame

@@ -13,20 +13,11 @@ from msgspec.structs import replace
 
 from firehose.capture import record_line
 from firehose.car import DAG_CBOR, RAW, block_cid, read_car, write_car
-from firehose.commit import (
-    MAX_BLOCKS,
-    MAX_RECORD,
-    CommitRejected,
-    Reason,
-    account_of,
-    identity_of,
-    info_of,
-    verify_commit,
-    verify_sync,
-)
+from firehose.commit import MAX_BLOCKS, MAX_RECORD, verify_commit, verify_sync
 from firehose.events import Account, Action, Commit, Frame, Identity, Info
 from firehose.frames import BadFrame, decode_frame
 from firehose.keys import PublicKey
+from firehose.message import CommitRejected, Reason, account_of, identity_of, info_of
 from firehose.mst import EMPTY, key_height
 from lexicons.syntax import tid_from_us
 from tests.corpus import NOW_US, Corpus

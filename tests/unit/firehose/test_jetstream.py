@@ -11,10 +11,10 @@ import orjson
 import pytest
 
 from firehose import jetstream
-from firehose.commit import CommitRejected
 from firehose.events import Action, Frame
 from firehose.filter import Interest
 from firehose.frames import BadFrame
+from firehose.message import CommitRejected
 from firehose.relay import BadSource, Source, SourceKind, SourceStatus, Timing, parse_source, stream
 from lexicons.syntax import Did, Nsid
 from tests.fakenet.jetstream import FakeJetstream, account, identity, messages_of

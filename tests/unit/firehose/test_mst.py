@@ -22,6 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from firehose.car import DAG_CBOR, block_cid, read_car
+from firehose.inversion import invert, undo_from_above, undo_from_below
 from firehose.mst import (
     EMPTY,
     MAX_ENTRIES,
@@ -30,10 +31,10 @@ from firehose.mst import (
     NotInvertible,
     Tree,
     common_prefix,
-    invert,
     key_height,
     walk,
 )
+from firehose.node import node_bytes
 from tests.corpus import Corpus
 
 Blocks = dict[bytes, bytes]
@@ -310,6 +311,45 @@ def test_the_order_of_the_blocks_makes_no_difference(keys: set[bytes], data: st.
     op = (key, held[key], before)
     assert invert(ordered, root, [op]) == expected
     assert invert(dict(reversed(ordered.items())), root, [op]) == expected
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sets(KEYS, min_size=1, max_size=70), st.sampled_from([None, value("before")]))
+def test_what_is_undone_from_below_is_what_is_undone_from_above(
+    keys: set[bytes], before: bytes | None
+) -> None:
+    """And that is all but what was alone in its node, on top or (if it was deleted) anywhere."""
+    blocks, root = build({key: value(key) for key in keys})
+    ordered = root_first(blocks, root)
+    top = Tree(blocks, root).node(root, None).keys
+    for key in keys:
+        found = undo_from_below(ordered, root, key, value(key), before)
+        if before is None and top == [key]:
+            assert found is None
+        else:
+            assert found == undo_from_above(ordered, root, [(key, value(key), before)])
+        after = Tree(blocks, root)
+        after.remove(key)
+        way = list(after.path(key))
+        sent = {block_cid(raw): raw for raw in map(node_bytes, way)}
+        found = undo_from_below(sent, after.root, key, None, value(key))
+        if way and way[-1].layer == key_height(key):
+            assert found == root
+        else:
+            assert found in (root, None)
+
+
+def test_a_key_that_was_alone_in_its_node_is_undone_from_below() -> None:
+    top, low = keys_of_height(3, 1)[0], LOW[0]
+    blocks, root = build({top: value(top), low: value(low)})
+    ordered = root_first(blocks, root)
+    assert len(ordered) == 4
+    alone = build({top: value(top)})[1]
+    assert undo_from_below(ordered, root, low, value(low), None) == alone
+    # where nothing else is left of the tree, it is for the other way
+    blocks, root = build({low: value(low)})
+    assert undo_from_below(blocks, root, low, value(low), None) is None
+    assert invert(blocks, root, [(low, value(low), None)]) == EMPTY
 
 
 @settings(max_examples=60, deadline=None)

@@ -6,8 +6,8 @@ import libipld
 import pytest
 
 from firehose.car import DAG_CBOR, block_cid, read_car, write_car
-from firehose.commit import CommitRejected, Reason
 from firehose.keys import PublicKey
+from firehose.message import CommitRejected, Reason
 from firehose.repo import read_repo
 from tests.corpus import Corpus
 from tests.fakenet.repo import FakeRepo, SigningKey

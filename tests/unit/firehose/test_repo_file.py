@@ -12,8 +12,8 @@ import libipld
 import pytest
 
 from firehose.car import block_cid, read_car, write_car
-from firehose.commit import CommitRejected, Reason
 from firehose.keys import PublicKey
+from firehose.message import CommitRejected, Reason
 from firehose.mst import EMPTY
 from firehose.repo import Head, RepoFile, read_repo
 from firehose.subtree import bounds_of, walk_ranges
