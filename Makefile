@@ -51,5 +51,5 @@ lock:
 	cd requirements && ../$(COMPILE) --output-file=dev.lock dev.in
 
 .venv/dev.lock: requirements/dev.lock
-	python3 bin/bootstrap.py dev
+	python3 -P bin/bootstrap.py dev
 	touch $@

@@ -1,9 +1,9 @@
 """Makes `.venv` from one of the lock files. Standard library only: this runs before anything is installed.
 
-    python3 bin/bootstrap.py runtime|dev
+    python3 -P bin/bootstrap.py runtime|dev
 
-Safe to interrupt and to run twice at once: a file lock lets one work, and the copy of the
-lock file that says "installed" is written last.
+With -P, as modules beside it may be called like ones of the standard library. Safe to interrupt and to run
+twice at once: a file lock lets one work, and the copy of the lock file that says "installed" is written last.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ def project(tmp_path: Path) -> Path:
     for name in ("plyr", "bootstrap.py"):
         shutil.copy(ROOT / "bin" / name, root / "bin" / name)
     (root / "bin" / "cli.py").write_text("import sys; print('reached', *sys.argv[1:])\n")
+    (root / "bin" / "token.py").write_text("raise SystemExit('not the one of the standard library')")
     for name in ("runtime", "dev"):
         (root / "requirements" / f"{name}.lock").write_text(f"# {name}\n")
     return root
