@@ -202,9 +202,9 @@ async def write_records(
     pairs = decide.pairs_of(changed, names.ids, collections)
     asked = await social.ask_likes(conn, pairs) if pairs else None
     numbers = await write(conn, decide.effects(changed, names.ids, collections), catalog)
-    lists = (x for x in changed if isinstance(x.candidate.record, List))
-    for x in lists:
-        if (number := numbers.get(RowKey(x.repo.id, x.candidate.rkey))) is not None:
+    for x in changed if numbers else ():
+        number = numbers.get(RowKey(x.repo.id, x.candidate.rkey))
+        if number is not None and isinstance(x.candidate.record, List):
             names.lists[x.candidate.uri] = number
     likes = await asked.answer() if asked else {}  # as they were: Postgres answers in the order of questions
     if moved := decide.counts(changed, names.ids, likes, collections):
