@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from appview import wellknown
+from appview import guards, wellknown
 from appview.auth.parts import Auth
 from appview.gauges import IndexGauges
+from appview.guards import Gate
 from appview.metrics import Metrics
 from appview.service import AppConfig, Service, TotalsCache
 from appview.subscribe import LiveFeed
@@ -15,7 +16,7 @@ from appview.web.home import HomePage
 from appview.web.site import Site
 from appview.xrpc.dispatch import Dispatcher
 from lexicons.catalog import Catalog
-from storage import feed, health, lists, live, people, provenance, stats, viewers
+from storage import feed, health, lists, live, people, provenance, stats, used_tokens, viewers
 from storage.reader import Reader, Reads
 
 METRICS = web.AppKey("metrics", Metrics)
@@ -38,6 +39,11 @@ def make_reader(dsn: str, *, connections: int = 4) -> Reader:
     )
 
 
+def make_writer(dsn: str) -> Reader:
+    """The way to write what asking itself leaves behind: which tokens were used."""
+    return Reader(dsn, used_tokens.STATEMENTS, connections=2, writes=True)
+
+
 def build_app(
     reads: Reads, catalog: Catalog, config: AppConfig, *, dsn: str | None = None, auth: Auth | None = None
 ) -> web.Application:
@@ -49,7 +55,9 @@ def build_app(
     app = web.Application(client_max_size=1024 * 1024)
     app[METRICS] = metrics
     subscriptions = LiveFeed(reads, dsn, catalog.namespace, config.live, metrics)
-    xrpc = Dispatcher(service, metrics, subscriptions)
+    gate = Gate(config.guards, config.viewer_of, metrics)
+    guards.install(app, gate)
+    xrpc = Dispatcher(service, metrics, subscriptions, gate)
 
     async def stop(_: web.Application) -> None:
         await subscriptions.stop()

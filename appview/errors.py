@@ -9,7 +9,22 @@
     ├── RecordNotFound          400
     ├── ProofNotFound           400
     ├── RepoNotFound            400
-    └── TooManySubscribers      503  the live feed has no place left
+    ├── TooManySubscribers      503  the live feed has no place left
+    ├── Unauthenticated         401  credentials that do not hold; answered with a challenge
+    │   ├── AuthenticationRequired   none, or of a kind that we do not take
+    │   ├── AdminRequired            the operator's secret is not there, or another
+    │   ├── InvalidToken             no session or developer token, or not any more
+    │   └── BadJwt                   no token that a service may come with
+    │       ├── BadJwtType           a token for another purpose
+    │       ├── JwtExpired
+    │       ├── BadJwtAudience       for another service
+    │       ├── BadJwtLexiconMethod  for another method, or for any
+    │       ├── BadJwtIss            nobody who could have signed it
+    │       └── BadJwtSignature
+    ├── ForeignOrigin           403  a page of somebody else's acts with a visitor's cookie
+    ├── RateLimitExceeded       429  the client's requests of this while are used up
+    ├── UpstreamFailure         502  whom we have to ask gives no answer
+    └── AdminClosed             503  no secret is set, so nobody has it
 
 Storage's `Unavailable` and `TimedOut` become 503 and 504; everything else is a bug, hence 500, and tells
 no more than an id that the log carries too (rules X2, X3).
@@ -20,6 +35,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import orjson
+from aiohttp import hdrs
 
 from storage.reader import TimedOut, Unavailable
 
@@ -78,6 +94,93 @@ class TooManySubscribers(AppError):
     status = 503
 
 
+class Unauthenticated(AppError):
+    """The credentials do not hold."""
+
+    status = 401
+
+    @property
+    def challenge(self) -> str:
+        """For `WWW-Authenticate` (RFC 6750 §3)."""
+        return f'Bearer error="invalid_token", error_description="{self.name}"'
+
+
+class AuthenticationRequired(Unauthenticated):
+    """This takes a token, as `Authorization: Bearer`."""
+
+    @property
+    def challenge(self) -> str:
+        return "Bearer"
+
+
+class InvalidToken(Unauthenticated):
+    """There is no such session or developer token, or not any more."""
+
+
+class BadJwt(Unauthenticated):
+    """This is no token that a service may come with."""
+
+
+class BadJwtType(BadJwt):
+    """This token has another purpose."""
+
+
+class JwtExpired(BadJwt):
+    """The token has expired."""
+
+
+class BadJwtAudience(BadJwt):
+    """The token is for another service."""
+
+
+class BadJwtLexiconMethod(BadJwt):
+    """The token is for another method."""
+
+
+class BadJwtIss(BadJwt):
+    """The token's issuer is no account whose key is known."""
+
+
+class BadJwtSignature(BadJwt):
+    """The token was not signed by its issuer."""
+
+
+class AdminRequired(Unauthenticated):
+    """This takes the operator's secret."""
+
+    @property
+    def challenge(self) -> str:
+        return 'Basic realm="admin"'
+
+
+class ForeignOrigin(AppError):
+    """This is changed from our own pages alone."""
+
+    status = 403
+
+
+class RateLimitExceeded(AppError):
+    """Too many requests."""
+
+    status = 429
+
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__()
+        self.retry_after_s = retry_after_s
+
+
+class UpstreamFailure(AppError):
+    """Whom we have to ask for this gives no answer."""
+
+    status = 502
+
+
+class AdminClosed(AppError):
+    """This server has no secret for its operator."""
+
+    status = 503
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """An error as HTTP will have it."""
@@ -86,10 +189,21 @@ class Failure:
     name: str
     message: str
     retry_after_s: int | None = None
+    challenge: str | None = None
 
     @property
     def body(self) -> bytes:
         return orjson.dumps({"error": self.name, "message": self.message})
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What a client learns beside the body: when to come again, and what to bring."""
+        headers: dict[str, str] = {}
+        if self.retry_after_s is not None:
+            headers[hdrs.RETRY_AFTER] = str(self.retry_after_s)
+        if self.challenge is not None:
+            headers[hdrs.WWW_AUTHENTICATE] = self.challenge
+        return headers
 
 
 def failure_of(error: AppError | Unavailable | TimedOut) -> Failure:
@@ -101,6 +215,12 @@ def failure_of(error: AppError | Unavailable | TimedOut) -> Failure:
             return Failure(504, "UpstreamTimeout", "The database took too long.", retry_after_s=1)
         case TooManySubscribers():
             return Failure(error.status, error.name, error.message, retry_after_s=30)
+        case RateLimitExceeded():
+            return Failure(error.status, error.name, error.message, retry_after_s=error.retry_after_s)
+        case UpstreamFailure():
+            return Failure(error.status, error.name, error.message, retry_after_s=5)
+        case Unauthenticated():
+            return Failure(error.status, error.name, error.message, challenge=error.challenge)
         case AppError():
             return Failure(error.status, error.name, error.message)
 

@@ -31,6 +31,12 @@ class Metrics:
         self.dropped = Counter(
             "plyr_live_dropped", "Subscriptions that we ended.", ("reason",), registry=self._registry
         )
+        self.refused = Counter(
+            "plyr_refused",
+            "Requests of whom we do not let in, by the error's name.",
+            ("reason",),
+            registry=self._registry,
+        )
         # Looking a child up by labels costs more than counting.
         self._counters: dict[tuple[str, int], Counter] = {}
         self._timers: dict[str, Histogram] = {}

@@ -18,6 +18,9 @@ from appview.xrpc.dispatch import failed
 # AT-URIs have up to 8 KB, and a method takes fifty of them.
 MAX_LINE_BYTES = 128 * 1024
 MAX_HEADER_BYTES = 16 * 1024
+# A body that nobody wants is read to its end all the same, for as long as this: a proxy that is cut off in
+# the middle of passing it on has no ear for our answer.
+LINGER_S = 60.0
 
 
 class _Protocol(RequestHandler):
@@ -59,6 +62,7 @@ class _Runner(web.AppRunner):
             "access_log": None,
             "max_line_size": MAX_LINE_BYTES,
             "max_field_size": MAX_HEADER_BYTES,
+            "lingering_time": LINGER_S,
         }
         return _Server(made.request_handler, request_factory=made.request_factory, options=options)
 

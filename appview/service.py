@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
-from aiohttp import web
-
+from appview.guards import GuardConfig, ViewerOf
+from appview.labelers import Labeler
 from appview.subscriber import LiveConfig
 from indexer.alarms import Thresholds
 from lexicons.catalog import Catalog
@@ -22,7 +22,8 @@ from storage.reader import Reads
 class AppConfig:
     """How this server presents itself, and two seams.
 
-    `viewer_of` tells on whose behalf a request is made; nobody's, as long as there is no sign-in.
+    `viewer_of` tells on whose behalf a request is made; without it, nobody's. `labelers`: whose labels are
+    shown to a client that does not say.
     `on_answer` sees each good answer before it leaves: tests check it against its lexicon there.
     """
 
@@ -32,7 +33,9 @@ class AppConfig:
     stats_ttl_s: float = 10.0
     live: LiveConfig = field(default_factory=LiveConfig)
     thresholds: Thresholds = field(default_factory=Thresholds)
-    viewer_of: Callable[[web.Request], Awaitable[Did | None]] | None = None
+    guards: GuardConfig = field(default_factory=GuardConfig)
+    labelers: tuple[Labeler, ...] = ()
+    viewer_of: ViewerOf | None = None
     on_answer: Callable[[Nsid, bytes], None] | None = None
 
 
@@ -64,11 +67,12 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request: its parameters, checked and with defaults, and who asks."""
+    """One request: its parameters, checked and with defaults, who asks, and whose labels they want to see."""
 
     service: Service
     params: dict[str, Any]
-    viewer: Did | None = field(default=None)
+    viewer: Did | None = None
+    labelers: tuple[Labeler, ...] = ()
 
     @property
     def reads(self) -> Reads:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from bin.settings import Settings
 
-NAMES = ("pipeline", "verify", "ingest", "feed", "backfill", "live", "bigcar", "archive")
+NAMES = ("pipeline", "verify", "ingest", "feed", "backfill", "live", "bigcar", "archive", "auth")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

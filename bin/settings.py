@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from lexicons.syntax import is_atproto_did
 
 PREFIX = "PLYR_"
 ROOT = Path(__file__).parent.parent
@@ -90,6 +92,35 @@ class Settings(BaseSettings):
         None,
         description="Address under which others reach this appview, as `https://host`. It gives the "
         "service its DID (`did:web:host`).",
+    )
+    extra_dids: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Other DIDs under which this appview is known, separated by commas: a `did:plc` whose "
+        "document names it as `#plyr_appview`. Tokens for them are taken like those for the `did:web`.",
+    )
+    rate_limit: int = Field(
+        3000,
+        ge=0,
+        le=1_000_000_000,
+        description="How many requests an account, or an address without one, has in each window; 0 counts "
+        "nobody. Each web process counts for itself.",
+    )
+    rate_window_s: int = Field(300, ge=1, le=86_400, description="How long such a window is, in seconds.")
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("127.0.0.0/8", "::1/128"),
+        description="Addresses or networks of proxies in front of the web server, separated by commas. What "
+        "these say in `X-Forwarded-For` is believed, and what they ask for themselves is not counted.",
+    )
+    allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Whose pages may use the REST routes with a visitor's cookie, as `https://host`, "
+        "separated by commas, besides this appview's own.",
+    )
+    admin_token: SecretStr | None = Field(
+        None,
+        min_length=16,
+        description="The operator's secret, for calls that are the operator's alone. Without one these are "
+        "closed.",
     )
     archive_dir: Path | None = Field(
         None,
@@ -167,7 +198,9 @@ class Settings(BaseSettings):
         "info", description="Least urgent line to log."
     )
 
-    @field_validator("sources", "discovery_hosts", mode="before")
+    @field_validator(
+        "sources", "discovery_hosts", "extra_dids", "trusted_proxies", "allowed_origins", mode="before"
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
@@ -205,6 +238,31 @@ class Settings(BaseSettings):
     @classmethod
     def _check_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(_origin(url, ("http", "https"), "https://relay1.us-east.bsky.network") for url in value)
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _check_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(_origin(url, ("http", "https"), "https://plyr.example") for url in value)
+
+    @field_validator("extra_dids")
+    @classmethod
+    def _check_dids(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for did in value:
+            if not is_atproto_did(did):
+                raise ValueError(f"{did!r} is no did:plc or did:web")
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _check_proxies(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value:
+            raise ValueError("needs at least one; 192.0.2.0 is nobody's")
+        for network in value:
+            try:
+                ipaddress.ip_network(network)
+            except ValueError as error:
+                raise ValueError(f"{network!r} is no address or network: {error}") from None
+        return value
 
     @field_validator("public_url")
     @classmethod
@@ -327,6 +385,8 @@ def environment(settings: Settings) -> dict[str, str]:
     out: dict[str, str] = {}
     for name in Settings.model_fields:
         value = getattr(settings, name)
+        if isinstance(value, SecretStr):
+            value = value.get_secret_value()
         if value is not None:
             out[variable(name)] = ",".join(value) if isinstance(value, tuple) else str(value)
     return out

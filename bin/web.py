@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import ipaddress
 import signal
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from time import monotonic
 
 from aiohttp import web
 
-from appview.app import METRICS, build_app, make_reader
+from appview.app import METRICS, build_app, make_reader, make_writer
+from appview.auth.service import DOCUMENT_TTL_S, ServiceTokens
+from appview.auth.viewer import Viewers
+from appview.clients import Clients
+from appview.guards import GuardConfig
+from appview.limits import Limit
 from appview.protocol import make_runner
 from appview.service import AppConfig
 from appview.subscriber import LiveConfig
@@ -19,6 +27,7 @@ from bin.settings import Settings
 from bin.signing_in import signing_in
 from bin.status import StatusWriter
 from bin.sync_status import thresholds
+from firehose.identity import IdentityResolver
 from firehose.net import GuardedClient
 from lexicons.catalog import Catalog, CatalogError
 from storage.postgres import make_pool
@@ -55,27 +64,11 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
 async def serve(settings: Settings, catalog: Catalog, connections: int, status_fd: int | None) -> None:
     """Serve until SIGTERM or SIGINT. Raises OSError if the address cannot be listened on."""
-    assert settings.database_url
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    # A port that is not chosen yet cannot be part of a name.
-    did = settings.service_did if settings.port or settings.public_url else None
-    config = AppConfig(
-        version=VERSION,
-        public_url=settings.public_url,
-        service_did=did,
-        live=LiveConfig(max_subscribers=settings.live_subscribers),
-        thresholds=thresholds(settings),
-    )
-    async with (
-        make_reader(settings.database_url, connections=connections) as reads,
-        make_pool(settings.database_url, max_size=WRITERS, name="plyr web") as pool,
-        GuardedClient(settings.dev_loopback) as client,
-        signing_in(settings, catalog, reads, pool, client) as auth,
-    ):
-        app = build_app(reads, catalog, config, dsn=settings.database_url, auth=auth)
+    async with application(settings, catalog, connections) as app:
         runner = make_runner(app, shutdown_timeout_s=SHUTDOWN_S)
         await runner.setup()
         try:
@@ -86,6 +79,53 @@ async def serve(settings: Settings, catalog: Catalog, connections: int, status_f
             await _report(app, address, StatusWriter(status_fd), stop)
         finally:
             await runner.cleanup()
+
+
+@asynccontextmanager
+async def application(
+    settings: Settings, catalog: Catalog, connections: int = 4
+) -> AsyncIterator[web.Application]:
+    """All that answers, and its ways to the database and to others as long as the block lasts."""
+    assert settings.database_url
+    # A port that is not chosen yet cannot be part of a name.
+    did = settings.service_did if settings.port or settings.public_url else None
+    clients = Clients(map(ipaddress.ip_network, settings.trusted_proxies))
+    async with (
+        make_reader(settings.database_url, connections=connections) as reads,
+        make_writer(settings.database_url) as writes,
+        make_pool(settings.database_url, max_size=WRITERS, name="plyr web") as pool,
+        GuardedClient(settings.dev_loopback) as client,
+        signing_in(settings, catalog, reads, pool, client, client_of=clients.address) as auth,
+    ):
+        services = ServiceTokens(
+            reads=reads,
+            writes=writes,
+            resolver=IdentityResolver(client, settings.plc_url, check_handles=False, ttl_s=DOCUMENT_TTL_S),
+            audiences={*settings.extra_dids, *([did] if did else [])},
+        )
+        config = AppConfig(
+            version=VERSION,
+            public_url=settings.public_url,
+            service_did=did,
+            live=LiveConfig(max_subscribers=settings.live_subscribers),
+            thresholds=thresholds(settings),
+            guards=guards(settings, clients),
+            viewer_of=Viewers(clients, services=services, sessions=auth.sessions).of,
+        )
+        yield build_app(reads, catalog, config, dsn=settings.database_url, auth=auth)
+
+
+def guards(settings: Settings, clients: Clients) -> GuardConfig:
+    """What the settings say about who may come in."""
+    limit = Limit(settings.rate_limit, settings.rate_window_s) if settings.rate_limit else None
+    public, secret = settings.public_url, settings.admin_token
+    return GuardConfig(
+        clients=clients,
+        limit=limit,
+        origins=frozenset(filter(None, (*settings.allowed_origins, public, settings.frontend_url))),
+        admin_token=secret.get_secret_value() if secret else None,
+        https=public is not None and public.startswith("https:"),
+    )
 
 
 def _address(runner: web.AppRunner) -> str:

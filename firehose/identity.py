@@ -106,7 +106,8 @@ class _Entry:
 class IdentityResolver:
     """Resolves DIDs and handles through the guarded client. All times are seconds.
 
-    `handle_resolvers` are base URLs of XRPC servers that are asked instead of DNS and HTTPS.
+    `handle_resolvers` are base URLs of XRPC servers that are asked instead of DNS and HTTPS. Without
+    `check_handles` nobody is asked for handles: every one that a document claims is `unchecked`.
     """
 
     def __init__(
@@ -116,6 +117,7 @@ class IdentityResolver:
         *,
         handle_resolvers: Sequence[str] = (),
         dns: Dns | None = None,
+        check_handles: bool = True,
         ttl_s: float = 3600,
         negative_ttl_s: float = 300,
         retry_s: float = 30,
@@ -127,6 +129,7 @@ class IdentityResolver:
         self._client = client
         self._plc_url = plc_url.rstrip("/")
         self._handles = HandleLookup(client, servers=handle_resolvers, dns=dns, timeout_s=timeout_s)
+        self._check_handles = check_handles
         self._ttl_s = ttl_s
         self._negative_ttl_s = negative_ttl_s
         self._retry_s = retry_s
@@ -152,6 +155,11 @@ class IdentityResolver:
         if refresh and isinstance(entry.error, IdentityUnreachable):
             raise entry.fresh_error(entry.error)
         return entry.answer()
+
+    def remembers(self, did: Did) -> bool:
+        """Whether `resolve` would answer, or refuse, without asking anybody."""
+        entry = self._cache.get(did)
+        return entry is not None and not self._may_fetch(entry, refresh=False)
 
     async def resolve_handle(self, handle: str) -> Did | None:
         """The DID that a handle names, None if it names none; `IdentityUnreachable` if unknown.
@@ -218,7 +226,9 @@ class IdentityResolver:
         except IdentityError as error:
             return _Entry(None, error, asked_at, self._now() + self._negative_ttl_s)
         handle, unchecked, ttl_s = claims.handle, None, self._ttl_s
-        if handle is not None:
+        if not self._check_handles:
+            handle, unchecked = None, handle
+        elif handle is not None:
             try:
                 if await self._handles.find(handle) != did:
                     handle = None

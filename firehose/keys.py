@@ -1,7 +1,8 @@
 """Public keys of accounts (did:key, K-256 and P-256) and the one kind of signature we accept.
 
 OpenSSL takes high-S signatures and any verifier given DER takes DER, so both are refused here
-before a curve is touched (cryptography spec, "Signatures"; rule B5).
+before a curve is touched (cryptography spec, "Signatures"; rule B5). Tokens alone may be signed
+with high S: the network's own libraries take them (rule X7).
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ class BadKey(ValueError):
 
 class _Curve(Protocol):
     half_order: bytes
+    jwt_alg: str
 
     def check(self, message: bytes, signature: bytes) -> bool: ...
 
@@ -74,12 +76,28 @@ class PublicKey:
         # equal lengths: comparing the bytes compares the numbers
         return signature[32:] <= self._curve.half_order and self._curve.check(message, signature)
 
+    @property
+    def jwt_alg(self) -> str:
+        """The name of this key's signatures in JOSE: ES256K or ES256."""
+        return self._curve.jwt_alg
+
+    def verify_jwt(self, message: bytes, signature: bytes) -> bool:
+        """As `verify`, with either S: whoever sees one can write the other, which signs the same."""
+        if len(signature) == 64 and signature[32:] > self._curve.half_order:
+            order = 2 * int.from_bytes(self._curve.half_order, "big") + 1
+            low = order - int.from_bytes(signature[32:], "big")
+            if low <= 0:
+                return False
+            signature = signature[:32] + low.to_bytes(32, "big")
+        return self.verify(message, signature)
+
 
 class _K256:
     """libsecp256k1 as coincurve carries it. Its public API wants DER, which would have to be made
     from the compact form that we have, to be taken apart again: 2 µs of the 40 that a check costs."""
 
     half_order = _K256_HALF_ORDER
+    jwt_alg = "ES256K"
     __slots__ = ("_point",)
 
     def __init__(self, point: bytes) -> None:
@@ -94,6 +112,7 @@ class _K256:
 
 class _P256:
     half_order = _P256_HALF_ORDER
+    jwt_alg = "ES256"
     __slots__ = ("_verify",)
 
     def __init__(self, point: bytes) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from lexicons.syntax import Did
 from storage.feed import Page, place_after, text_array
 from storage.keyset import Place
 from storage.queries import load
@@ -13,7 +14,7 @@ from storage.search import ts_query, words
 
 _SQL = load("people")
 
-STATEMENTS = {f"people_{name}": _SQL[name] for name in ("actor", "dids", "profiles", "search")}
+STATEMENTS = {f"people_{name}": _SQL[name] for name in ("actor", "dids", "profiles", "search", "key")}
 OPTIONAL = {"pg_trgm": {"people_search_like": _SQL["search_like"]}}
 
 
@@ -64,6 +65,12 @@ async def dids(reads: Reads, handles: Iterable[str]) -> dict[str, str]:
     return {handle: found[lower] for handle, lower in asked.items() if lower in found}
 
 
+async def signing_key(reads: Reads, did: Did) -> str | None:
+    """The did:key that an account signs with, None if we track no such account or know none of it."""
+    rows = await reads.fetch("people_key", did.encode())
+    return _text(rows.cell(0, 0)) if rows.count else None
+
+
 async def profiles(reads: Reads, actors: Sequence[str]) -> list[DetailedProfileRow]:
     """The accounts with these DIDs or handles, in their order, each once."""
     rows = await reads.fetch("people_profiles", text_array([_normal(name) for name in actors]))
@@ -90,6 +97,10 @@ async def search(reads: Reads, text: str, after: Place, limit: int) -> Page[Prof
         return Page(_rows(rows, limit), place_after(rows, limit, 3, 4))
     spelled = " ".join(words(text)).encode()
     return Page(_rows(await reads.fetch("people_search_like", spelled, *after, b"%d" % limit), limit), None)
+
+
+def _text(cell: Cell) -> str | None:
+    return None if cell is None else cell.decode()
 
 
 def _rows(rows: Rows, limit: int) -> list[ProfileRow]:

@@ -11,7 +11,7 @@ raises one of
 A connection answers in the order in which it was asked, so a queue of futures is all the book-keeping:
 a caller that is cancelled leaves its place in the queue, and its answer is thrown away. A broken
 connection fails what waits on it, is opened again with back-off, and `fetch` asks elsewhere; that is
-safe because nothing here can write.
+safe because a reader can't write. One that may (`writes`) is for statements that do no harm the second time.
 
 Example: two callers on one connection. Asked A, B; A's caller is cancelled; answered A (dropped), B.
 """
@@ -38,7 +38,6 @@ MIN_BACKOFF_S, MAX_BACKOFF_S = 0.05, 5.0
 # Planning would cost more than running; JIT more than both. Text output of times must not depend on
 # what the server's or the role's settings say.
 _SESSION = """
-set default_transaction_read_only = on;
 set plan_cache_mode = force_generic_plan;
 set jit = off;
 set timezone = 'UTC';
@@ -249,6 +248,7 @@ class Reader:
         connections: int = 4,
         timeout_s: float = 5.0,
         connect_wait_s: float = 2.0,
+        writes: bool = False,
     ) -> None:
         self.dsn = dsn
         self.timeout_s = timeout_s
@@ -260,6 +260,7 @@ class Reader:
         for more in self._optional.values():
             self._names |= {name: name.encode() for name in more}
         self._count = connections
+        self._mode = f"set default_transaction_read_only = {'off' if writes else 'on'};\n"
         self._connect_wait_s = connect_wait_s
         self._connections: list[_Connection] = []
         self._tasks = asyncio.TaskGroup()
@@ -285,7 +286,7 @@ class Reader:
     async def prepare(self, conn: psycopg.AsyncConnection[tuple[object, ...]]) -> None:
         """Set up a new connection: session settings, then every statement, by one exchange each."""
         timeout = f"set statement_timeout = {int(self.timeout_s * 1000)};"
-        await conn.execute((_SESSION + timeout).encode())
+        await conn.execute((self._mode + _SESSION + timeout).encode())
         found = await conn.execute("select extname from pg_extension")
         names = {str(row[0]) for row in await found.fetchall()}
         self.extensions = frozenset(names & self._optional.keys())

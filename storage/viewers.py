@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lexicons.syntax import Did
+from lexicons.syntax import Did, Rev
 from storage.queries import load
 from storage.reader import Cell, Reads
 
@@ -14,9 +14,12 @@ STATEMENTS = {f"viewers_{name}": _SQL[name] for name in ("viewer", "session")}
 
 @dataclass(frozen=True, slots=True)
 class Viewer:
+    """`rev`: up to there all that the account wrote is here, None if that is unknown. It never goes back."""
+
     did: Did
     session_id: int
     stale: bool
+    rev: Rev | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,12 @@ async def viewer(reads: Reads, token_hash: bytes) -> Viewer | None:
     if not rows.count:
         return None
     get = rows.cell
-    return Viewer(Did(_text(get(0, 0))), int(get(0, 1) or 0), get(0, 2) == b"t")
+    return Viewer(
+        Did(_text(get(0, 0))),
+        int(get(0, 1) or 0),
+        get(0, 2) == b"t",
+        Rev(_text(get(0, 3))) if get(0, 3) else None,
+    )
 
 
 async def session(reads: Reads, token_hash: bytes) -> Session | None:

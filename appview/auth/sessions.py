@@ -19,7 +19,7 @@ from appview.auth import secret
 from appview.auth.credentials import CredentialStore
 from appview.auth.grant import Granted
 from appview.auth.secret import Key
-from lexicons.syntax import Did
+from appview.viewer import Viewer
 from storage import audit, exchange, flows, sessions, viewers
 from storage.postgres import Connection, Pool
 from storage.reader import Reads
@@ -53,7 +53,7 @@ class Sessions:
         self._wake = asyncio.Event()
         self._sweep = False
 
-    async def viewer(self, token: str) -> Did | None:
+    async def viewer(self, token: str) -> Viewer | None:
         """Whose key this is, if it opens anything. One prepared statement."""
         if not secret.is_one(token):
             return None
@@ -62,7 +62,7 @@ class Sessions:
             return None
         if found.stale:
             self._touch(found.session_id)
-        return found.did
+        return Viewer(found.did, found.rev)
 
     async def find(self, token: str) -> Session | None:
         """The session with this key, also one that has ended."""

@@ -1,8 +1,9 @@
 """`/xrpc/*`: from an NSID to its handler, with everything around that the lexicons and the HTTP rules say.
 
-The catalog is the table of routes. What is wrong with a request is found in this order: verb and method
-(X1, X3), parameters (X4), the handler's own errors. Every failure is `{error, message}` (X2); CORS is
-open, as nothing here depends on cookies (X15). <https://atproto.com/specs/xrpc>
+The catalog is the table of routes. What is wrong with a request is found in this order: who asks, and how
+often (`guards`), verb and method (X1, X3), parameters (X4), the handler's own errors. Every failure is
+`{error, message}` (X2). CORS is open and without credentials: a page elsewhere may ask anything, and is told
+what everybody is told, unless it has a token to show (X15). <https://atproto.com/specs/xrpc>
 """
 
 from __future__ import annotations
@@ -21,9 +22,12 @@ from multidict import CIMultiDict
 
 from appview import errors
 from appview.errors import AppError, Failure, InvalidRequest, MethodNotImplemented
+from appview.guards import EXPOSED, Admitted, Gate
+from appview.labelers import ACCEPT, CONTENT, read_labelers, shown
 from appview.metrics import Metrics
 from appview.service import Call, Handler, Service
 from appview.subscribe import LiveFeed
+from appview.viewer import Viewer
 from appview.xrpc import actor, feed, graph, server, sync
 from lexicons.syntax import Nsid, is_nsid
 from lexicons.validate import Invalid, validate_params
@@ -33,15 +37,11 @@ log = structlog.get_logger()
 
 COMPRESS_FROM = 1024
 JSON = "application/json; charset=utf-8"
-EXPOSED = (
-    "Atproto-Content-Labelers, Atproto-Repo-Rev, RateLimit-Limit, RateLimit-Policy, RateLimit-Remaining, "
-    "RateLimit-Reset, Retry-After"
-)
 _HEADERS = {
     hdrs.CONTENT_TYPE: JSON,
     hdrs.ACCESS_CONTROL_ALLOW_ORIGIN: "*",
     hdrs.ACCESS_CONTROL_EXPOSE_HEADERS: EXPOSED,
-    hdrs.VARY: "Accept-Encoding",
+    hdrs.VARY: "Accept-Encoding, Authorization, Cookie, Atproto-Accept-Labelers",
     "X-Content-Type-Options": "nosniff",
 }
 _PLAIN = CIMultiDict(_HEADERS)
@@ -66,10 +66,11 @@ def handlers(namespace: str, queries: Mapping[Nsid, object]) -> dict[str, Handle
 class Dispatcher:
     """Answers `/xrpc/{nsid}`."""
 
-    def __init__(self, service: Service, metrics: Metrics, live: LiveFeed) -> None:
+    def __init__(self, service: Service, metrics: Metrics, live: LiveFeed, gate: Gate) -> None:
         self._service = service
         self._metrics = metrics
         self._live = live
+        self._gate = gate
         self._handlers = handlers(service.catalog.namespace, service.catalog.queries())
         self._subscribe = Nsid(f"{service.catalog.namespace}.sync.subscribe")
 
@@ -79,11 +80,15 @@ class Dispatcher:
         method = request.match_info.get("nsid", "")
         if request.method == hdrs.METH_OPTIONS:
             return preflight(request)
+        admitted, more = Admitted(), dict[str, str]()
         try:
+            admitted = await self._gate.admit(request)
             if method == self._subscribe:
                 return await self._live.handle(request, self._params(request, self._subscribe))
-            body = await self._answer(request, method)
+            body = await self._answer(request, method, admitted.viewer, more)
         except (AppError, Unavailable, TimedOut) as error:
+            if isinstance(error, AppError):
+                self._gate.refused(error)
             response = failed(errors.failure_of(error))
         except Exception:
             incident = secrets.token_hex(6)
@@ -93,6 +98,8 @@ class Dispatcher:
             response = answered(
                 body, request.headers.get(hdrs.ACCEPT_ENCODING), media_type=self._media_type(method)
             )
+            response.headers.update(more)
+        response.headers.update(admitted.headers)
         self._metrics.answered(
             method if method in self._handlers or method == self._subscribe else "unknown",
             response.status,
@@ -100,7 +107,10 @@ class Dispatcher:
         )
         return response
 
-    async def _answer(self, request: web.Request, method: str) -> bytes:
+    async def _answer(
+        self, request: web.Request, method: str, viewer: Viewer | None, headers: dict[str, str]
+    ) -> bytes:
+        """The answer's body; what else it has to tell goes into `headers`."""
         handler = self._handlers.get(method)
         if handler is None:
             if not is_nsid(method):
@@ -109,8 +119,15 @@ class Dispatcher:
         nsid = Nsid(method)
         params = self._params(request, nsid)
         config = self._service.config
-        viewer = None if config.viewer_of is None else await config.viewer_of(request)
-        body = await handler(Call(self._service, params, viewer))
+        labelers = read_labelers(request.headers.getall(ACCEPT, ()), config.labelers)
+        if labelers:
+            headers[CONTENT] = shown(labelers)
+        if viewer is not None:
+            headers[hdrs.CACHE_CONTROL] = "private"
+            if viewer.rev is not None:
+                # Read before the answer, which may be newer than that, never older (X14).
+                headers["Atproto-Repo-Rev"] = viewer.rev
+        body = await handler(Call(self._service, params, viewer and viewer.did, labelers))
         if config.on_answer is not None:
             config.on_answer(nsid, body)
         return body
@@ -159,8 +176,7 @@ def answered(
 def failed(failure: Failure) -> web.Response:
     """A failure as every `/xrpc` route reports it."""
     response = web.Response(body=failure.body, status=failure.status, headers=_PLAIN)
-    if failure.retry_after_s is not None:
-        response.headers[hdrs.RETRY_AFTER] = str(failure.retry_after_s)
+    response.headers.update(failure.headers)
     return response
 
 

@@ -23,7 +23,8 @@ INTRO = """\
 Generated from `lexicons/`; do not edit, run `python -m appview.xrpc.reference`.
 
 Every method is `GET /xrpc/NSID`, as the AT Protocol's [XRPC](https://atproto.com/specs/xrpc) says, from any
-origin, without signing in. Answers are JSON, compressed with gzip for clients that ask for it. One method is
+origin. All of them answer without signing in; whoever says who they are is shown in `viewer` what they did
+themselves. Answers are JSON, compressed with gzip for clients that ask for it. One method is
 [a live feed](live-feed.md) over a WebSocket.
 
 - **Accounts** are named by handle or DID (`actor`), records by AT-URI; its authority may be a handle.
@@ -33,6 +34,20 @@ origin, without signing in. Answers are JSON, compressed with gzip for clients t
   or skipped, whatever is added and removed meanwhile.
 - **Hidden things**: what its author deleted, and everything of accounts that are deactivated, suspended or
   taken down, is absent from all answers and counts.
+- **Who asks** is said in one of these ways; an answer to somebody is `Cache-Control: private`.
+  - Through one's own PDS: send it the request with its own authorization, and with the header
+    `atproto-proxy: DID#plyr_appview`; DID is this service's (`fm.plyr.server.describe` has it). The PDS
+    passes it on and signs who asks.
+  - A service token (`com.atproto.server.getServiceAuth` at one's PDS), as `Authorization: Bearer TOKEN`. It
+    must be for this service (`aud`, with or without `#plyr_appview`) and for the method (`lxm`), and is good
+    once.
+  - A session or a developer token, as `Authorization: Bearer TOKEN`; a browser's session as a cookie, too.
+- **`Atproto-Repo-Rev`** says up to which rev this service has all that the asker's own repo holds; it never
+  goes back. It is absent while that is not known.
+- **`atproto-accept-labelers`** is a list of DIDs (RFC 8941; `;redact` to have left out what they take down).
+  The first twenty count, and come back in `Atproto-Content-Labelers`.
+- **Limits**: `RateLimit-Limit`, `-Remaining`, `-Reset` (seconds since 1970) and `-Policy` tell what is left
+  to the account, or to the address of nobody in particular.
 - **Errors** are `{"error": name, "message": text}`. Those that a method names below have status 400. Any
   method may answer:
 
@@ -40,6 +55,18 @@ origin, without signing in. Answers are JSON, compressed with gzip for clients t
 | --- | --- | --- |
 | `InvalidRequest` | 400 | a parameter or the cursor is malformed or missing, or the verb is wrong |
 | `MethodNotImplemented` | 501 | there is no such method here |
+| `AuthenticationRequired` | 401 | `Authorization` is there and is no `Bearer` token |
+| `InvalidToken` | 401 | no session or developer token, or not any more |
+| `BadJwt` | 401 | a service token that is malformed, has no end or no id, or was used before |
+| `BadJwtType` | 401 | a token for another purpose |
+| `JwtExpired` | 401 | a service token that is too old |
+| `BadJwtAudience` | 401 | a token for another service |
+| `BadJwtLexiconMethod` | 401 | a token for another method, or for any |
+| `BadJwtIss` | 401 | a token of nobody whose key is known |
+| `BadJwtSignature` | 401 | a token that somebody else signed |
+| `ForeignOrigin` | 403 | a page of another origin wants to change something with a visitor's cookie |
+| `RateLimitExceeded` | 429 | too many requests; try again after `Retry-After` seconds |
+| `UpstreamFailure` | 502 | whoever knows a token's issuer gives no answer; try again after `Retry-After` |
 | `InternalServerError` | 500 | a bug; the message has an id that the server's log has too |
 | `ServiceUnavailable` | 503 | the database cannot be reached; try again after `Retry-After` seconds |
 | `UpstreamTimeout` | 504 | the database took too long; try again after `Retry-After` seconds |

@@ -11,6 +11,10 @@ select r.id, r.did
 -- The DIDs of accounts by handle, to turn handles in addresses into what is stored.
 select handle, did from repo where handle = any ($1::text[])
 
+-- name: key
+-- What an account signs with, hidden or not: it may be hidden by a host that it has left.
+select signing_key from repo where did = $1::text
+
 -- name: profiles
 -- Accounts by DID or handle, in the order asked for, with what they have that can be shown.
 select p.card, p.bio, p.created_at,

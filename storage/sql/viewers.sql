@@ -1,8 +1,11 @@
 -- Statements for storage/reader.py: numbered parameters, prepared once per connection.
 
 -- name: viewer
--- Whose key this is, as long as it opens something, and whether that is worth writing down again.
-select did, id, used_at < now() - interval '1 hour' from session
+-- Whose key this is, as long as it opens something, and whether that is worth writing down again. With it, up to
+-- where that account's history is whole: before the first gap, else its newest commit.
+select did, id, used_at < now() - interval '1 hour',
+       (select case when gaps = '[]' then rev else gaps -> 0 ->> 'after' end from repo r where r.did = s.did)
+  from session s
  where token_hash = $1::bytea and ended_at is null and (expires_at is null or expires_at > now())
 
 -- name: session

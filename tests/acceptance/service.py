@@ -123,8 +123,8 @@ class Answers:
 
 @asynccontextmanager
 async def web(environ: Mapping[str, str], log: Path) -> AsyncIterator[Answers]:
-    """A running web process, ready to answer."""
-    port = free_port()
+    """A running web process, ready to answer; on PLYR_PORT if that is given."""
+    port = int(environ.get("PLYR_PORT") or free_port())
     async with (
         Program("web", {**environ, "PLYR_PORT": str(port)}, log) as program,
         aiohttp.ClientSession() as session,

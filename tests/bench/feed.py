@@ -91,28 +91,28 @@ async def run(options: Options, postgres: database.Server) -> Finding:
         questions = await prepare_questions(ours, size)
         gates = await check(ours, orm, questions)
 
-        async def loaded(server: Server, requests: list[str], count: int) -> Load:
-            return await _loaded(server, requests, count, postgres.pid, cores[0])
+        async def load_on(server: Server, requests: list[str], count: int) -> Load:
+            return await loaded(server, requests, count, postgres.pid, cores[0])
 
         for_ours, for_orm = (
             [_request(q.ours, q.viewer) for q in questions],
             [_request(q.orm, q.viewer) for q in questions],
         )
-        await loaded(ours, for_ours, counts[0] // 4)
-        await loaded(orm, for_orm, counts[1] // 4)
+        await load_on(ours, for_ours, counts[0] // 4)
+        await load_on(orm, for_orm, counts[1] // 4)
         rounds: list[tuple[Load, Load]] = []
         for number in range(options.size(5, 3)):
             if number % 2:
-                other = await loaded(orm, for_orm, counts[1])
-                mine = await loaded(ours, for_ours, counts[0])
+                other = await load_on(orm, for_orm, counts[1])
+                mine = await load_on(ours, for_ours, counts[0])
             else:
-                mine = await loaded(ours, for_ours, counts[0])
-                other = await loaded(orm, for_orm, counts[1])
+                mine = await load_on(ours, for_ours, counts[0])
+                other = await load_on(orm, for_orm, counts[1])
             rounds.append((mine, other))
         profiles: dict[str, str] = {}
         if options.profile:
             os.kill(our_child.pid, signal.SIGUSR1)
-            await loaded(ours, for_ours, counts[0])
+            await load_on(ours, for_ours, counts[0])
             os.kill(our_child.pid, signal.SIGUSR1)
             profiles["feed"] = (await our_child.answer(60))["profile"]
     postgres.drop("feed")
@@ -239,9 +239,10 @@ async def _get(client: aiohttp.ClientSession, path: str, viewer: str | None = No
         return await response.json()
 
 
-async def _loaded(
+async def loaded(
     server: Server, requests: Sequence[str], count: int, postmaster: int, core: int | None
 ) -> Load:
+    """One run of so many requests against a server, from `core`."""
     task = {
         "port": server.port,
         "requests": requests,

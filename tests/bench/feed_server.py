@@ -14,15 +14,16 @@ from aiohttp import web
 
 from appview.app import build_app, make_reader
 from appview.service import AppConfig
+from appview.viewer import Viewer
 from lexicons.catalog import Catalog
 from lexicons.syntax import Did
 from tests.bench import children, profiling
 
 
-async def viewer_of(request: web.Request) -> Did | None:
+async def viewer_of(request: web.Request) -> Viewer | None:
     """Who asks. Sign-in is not what is measured here, on either side."""
     did = request.headers.get("x-viewer")
-    return None if did is None else Did(did)
+    return None if did is None else Viewer(Did(did))
 
 
 async def serve(task: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tests.bench import (
     archive,
+    auth,
     backfill,
     bigcar,
     database,
@@ -26,7 +27,7 @@ from tests.bench import (
 from tests.bench.measure import QUICK_FACTOR, Finding, WrongAnswer
 from tests.bench.options import Options
 
-NAMES = ("pipeline", "verify", "ingest", "feed", "backfill", "live", "bigcar", "archive")
+NAMES = ("pipeline", "verify", "ingest", "feed", "backfill", "live", "bigcar", "archive", "auth")
 WITHOUT_DATABASE = {"verify": verify.run, "bigcar": bigcar.run}
 
 
@@ -83,5 +84,6 @@ async def _one(name: str, options: Options, server: database.Server | None) -> F
         "archive": archive.run,
         "backfill": backfill.run,
         "live": live.run,
+        "auth": auth.run,
     }
     return await benches[name](options, server)

@@ -14,6 +14,7 @@ from aiohttp import web
 from appview.app import build_app, make_reader
 from appview.protocol import make_runner
 from appview.service import AppConfig
+from appview.viewer import Viewer
 from lexicons.catalog import Catalog
 from lexicons.syntax import Did, Nsid
 from lexicons.validate import validate_output
@@ -23,10 +24,10 @@ from tests.integration.appview.seed import Seed
 Params = Mapping[str, Any] | list[tuple[str, str]]
 
 
-async def viewer_of(request: web.Request) -> Did | None:
+async def viewer_of(request: web.Request) -> Viewer | None:
     """Takes the header X-Viewer at its word. A test's stand-in for sign-in."""
     viewer = request.headers.get("X-Viewer")
-    return None if viewer is None else Did(viewer)
+    return None if viewer is None else Viewer(Did(viewer))
 
 
 @dataclass(frozen=True)

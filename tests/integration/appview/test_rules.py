@@ -252,6 +252,23 @@ async def test_x2_what_is_no_http_gets_json_too(full: World, request_: bytes):
     assert body.startswith(b'{"error":"InvalidRequest"')
 
 
+async def test_a_refused_body_is_read_to_its_end_so_that_no_proxy_is_cut_off(full: World):
+    """Whoever passes a long body on reads our answer when it has passed on all of it, and goes on."""
+    url = urlsplit(full.server.url)
+    reader, writer = await asyncio.open_connection(url.hostname, url.port)
+    size = 30 * 1024 * 1024
+    head = f"POST /xrpc/fm.plyr.feed.getLatest HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n\r\n"
+    writer.write(head.encode())
+    for _ in range(30):
+        writer.write(bytes(size // 30))
+        await writer.drain()
+    assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 400 ")
+    await reader.readuntil(b"}")
+    writer.write(b"GET /robots.txt HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
+    writer.close()
+
+
 async def test_x2_a_bug_tells_the_caller_an_id_and_nothing_else(shared_database: str, catalog: Catalog):
     async def broken(request: object) -> None:
         raise RuntimeError("secret detail")

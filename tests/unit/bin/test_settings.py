@@ -47,10 +47,17 @@ def test_settings_survive_the_way_through_the_environment() -> None:
             "sources": "ws://localhost:1,wss://two.example",
             "dev_loopback": True,
             "plc_url": "http://localhost:2",
+            "trusted_proxies": "10.0.0.0/8, 192.0.2.1",
+            "admin_token": "a secret of the operator",
         },
         {},
     )
     assert load({}, environment(settings)) == settings
+
+
+def test_a_secret_is_not_in_the_settings_text() -> None:
+    settings = load({}, {"PLYR_ADMIN_TOKEN": "a secret of the operator"})
+    assert "operator" not in f"{settings!r} {settings}"
 
 
 @pytest.mark.parametrize(
@@ -100,6 +107,14 @@ BAD: list[tuple[str, str, str]] = [
     ("rewind_events", "-1", "0"),
     ("dev_loopback", "perhaps", "boolean"),
     ("log_format", "xml", "'text' or 'json'"),
+    ("extra_dids", "did:key:z6Mk", "did:plc or did:web"),
+    ("trusted_proxies", "10.0.0.0/33", "no address or network"),
+    ("trusted_proxies", "10.0.0.1/8", "no address or network"),
+    ("trusted_proxies", ",", "at least one"),
+    ("allowed_origins", "https://plyr.example/app", "scheme, host and port alone"),
+    ("allowed_origins", "*", "must look like"),
+    ("admin_token", "short", "16"),
+    ("rate_limit", "-1", "0"),
     ("log_level", "loud", "'debug'"),
 ]
 

@@ -153,3 +153,21 @@ GOOD = SigningKey(1).multibase
 def test_what_is_no_k256_or_p256_key_is_refused(text: str) -> None:
     with pytest.raises(BadKey):
         PublicKey.parse(text)
+
+
+@pytest.mark.parametrize("curve", CURVES)
+def test_a_token_may_be_signed_with_either_s(curve: Curve) -> None:
+    private = SigningKey("token", curve)
+    key = PublicKey.parse(private.did_key)
+    signature = private.sign(b"hello")
+    high = ORDER[curve] - int.from_bytes(signature[32:], "big")
+    other = signature[:32] + high.to_bytes(32, "big")
+    assert key.jwt_alg == {"k256": "ES256K", "p256": "ES256"}[curve]
+    for each in (signature, other):
+        assert key.verify_jwt(b"hello", each)
+        assert not key.verify_jwt(b"hullo", each)
+    assert not key.verify(b"hello", other)
+    beyond = signature[:32] + (ORDER[curve] + 1).to_bytes(32, "big")
+    for bad in (b"", signature[:63], signature + b"\0", signature[:32] + b"\xff" * 32, beyond):
+        assert not key.verify_jwt(b"hello", bad)
+    assert not key.verify_jwt(b"hello", signature[:32] + ORDER[curve].to_bytes(32, "big"))

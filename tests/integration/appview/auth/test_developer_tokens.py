@@ -10,6 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from appview.viewer import Viewer
 from lexicons.catalog import Catalog
 from tests.integration.appview.auth.signing import House, Person, bearer, detail, exchange_token, housed
 
@@ -91,7 +92,7 @@ async def test_a_token_is_revoked_by_its_first_characters(house: House):
     assert answer.json == {"message": "token revoked successfully"}
     assert [token["session_id"] for token in await listed(ann)] == [two[:8]]
     assert await house.auths[1].sessions.viewer(one) is None
-    assert await house.auths[1].sessions.viewer(two) == house.village.dids["ann"]
+    assert await house.auths[1].sessions.viewer(two) == Viewer(house.village.dids["ann"])
     await ann.ask("DELETE", f"/auth/developer-tokens/{two}")
     assert await listed(ann) == []
 

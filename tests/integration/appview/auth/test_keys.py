@@ -13,6 +13,7 @@ import pytest
 
 from appview.auth import kept_keys
 from appview.auth.keyring import CannotOpen, KeyFile, KeyRing, new_key
+from appview.viewer import Viewer
 from lexicons.catalog import Catalog
 from tests.conftest import ROOT
 from tests.integration.appview.auth.signing import House, bearer, detail, housed
@@ -122,7 +123,7 @@ async def test_a_minted_token_reads_as_somebody_and_acts_for_nobody(house: House
     program = await house.person("plyrfm/0.1", server=1)
     me = await program.me(headers=bearer(key.strip()))
     assert (me["did"], me["handle"]) == (did, "handle.invalid")
-    assert await house.auths[0].sessions.viewer(key.strip()) == did
+    assert await house.auths[0].sessions.viewer(key.strip()) == Viewer(did)
     answer = await program.ask("POST", "/auth/developer-token/start", json={}, headers=bearer(key.strip()))
     assert detail(answer)[0] == 400
     assert (await program.ask("POST", "/auth/logout", headers=bearer(key.strip()))).status == 200

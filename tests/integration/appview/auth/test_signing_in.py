@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from appview.auth import secret
+from appview.viewer import Viewer
 from lexicons.catalog import Catalog
 from tests.integration.appview.auth.signing import (
     House,
@@ -240,7 +241,7 @@ async def test_signing_out_ends_the_session_in_every_process_and_gives_the_grant
     ann = await house.person()
     await ann.sign_in("ann")
     key = ann.cookies()["session_id"]
-    assert await house.auths[1].sessions.viewer(key) == house.village.dids["ann"]
+    assert await house.auths[1].sessions.viewer(key) == Viewer(house.village.dids["ann"])
     answer = await ann.ask("POST", "/auth/logout")
     assert answer.json == {"message": "logged out successfully"}
     assert 'session_id=""' in answer.headers["Set-Cookie"]
@@ -301,7 +302,7 @@ async def test_accounts_of_one_browser_are_linked_and_switched(house: House):
     assert switched.json["did"] == dids["ann"]
     assert len(switched.json["session_id"]) == 8  # the key itself is for the cookie alone
     assert (await ann.me())["did"] == dids["ann"]
-    assert await house.auths[0].sessions.viewer(key) == dids["bob"]
+    assert await house.auths[0].sessions.viewer(key) == Viewer(dids["bob"])
 
     refusals = [
         ("/auth/switch-account", {"target_did": dids["ann"]}, (400, "already logged in as this account")),

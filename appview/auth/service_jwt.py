@@ -1,0 +1,142 @@
+"""A service's token, read and judged: the short JWT with which a PDS says for whom it asks. Pure.
+
+    header   {"typ": "JWT", "alg": "ES256K"}           named by the issuer's key, never chosen by the token
+    payload  {"iss": "did:plc:…", "aud": "did:web:plyr.example", "lxm": "fm.plyr.feed.getLatest",
+              "iat": 1790000000, "exp": 1790000060, "jti": "5c1f…"}
+
+Whatever needs nobody else's word is judged here, before anybody is asked for a key (rules X7, X8, T32):
+a token for another service, method or time costs us no look-up. Signature and `jti` are `service`'s.
+<https://atproto.com/specs/xrpc#inter-service-authentication-jwt>
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Set
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, cast
+
+import orjson
+
+from appview.errors import (
+    BadJwt,
+    BadJwtAudience,
+    BadJwtIss,
+    BadJwtLexiconMethod,
+    BadJwtSignature,
+    BadJwtType,
+    JwtExpired,
+)
+from firehose.keys import PublicKey
+from lexicons.syntax import Did, Nsid, is_atproto_did
+
+SERVICE_ID = "plyr_appview"
+MAX_BYTES = 4096
+MAX_LIFE_S = 3600  # a PDS gives a token at most an hour
+SKEW_S = 30  # an issuer's clock may be this far ahead
+MAX_JTI = 128
+
+_JWT = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]*)")
+_ALGORITHMS = frozenset({"ES256K", "ES256"})
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceToken:
+    """A token whose claims hold; whether its issuer signed it is still open.
+
+    It is good once, until `expires_at` (seconds since 1970), under its `jti`.
+    """
+
+    issuer: Did
+    jti: str
+    expires_at: float
+    alg: str
+    signed: bytes
+    signature: bytes
+
+    def is_signed_by(self, key: PublicKey) -> bool:
+        """Whether this key signed it, by the algorithm that is the key's own."""
+        return self.alg == key.jwt_alg and key.verify_jwt(self.signed, self.signature)
+
+
+def read_token(text: str, *, audiences: Set[str], lxm: Nsid | None, now_s: float) -> ServiceToken:
+    """The token, if everything in it is as it must be for one of `audiences` (DIDs of ours) and the method
+    `lxm`, now. Raises BadJwt or a kind of it. `lxm` None: what is asked for is no method, so none fits.
+    """
+    match = _JWT.fullmatch(text) if len(text) <= MAX_BYTES else None
+    if match is None:
+        raise BadJwt
+    alg, claims = _read_header(match[1]), _object(match[2])
+    expires_at = _check_times(claims, now_s)
+    _check_audience(claims.get("aud"), audiences)
+    if lxm is None or claims.get("lxm") != lxm:
+        raise BadJwtLexiconMethod
+    issuer, jti = claims.get("iss"), claims.get("jti")
+    if type(issuer) is not str or not is_atproto_did(issuer):
+        raise BadJwtIss("The token's issuer is no account of this network.")
+    if type(jti) is not str or not 0 < len(jti) <= MAX_JTI or not (jti.isascii() and jti.isprintable()):
+        raise BadJwt("The token has no jti, so it could be used again and again.")
+    signed = text[: match.end(2)].encode()
+    return ServiceToken(Did(issuer), jti, expires_at, alg, signed, _bytes(match[3]))
+
+
+@lru_cache(maxsize=64)
+def _read_header(segment: str) -> str:
+    """The algorithm. Raises BadJwtType for this network's other tokens, which say what they are (`at+jwt`,
+    `refresh+jwt`, `dpop+jwt`). All of a PDS' tokens begin alike, so what was read is kept."""
+    header = _object(segment)
+    alg, typ = header.get("alg"), header.get("typ")
+    if type(alg) is not str or "crit" in header:
+        raise BadJwt
+    if typ is not None and (type(typ) is not str or typ.upper() != "JWT"):
+        raise BadJwtType
+    if alg not in _ALGORITHMS:
+        raise BadJwtSignature("The token is signed by an algorithm that no account's key has.")
+    return alg
+
+
+def _check_times(claims: dict[str, Any], now_s: float) -> float:
+    """When it expires. Raises JwtExpired, or BadJwt if it says no time or one that makes no sense."""
+    expires_at = _number(claims.get("exp"))
+    if expires_at is None:
+        raise BadJwt("The token does not expire.")
+    if now_s >= expires_at:
+        raise JwtExpired
+    if expires_at > now_s + MAX_LIFE_S + SKEW_S:
+        raise BadJwt("The token lives for too long.")
+    issued_at = _number(claims.get("iat", 0))
+    if issued_at is None or issued_at > now_s + SKEW_S:
+        raise BadJwt("The token comes out of the future.")
+    return expires_at
+
+
+def _check_audience(aud: object, audiences: Set[str]) -> None:
+    """Our DID, with our service's id or bare, as PDSs still send it (rule X8)."""
+    if type(aud) is not str:
+        raise BadJwtAudience
+    did, mark, service = aud.partition("#")
+    if did not in audiences or (mark and service != SERVICE_ID):
+        raise BadJwtAudience
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _object(segment: str) -> dict[str, Any]:
+    try:
+        value = orjson.loads(_bytes(segment))
+    except orjson.JSONDecodeError:
+        raise BadJwt from None
+    if type(value) is not dict:
+        raise BadJwt
+    return cast("dict[str, Any]", value)
+
+
+def _bytes(segment: str) -> bytes:
+    """Base64url without padding, its alphabet checked before."""
+    if len(segment) % 4 == 1:
+        raise BadJwt
+    return base64.urlsafe_b64decode(segment + "=" * (-len(segment) % 4))

@@ -1,0 +1,35 @@
+"""Table `used_token`: ids of service tokens that were seen, each good once, until the token expires."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lexicons.syntax import Did, Rev
+from storage.queries import load
+from storage.reader import Reads
+
+_SQL = load("used_tokens")
+
+STATEMENTS = {f"used_token_{name}": statement for name, statement in _SQL.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """`first`: nobody used the token before, in whichever process. `rev`: how far its issuer's history is
+    here. The catch: a first use may look like a second one if the database went away under it.
+    """
+
+    first: bool
+    rev: Rev | None
+
+
+async def spend(writes: Reads, issuer: Did, jti: str, expires_at: float) -> Spent:
+    """Use a token up; it expires at so many seconds since 1970."""
+    rows = await writes.fetch("used_token_spend", issuer.encode(), jti.encode(), b"%f" % expires_at)
+    rev = rows.cell(0, 1)
+    return Spent(rows.cell(0, 0) is not None, None if rev is None else Rev(rev.decode()))
+
+
+async def sweep(writes: Reads) -> int:
+    """Forget ids of tokens that have expired, some thousands at most; how many that were."""
+    return (await writes.fetch("used_token_sweep")).count

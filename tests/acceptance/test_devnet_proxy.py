@@ -1,0 +1,217 @@
+"""People ask us through their own PDS, which says for whom it asks: real PDSs, real processes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from tests.acceptance.service import Answers, Program, free_port, until, web
+from tests.acceptance.whole import LIKE, NS, like, sing
+from tests.devnet.directory import register_service
+from tests.devnet.network import Account, Devnet
+from tests.devnet.records import tid
+
+pytestmark = [pytest.mark.devnet]
+
+LATEST, SUBJECT = f"{NS}.feed.getLatest", f"{NS}.feed.getTrack"
+BODY_BYTES = 30 * 1024 * 1024
+
+
+@dataclass
+class Served:
+    """Plyr beside two PDSs, known by two names. `other` is a second process of it."""
+
+    net: Devnet
+    http: aiohttp.ClientSession
+    answers: Answers
+    other: Answers
+    names: dict[str, str]
+
+    async def through(
+        self,
+        account: Account,
+        nsid: str,
+        *,
+        name: str,
+        method: str = "GET",
+        data: Any = None,
+        headers: Mapping[str, str] | None = None,
+        **params: str,
+    ) -> tuple[int, dict[str, Any], Mapping[str, str]]:
+        """The account's PDS is asked, and asks us under one of our names."""
+        url = f"{self.net.pds[account.pds].url}/xrpc/{nsid}"
+        proxy = {"atproto-proxy": f"{self.names[name]}#plyr_appview", **(headers or {}), **account.headers}
+        async with self.http.request(method, url, params=params, data=data, headers=proxy) as answer:
+            return answer.status, await answer.json(), answer.headers
+
+
+@asynccontextmanager
+async def served(net: Devnet, database: str, folder: Path) -> AsyncIterator[Served]:
+    port = free_port()
+    own = await register_service(net.plc_url, "plyr_appview", "PlyrAppView", f"http://localhost:{port}")
+    names = {"did:web": f"did:web:localhost%3A{port}", "did:plc": own}
+    environ = net.service_settings() | {
+        "PLYR_DATABASE_URL": database,
+        "PLYR_DATA_DIR": str(folder),
+        "PLYR_EXTRA_DIDS": own,
+        "PLYR_DISCOVERY_HOSTS": ",".join(pds.url for pds in net.pds),
+    }
+    async with (
+        web(environ | {"PLYR_PORT": str(port)}, folder / "web.log") as answers,
+        web(environ | {"PLYR_PUBLIC_URL": f"http://localhost:{port}"}, folder / "other.log") as other,
+        Program("ingest", environ, folder / "ingest.log"),
+        Program("sync run", environ, folder / "sync.log"),
+        aiohttp.ClientSession() as http,
+    ):
+        yield Served(net, http, answers, other, names)
+
+
+async def shown(plyr: Served, uri: str, likes: int) -> None:
+    """Returns once the track has its likes, and all that those who like it wrote is here."""
+
+    async def there() -> bool:
+        status, answer = await plyr.answers.get(SUBJECT, uri=uri)
+        if status != 200 or answer["track"]["stats"]["likes"] != likes:
+            return False
+        fans = (await plyr.answers.good(f"{NS}.feed.getLikes", uri=uri))["likes"]
+        states = [
+            await plyr.answers.good(f"{NS}.sync.getRepoState", actor=each["actor"]["did"]) for each in fans
+        ]
+        return all(each["state"] == "active" for each in states)
+
+    await until(there, 40, f"{uri} to have {likes} likes")
+
+
+async def test_a_query_through_either_pds_shows_the_callers_own_like(database: str, tmp_path: Path) -> None:
+    async with Devnet(pds=2) as net, served(net, database, tmp_path) as plyr:
+        artist, ada, ben = [
+            await net.account(name, pds) for name, pds in (("artist", 0), ("ada", 0), ("ben", 1))
+        ]
+        strangers = [await net.account("stranger", 0), await net.account("passer", 1)]
+        song = await sing(net, artist, 1, "Night ferry")
+        for fan in (ada, ben):
+            await like(net, fan, 2, song)
+        await shown(plyr, song["uri"], 2)
+
+        for name in plyr.names:
+            for fan in (ada, ben):
+                status, answer, headers = await plyr.through(
+                    fan, LATEST, name=name, headers={"atproto-accept-labelers": "did:plc:a;redact"}
+                )
+                assert status == 200, answer
+                assert answer["tracks"][0]["viewer"] == {"like": f"at://{fan.did}/{LIKE}/{tid(2)}"}
+                assert headers["atproto-content-labelers"] == "did:plc:a;redact"
+                assert headers["atproto-repo-rev"] == await latest_rev(net, fan)
+            for stranger in strangers:  # of whom our tables know nothing
+                status, answer, headers = await plyr.through(stranger, LATEST, name=name)
+                assert status == 200, answer
+                assert answer["tracks"][0]["viewer"] == {}
+                assert "atproto-repo-rev" not in headers
+        assert "viewer" not in (await plyr.answers.good(LATEST))["tracks"][0]
+
+
+async def latest_rev(net: Devnet, account: Account) -> str:
+    found = await net.call("com.atproto.sync.getLatestCommit", pds=account.pds, params={"did": account.did})
+    return found["rev"]
+
+
+async def test_x14_whoever_writes_reads_on_until_the_rev_has_come(database: str, tmp_path: Path) -> None:
+    """As a PDS does that wants to know what of its own is not in an answer yet."""
+    async with Devnet(pds=1) as net, served(net, database, tmp_path) as plyr:
+        ada = await net.account("ada")
+        last = ""
+        for n in range(1, 6):
+            song = await sing(net, ada, n, f"Song {n}")
+            written = song["commit"]["rev"]
+            seen: list[str] = []
+
+            async def arrived(n: int = n, seen: list[str] = seen, written: str = written) -> bool:
+                status, answer, headers = await plyr.through(ada, LATEST, name="did:web")
+                assert status == 200, answer
+                rev = headers.get("atproto-repo-rev", "")
+                seen.append(rev)
+                titles = [track["record"]["title"] for track in answer["tracks"]]
+                if rev >= written:
+                    assert f"Song {n}" in titles
+                return rev >= written
+
+            await until(arrived, 40, f"song {n} to be here")
+            assert [last, *seen] == sorted([last, *seen])
+            last = seen[-1]
+            assert last == written
+
+
+async def test_a_token_that_a_pds_gives_out_is_good_once_in_all_processes(
+    database: str, tmp_path: Path
+) -> None:
+    async with Devnet(pds=1) as net, served(net, database, tmp_path) as plyr:
+        ada = await net.account("ada")
+        audiences = [name + fragment for name in plyr.names.values() for fragment in ("", "#plyr_appview")]
+        for aud in audiences:
+            params = {"aud": aud, "lxm": LATEST}
+            token = (await net.call("com.atproto.server.getServiceAuth", ada, params=params))["token"]
+            headers = {"Authorization": f"Bearer {token}"}
+            statuses: list[int] = []
+            for answers in (plyr.answers, plyr.other, plyr.answers):
+                async with plyr.http.get(f"{answers.origin}/xrpc/{LATEST}", headers=headers) as answer:
+                    statuses.append(answer.status)
+            assert statuses == [200, 401, 401], aud
+
+
+async def test_a_large_body_comes_through_a_pds_whole_and_gets_our_own_answer(
+    database: str, tmp_path: Path
+) -> None:
+    async with Devnet(pds=2) as net, served(net, database, tmp_path) as plyr:
+        for account in (await net.account("ada", 0), await net.account("ben", 1)):
+            for nsid, status, error in (
+                (LATEST, 400, "InvalidRequest"),
+                (f"{NS}.audio.uploadAudio", 501, "MethodNotImplemented"),
+            ):
+                found = await plyr.through(
+                    account,
+                    nsid,
+                    name="did:web",
+                    method="POST",
+                    data=BytesIO(bytes(BODY_BYTES)),
+                    headers={"content-type": "audio/wav"},
+                )
+                assert found[0] == status, found
+                assert found[1]["error"] == error
+
+
+async def test_who_we_are_is_told_at_our_own_name_alone(database: str, tmp_path: Path) -> None:
+    async with Devnet(pds=1) as net, served(net, database, tmp_path) as plyr:
+        port = plyr.answers.origin.rpartition(":")[2]
+        async with plyr.http.get(f"http://localhost:{port}/.well-known/did.json") as answer:
+            document = await answer.json()
+        assert document["id"] == plyr.names["did:web"]
+        assert document["service"] == [
+            {
+                "id": "#plyr_appview",
+                "type": "PlyrAppView",
+                "serviceEndpoint": f"http://localhost:{port}",
+            }
+        ]
+        async with plyr.http.get(f"{plyr.answers.origin}/.well-known/did.json") as answer:
+            assert answer.status == 404  # 127.0.0.1 is not its name
+
+
+async def test_a_pds_is_told_why_its_token_is_refused(database: str, tmp_path: Path) -> None:
+    """Under a name that is not ours: the PDS is led to us by a document that we know nothing of."""
+    async with Devnet(pds=1) as net, served(net, database, tmp_path) as plyr:
+        ada = await net.account("ada")
+        plyr.names["another"] = await register_service(
+            net.plc_url,
+            "plyr_appview",
+            "PlyrAppView",
+            plyr.answers.origin.replace("127.0.0.1", "localhost") + "/",
+        )
+        status, answer, _ = await plyr.through(ada, LATEST, name="another")
+        assert (status, answer["error"]) == (401, "BadJwtAudience")
