@@ -102,6 +102,22 @@ async def test_whatever_a_client_asks_for_counts(limited: Server):
     assert set(answers[-1].json) == {"detail"}
 
 
+async def test_signing_in_is_tried_less_often_than_all_else(database: str, catalog: Catalog):
+    """By each client; what else it may ask for is not touched."""
+    guards = GuardConfig(clients=HERE, limit=Limit(20, 60), sign_in=Limit(2, 60))
+    async with served(database, catalog, guards=guards) as server:
+
+        async def start(address: str) -> Answer:
+            return await server.request("GET", "/auth/start?handle=x", headers=behind(address))
+
+        answers = [await start("203.0.113.9") for _ in range(3)]
+        assert answers[2].status == 429
+        assert answers[2].headers["Retry-After"]
+        assert 429 not in {answer.status for answer in answers[:2]}
+        assert (await start("203.0.113.10")).status != 429
+        assert (await server.request("GET", "/", headers=behind("203.0.113.9"))).status == 200
+
+
 async def test_clients_have_nothing_to_do_with_each_other(limited: Server):
     answers = [await limited.request("GET", XRPC, headers=behind("203.0.113.9")) for _ in range(4)]
     assert answers[-1].status == 429
