@@ -200,6 +200,8 @@ async def test_b06_a_rotated_key_is_asked_for_once_and_then_believed(network: Ne
     async with ingesting(network, pool):
         network.write(ana, "create", TRACK, R1, track("One"))
         await committed(pool, network)
+        # Whoever looks it up as new would be given the document of before, and the commit wait for its retry.
+        await until(lambda: one(pool, "select handle from repo"), ana.handle)
         ana.rotate_key("another")
         network.publish_identity(ana)
         network.write(ana, "create", TRACK, R2, track("Two"))
