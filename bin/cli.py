@@ -62,6 +62,9 @@ COMMANDS = {
         "there",
         (*OF_ARCHIVE, "dev_loopback"),
     ),
+    "lexicon": Command(
+        "bin.lexicon", "publish our schemas, and compare them with what is published", group=True
+    ),
     "demo": Command("bin.demo", "run on a small real network of this machine, with tracks in it"),
     "test": Command("bin.tests", "run the tests; arguments go to pytest"),
     "bench": Command("bin.bench", "measure the hot paths against common ways of doing them"),

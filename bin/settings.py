@@ -32,6 +32,12 @@ DEVELOPER_VARIABLES = {
     "PLYR_CACHE": "Where the test network is installed. Default: the user's cache folder.",
 }
 
+# A secret of one command: never a flag, which other people on the machine can read.
+APP_PASSWORD = "PLYR_APP_PASSWORD"
+SECRET_VARIABLES = {
+    APP_PASSWORD: "App password of the account that publishes our schemas, for `plyr lexicon publish`.",
+}
+
 
 class SettingsError(Exception):
     """A setting is unknown or has a value that it cannot have; the text is one line for a person."""
@@ -361,7 +367,7 @@ def flag(field: str) -> str:
 def load(flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None) -> Settings:
     """Settings from flags (None: not given) over the environment. Raises SettingsError, one clear line."""
     environ = os.environ if environ is None else environ
-    known = {variable(name) for name in Settings.model_fields} | set(DEVELOPER_VARIABLES)
+    known = {variable(name) for name in Settings.model_fields} | {*DEVELOPER_VARIABLES, *SECRET_VARIABLES}
     for name in environ:
         if name.startswith(PREFIX) and name not in known:
             near = difflib.get_close_matches(name, known, 1, 0.6)
@@ -378,6 +384,11 @@ def load(flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] | No
         shown = (flag(name) if name in given else variable(name)) if name else ""
         reason = first["msg"].removeprefix("Value error, ")
         raise SettingsError(f"{shown}: {reason}" if shown else reason) from None
+
+
+def app_password(environ: Mapping[str, str] | None = None) -> str | None:
+    """The secret that `plyr lexicon publish` signs in with, where a variable holds it."""
+    return (os.environ if environ is None else environ).get(APP_PASSWORD) or None
 
 
 def environment(settings: Settings) -> dict[str, str]:
@@ -422,6 +433,8 @@ def reference() -> str:
     for name, field in Settings.model_fields.items():
         text = f"{field.description} {shown_default(name)}".rstrip()
         lines.append(f"| `{flag(name)}` | `{variable(name)}` | {text} |")
+    lines += ["", "Secrets of one command, which are no flags:", "", "| Variable | |", "| --- | --- |"]
+    lines += [f"| `{name}` | {text} |" for name, text in SECRET_VARIABLES.items()]
     lines += ["", "For tests and development:", "", "| Variable | |", "| --- | --- |"]
     lines += [f"| `{name}` | {text} |" for name, text in DEVELOPER_VARIABLES.items()]
     return "\n".join(lines) + "\n"

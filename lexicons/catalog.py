@@ -117,11 +117,11 @@ class Catalog:
         Files say `fm.plyr.…`. In another namespace each such name is moved: the records of
         `fm.plyr.dev` have the same schemas under their own NSIDs.
         """
-        documents = [_read(path, root) for path in sorted(root.rglob("*.json"))]
-        missing = REQUIRED - {document["id"] for document in documents}
+        found = [_read(path, root) for path in sorted(root.rglob("*.json"))]
+        missing = REQUIRED - {document["id"] for document in found}
         if missing:
             raise MissingLexicon(f"no schema for {', '.join(sorted(missing))} under {root}")
-        return cls.of((_renamed(document, namespace) for document in documents), namespace)
+        return cls.of((_renamed(document, namespace) for document in found), namespace)
 
     @classmethod
     def of(cls, documents: Iterable[Mapping[str, Any]], namespace: str, *, complete: bool = True) -> Catalog:
@@ -190,6 +190,15 @@ class Catalog:
     def subscriptions(self) -> Mapping[Nsid, MethodDef]:
         """The methods that are followed over a WebSocket."""
         return {nsid: method for nsid, method in self.methods.items() if method.kind == "subscription"}
+
+
+def documents(
+    namespace: str = PUBLIC_NAMESPACE, root: Path = Path(__file__).parent
+) -> dict[Nsid, Mapping[str, Any]]:
+    """Our own schema documents by their names, those of others left out; raises BadLexicon."""
+    found = [_read(path, root) for path in sorted(root.rglob("*.json"))]
+    own = [one for one in found if one["id"].startswith(f"{PUBLIC_NAMESPACE}.")]
+    return {Nsid(one["id"]): one for one in (_renamed(one, namespace) for one in own)}
 
 
 def _read(path: Path, root: Path) -> Mapping[str, Any]:
