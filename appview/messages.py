@@ -123,6 +123,8 @@ def message_of(entry: Entry, seq: int, at: datetime, standing: Standing) -> Mess
         if handle is not None:
             fields["handle"] = handle
         return Message("identity", seq, fields, did)
+    if entry.kind is Kind.FORGOTTEN:
+        return Message("account", seq, fields | {"active": False, "status": "deleted"}, did)
     if entry.kind is Kind.ACCOUNT or entry.kind is Kind.TAKEDOWN:
         fields["active"] = standing.shown
         if standing.taken_down:
@@ -140,6 +142,10 @@ def standing_after(entry: Entry, before: Standing) -> Standing:
         return Standing(bool(detail.get("active", True)), detail.get("status"), before.taken_down)
     if entry.kind is Kind.TAKEDOWN:
         return Standing(before.active, before.status, entry.verdict == "down")
+    if entry.kind is Kind.FORGOTTEN:
+        return Standing(active=False, status="deleted")
+    if entry.kind is Kind.REPO:  # new here, or back after it was forgotten
+        return Standing()
     return before
 
 

@@ -60,11 +60,11 @@ class Ring:
         self.base += count
         del self._messages[:count], self._seqs[:count]
 
-    def erase(self, did: Did) -> None:
-        """Forget the records of an account."""
+    def erase(self, did: Did, *, whole: bool = False) -> None:
+        """Forget the records of an account; `whole`: all that was told of it."""
         self._chunks.clear()
         for index, message in enumerate(self._messages):
-            if message is not None and message.did == did and message.collection is not None:
+            if message is not None and message.did == did and (whole or message.collection is not None):
                 self._bytes -= message.size
                 self._messages[index] = None
 

@@ -1,8 +1,8 @@
 """The outbox as subscribers hear of it: the latest in a ring, what came before in pages.
 
 Contract: the ring has every message between its floor and its head, in order of seq, told with how
-accounts stood then or later, never earlier. An account that stops being shown is erased from the ring
-in the same step in which that becomes known.
+accounts stood then or later, never earlier. The records of an account that stops being shown are erased from
+the ring in the same step in which that becomes known; of one that is forgotten, everything.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ log = structlog.get_logger()
 
 POLL_S = 1.0  # where nothing rings
 _VISIBLE = Standing()
+_OF_STANDING = frozenset({Kind.ACCOUNT, Kind.TAKEDOWN, Kind.FORGOTTEN, Kind.REPO})
 
 
 class Tail:
@@ -86,13 +87,13 @@ class Tail:
             if did is None or seq <= ring.head:
                 continue
             standing = self._hidden.get(did, _VISIBLE)
-            if entry.kind is Kind.ACCOUNT or entry.kind is Kind.TAKEDOWN:
+            if entry.kind in _OF_STANDING:
                 standing = standing_after(entry, standing)
                 if standing.shown:
                     self._hidden.pop(did, None)
                 else:
                     self._hidden[did] = standing
-                    ring.erase(did)
+                    ring.erase(did, whole=entry.kind is Kind.FORGOTTEN)
             message = message_of(entry, seq, batch.at, standing)
             if message is not None:
                 ring.add(message)

@@ -27,7 +27,7 @@ from indexer.upkeep import Upkeep
 from indexer.verifier import Verifier
 from lexicons.catalog import Catalog, CatalogError
 from lexicons.syntax import InvalidSyntax, parse_datetime
-from storage import cursors, repos
+from storage import cursors, forgotten, repos
 from storage.postgres import Pool, make_pool
 
 CATCHING_UP_S = 60.0
@@ -88,6 +88,7 @@ async def ingest(
         async with pool.connection() as conn:
             newest = await repos.newest(conn)
             keys = await repos.tracked(conn)
+            passed_by = await forgotten.hashes(conn)
             if forget_cursor:
                 for source in sources:
                     await cursors.forget(conn, source.url)
@@ -104,6 +105,7 @@ async def ingest(
             hosting=hosting,
         )
         interest = Interest(catalog.collections.own, set(keys))
+        interest.forgotten = passed_by
         followers = [
             Follower(
                 source,

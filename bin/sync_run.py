@@ -24,6 +24,7 @@ from firehose.hosts import Lanes, SyncHost
 from firehose.identity import IdentityResolver
 from firehose.net import GuardedClient
 from indexer.archivist import Archivist
+from indexer.deletion import Wiper
 from indexer.discover import Discoverer
 from indexer.dumper import Dumper
 from indexer.ingest import spare_the_collector
@@ -115,6 +116,7 @@ async def synchronize(settings: Settings, catalog: Catalog, status_fd: int | Non
             PulseCounter(pool).run(),
             archivist.run(),
             dumper.run(),
+            Wiper(pool, archive=settings.archive_folder, dumps=settings.dump_folder).run(),
             _report(resyncer.progress, pool, StatusWriter(status_fd)),
         ]
         spare_the_collector()

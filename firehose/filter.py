@@ -7,6 +7,7 @@ of our collections exactly: `fm.plyr.trackfoo` and `fm.plyr.dev.track` are not `
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any, cast
 
 from libipld import decode_dag_cbor_multi
@@ -28,15 +29,19 @@ _REPO = b"drepox\x20"  # of 32 characters, as every did:plc has
 class Interest:
     """Our collections, and the accounts that we track (a live set: the caller adds to it).
 
+    `forgotten` are those that asked not to be known here, by the sha-256 of their DIDs. What they say
+    is passed by as if it were nothing to us.
+
     A malformed commit is wanted by the same rule, as far as it can be read: it is then refused with
     a reason, which goes on record where it concerns us.
     """
 
-    __slots__ = ("_prefixes", "_raw_prefixes", "collections", "tracked")
+    __slots__ = ("_prefixes", "_raw_prefixes", "collections", "forgotten", "tracked")
 
     def __init__(self, collections: frozenset[Nsid], tracked: set[Did]) -> None:
         self.collections = collections
         self.tracked = tracked
+        self.forgotten: set[bytes] = set()
         self._prefixes = tuple(f"{nsid}/" for nsid in collections)
         self._raw_prefixes = tuple(prefix.encode() for prefix in self._prefixes)
 
@@ -60,6 +65,13 @@ class Interest:
             did = body.get("did")
             return type(did) is str and did in self.tracked
         return kind == "#info"
+
+    def forgets(self, frame: Frame) -> bool:
+        """True if the frame is about somebody who asked to be forgotten."""
+        if not self.forgotten:
+            return False
+        did = frame.body.get("repo", frame.body.get("did"))
+        return isinstance(did, str) and hashlib.sha256(did.encode()).digest() in self.forgotten
 
     def sift(self, raw: bytes) -> tuple[int | None, Frame | ErrorFrame | None]:
         """The seq of the frame in `raw`, and the frame itself if it concerns us; raises `BadFrame`.

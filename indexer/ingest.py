@@ -212,7 +212,7 @@ class Follower:
                 if isinstance(frame, ErrorFrame):
                     progress.notice = f"{frame.error}: {frame.message or ''}"
                     log.error("source ended the stream", source=self.source.url, notice=progress.notice)
-                else:
+                elif not self._interest.forgets(frame):
                     self._track(frame)
                     inbox.frames.append(Received(seq, raw, frame))
             progress.seen += len(chunk)

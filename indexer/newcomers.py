@@ -1,7 +1,9 @@
-"""Accounts that other processes track become known to the followers of this one.
+"""Accounts that other processes track become known to the followers of this one, and so does who asked to be
+forgotten.
 
 A record of ours is never passed over, whoever wrote it; the rest of an account's commits are, until it is
-known here. So whoever is found is known within a second, before their repo is read whole.
+known here. So whoever is found is known within a second, before their repo is read whole. And whoever is
+forgotten is passed by within a second; what still comes in by then finds nobody to belong to.
 """
 
 from __future__ import annotations
@@ -13,7 +15,8 @@ from psycopg import OperationalError
 from psycopg_pool import PoolTimeout
 
 from firehose.filter import Interest
-from storage import repos
+from storage import forgotten, repos
+from storage.forgotten import Version
 from storage.postgres import Pool
 
 log = structlog.get_logger()
@@ -30,6 +33,7 @@ class Newcomers:
         self._pool = pool
         self._interest = interest
         self._known = known
+        self._forgotten: Version | None = None
 
     async def run(self) -> None:
         look = 0
@@ -45,5 +49,9 @@ class Newcomers:
         """Everybody since the last time, and with `late` those whose transaction was slower."""
         async with self._pool.connection() as conn:
             found = await repos.tracked_after(conn, max(0, self._known - LATE) if late else self._known)
+            version = await forgotten.version(conn)
+            if version != self._forgotten:
+                self._interest.forgotten = await forgotten.hashes(conn)
+                self._forgotten = version
         self._interest.tracked.update(did for _, did in found)
         self._known = max([self._known, *(id for id, _ in found)])

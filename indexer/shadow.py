@@ -153,7 +153,7 @@ def _reserve(dsn: str, lists: int) -> None:
 
 
 def _load(dsn: str, fold: Fold) -> None:
-    """Accounts with their repos, names, and what is set aside."""
+    """Accounts with their repos, names, what is set aside, and whom to leave out."""
     with psycopg.connect(dsn, autocommit=True) as conn:
         shadow.load_rows(conn, "track_uri", fold.names())
         repos = dict(chains.folded(fold.steps()))
@@ -178,6 +178,8 @@ def _load(dsn: str, fold: Fold) -> None:
             for r in fold.rejected()
         )
         shadow.load_rows(conn, "rejected", rejected)
+        hashes = ((bytes.fromhex(digest), _moment(at_us)) for digest, at_us in fold.forgotten())
+        shadow.load_rows(conn, "forgotten", hashes)
 
 
 def _finish(dsn: str) -> None:

@@ -28,6 +28,8 @@ class Event(StrEnum):
     TOKEN_CREATED = "token_created"
     TOKEN_REVOKED = "token_revoked"
     TOKEN_MINTED = "token_minted"
+    DELETION_REQUESTED = "deletion_requested"
+    ACCOUNT_DELETED = "account_deleted"  # nobody's any more: only that it happened
     KEYS_ROTATED = "keys_rotated"
     KEYS_FORGOTTEN = "keys_forgotten"
 

@@ -45,19 +45,21 @@ async def dump(
     """
     segment.make(file.parent)
     encode, count = msgspec.json.Encoder().encode_lines, 0
-    with tempfile.NamedTemporaryFile(prefix="dump-", suffix=".part", dir=file.parent) as lines:
-        async with conn.transaction(), conn.cursor("dump") as cursor:
-            cursor.itersize = _CHUNK
-            await cursor.execute(_ARCHIVE["dump"], {"collections": sorted(collections)})
-            while rows := await cursor.fetchmany(_CHUNK):
-                count += len(rows)
-                out = [
-                    _Line(did, collection, rkey, cid, rev, to_json(block), rev_us(rev))
-                    for did, collection, rkey, cid, rev, block in rows
-                ]
-                lines.write(encode(out))
-        lines.flush()
-        await asyncio.to_thread(_write, Path(lines.name), file)
+    async with conn.transaction():
+        await conn.execute(_ARCHIVE["dumping"])
+        with tempfile.NamedTemporaryFile(prefix="dump-", suffix=".part", dir=file.parent) as lines:
+            async with conn.cursor("dump") as cursor:
+                cursor.itersize = _CHUNK
+                await cursor.execute(_ARCHIVE["dump"], {"collections": sorted(collections)})
+                while rows := await cursor.fetchmany(_CHUNK):
+                    count += len(rows)
+                    out = [
+                        _Line(did, collection, rkey, cid, rev, to_json(block), rev_us(rev))
+                        for did, collection, rkey, cid, rev, block in rows
+                    ]
+                    lines.write(encode(out))
+            lines.flush()
+            await asyncio.to_thread(_write, Path(lines.name), file)
     return count
 
 

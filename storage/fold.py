@@ -133,6 +133,10 @@ class Fold:
     def rejected(self) -> Iterator[Rejected]:
         return map(Rejected._make, _rows(self._db, "rejected"))
 
+    def forgotten(self) -> Iterator[tuple[str, int]]:
+        """The hash, in hex, of each DID that is to be left out, and since when (microseconds)."""
+        return _rows(self._db, "forgotten")
+
     def share(self, folder: Path, parts: int, *, own: Nsid, bluesky: Nsid) -> list[Part]:
         """Write the newest versions below `folder`, shared out by account among so many parts."""
         records, profiles, names = folder / "records", folder / "profiles", folder / "names.parquet"

@@ -48,6 +48,9 @@ class Kind(StrEnum):
     - TAKEDOWN: our own decision: `verdict` down or up, why in `reason`
     - REJECTED: could not be applied: `verdict` the reason, `reason` the detail, `block` the raw frame,
       `digest` (hex) its name; DROPPED: the rejected event of that `digest` was applied or given up
+    - FORGOTTEN: the account asked to be forgotten, and nothing of it is here any more: `hash`, the sha-256 of
+      its DID in hex. The DID itself is for those who follow, and is not in the archive
+    - ERASED: stands where an entry about such an account stood, and says nothing
     """
 
     REPO = "repo"
@@ -63,6 +66,8 @@ class Kind(StrEnum):
     TAKEDOWN = "takedown"
     REJECTED = "rejected"
     DROPPED = "dropped"
+    FORGOTTEN = "forgotten"
+    ERASED = "erased"
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False, array_like=True):

@@ -7,6 +7,9 @@ back, synced, renamed, and the folder is synced, so a crash leaves either the fi
 
 The columns are those of an entry: `seq, received_at, kind, source, source_seq, did, rev, collection,
 rkey, action, cid, block, verdict, reason, detail`; the meaning of each is in `storage.outbox`.
+
+A file is never changed. What must go out of one is left out of a new one, whose name counts how often that
+was so (`….2.parquet`); the old one is removed once the manifest names the new one.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,14 +26,14 @@ from typing import Any
 import duckdb
 import msgspec
 
-from storage.outbox import Batch, Entry
+from storage.outbox import Batch, Entry, Kind
 from storage.queries import load
 
 _SQL = load("segments")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _HASH_CHUNK = 1 << 20
-_NAME = re.compile(r"(\d{12,})-(\d{12,})\.parquet")
+_NAME = re.compile(r"(\d{12,})-(\d{12,})(?:\.(\d+))?\.parquet")
 
 
 class BrokenSegment(Exception):
@@ -119,22 +122,66 @@ def _segment(folder: Path, path: Path, first_seq: int, last_seq: int) -> Segment
 
 def following(folder: Path, above: int) -> list[Segment]:
     """The segments below `folder` that follow seq `above` without a hole, each read and found whole. Where
-    several begin at the same seq the longest counts: a crash may have left a shorter one."""
-    longest: dict[int, tuple[int, Path]] = {}
+    several begin at the same seq the longest counts, and of its versions the newest: a crash may have left
+    others."""
+    longest: dict[int, tuple[int, int, Path]] = {}
     for file in folder.glob("*/*.parquet"):
         if named := _NAME.fullmatch(file.name):
-            first, last = int(named[1]), int(named[2])
-            longest[first] = max(longest.get(first, (0, file)), (last, file))
+            first, last, version = int(named[1]), int(named[2]), int(named[3] or 1)
+            longest[first] = max(longest.get(first, (0, 0, file)), (last, version, file))
     found: list[Segment] = []
     with connect(threads=1) as db:
         while above + 1 in longest:
-            first, (last, file) = above + 1, longest[above + 1]
+            first, (last, _, file) = above + 1, longest[above + 1]
             try:
                 check(db, file, first, last)
             except duckdb.Error as error:
                 raise BrokenSegment(f"cannot read {file}: {error}") from error
             found.append(_segment(folder, file.relative_to(folder), first, last))
             above = last
+    return found
+
+
+def without(folder: Path, old: Segment, what: Mapping[str, object]) -> Segment | None:
+    """The segment with every entry that `what` says blanked, in a new file; None if there is none. The
+    parameters are those of `wipe` in sql/segments.sql. Raises BrokenSegment.
+
+    The catch: it computes and writes for a second or more; call it in a thread.
+    """
+    file = folder / old.path
+    named = _NAME.fullmatch(file.name)
+    if named is None:
+        raise BrokenSegment(f"{file} is no name of a segment")
+    path = Path(old.path).with_name(f"{named[1]}-{named[2]}.{int(named[3] or 1) + 1}.parquet")
+    part = folder / f"{path}.part"
+    try:
+        with connect(threads=1) as db:
+            if not mentions(db, file, what):
+                return None
+            verify(folder, old)
+            db.execute(_SQL["wipe"], {"old": [str(file)], "new": str(part), **what}).fetchall()
+            check(db, part, old.first_seq, old.last_seq)
+    except duckdb.Error as error:
+        raise BrokenSegment(f"cannot write {part} from {file}: {error}") from error
+    sync(part)
+    part.rename(folder / path)
+    sync((folder / path).parent)
+    return _segment(folder, path, old.first_seq, old.last_seq)
+
+
+def mentions(db: duckdb.DuckDBPyConnection, file: Path, what: Mapping[str, object]) -> bool:
+    """Whether a segment has an entry that `what` says."""
+    return db.execute(_SQL["mentions"], {"files": [str(file)], **what}).fetchall()[0][0] > 0
+
+
+def strays(folder: Path, listed: Container[str], upto: int) -> list[Path]:
+    """Files of segments up to a seq that the manifest does not name, and what was never finished. Only
+    for whoever holds the manifest's lock: nobody else is writing one."""
+    found = [*folder.glob("unsealed-*.part"), *folder.glob("*/*.parquet.part")]
+    for file in folder.glob("*/*.parquet"):
+        named = _NAME.fullmatch(file.name)
+        if named and int(named[2]) <= upto and file.relative_to(folder).as_posix() not in listed:
+            found.append(file)
     return found
 
 
@@ -207,7 +254,7 @@ def _line(seq: int, received_us: int, e: Entry) -> _Line:
         e.kind,
         e.source,
         e.source_seq,
-        e.did,
+        None if e.kind is Kind.FORGOTTEN else e.did,
         e.rev,
         e.collection,
         e.rkey,

@@ -37,6 +37,7 @@ class End(StrEnum):
     NEVER_FETCHED = "never_fetched"  # nobody came for it
     GRANT_GONE = "grant_gone"  # the authorization server does not know the grant any more
     REFUSED = "refused"  # somebody else came back than had set out
+    DELETED = "deleted"  # the account asked to be forgotten
     REFRESH_LOST = "refresh_lost"  # the same, after a refresh whose answer we did not live to save
 
 

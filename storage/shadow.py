@@ -27,6 +27,7 @@ COMPARED = (
     "profile",
     "track_stat",
     "rejected_event",
+    "forgotten",
 )
 STAGED = ("track", "profile", "list")
 EXAMPLES = 5

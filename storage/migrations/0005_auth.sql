@@ -83,20 +83,28 @@ create table audit_event (
 );
 create index audit_event_did on audit_event (did, id desc);
 
--- Accounts that ask to be forgotten: each step is done before the next is written down.
+-- Accounts that ask to be forgotten: each step is done before the next is written down. What is finished
+-- holds numbers alone.
 create table account_deletion (
     id              bigint generated always as identity primary key,
-    did             text not null,
-    session_id      bigint not null,    -- its credentials remove what lies on the PDS
+    did             text,               -- null once it is finished
+    session_id      bigint,             -- its credentials remove what lies on the PDS
     remove_records  boolean not null,
-    step            text not null default 'records',
+    step            text not null,
     counts          jsonb not null default '{}',
     warnings        jsonb not null default '[]',
-    attempts        int not null default 0,
-    due             timestamptz default now(),      -- null: nothing to do
+    attempts        int not null default 0,         -- of this step
+    due             timestamptz default now(),      -- null: nothing to do; while somebody works, their lease
     error           text,
+    upto_seq        bigint,             -- of the outbox: what it says of the account up to here is wiped
     requested_at    timestamptz not null default now(),
     finished_at     timestamptz
 );
 create unique index account_deletion_open on account_deletion (did) where finished_at is null;
 create index account_deletion_due on account_deletion (due) where due is not null;
+
+-- Whom we were asked to forget: the sha-256 of their DIDs, so that they are not taken in again.
+create table forgotten (
+    did_hash  bytea primary key,
+    at        timestamptz not null default now()
+);

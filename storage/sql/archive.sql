@@ -37,6 +37,14 @@ select p.did, r.collection, r.rkey, r.cid, r.rev, r.block
 from record r join repo p on p.id = r.repo_id join profile v on v.repo_id = r.repo_id
 where r.cid is not null and r.invalid is null and not v.hidden and r.collection = any(%(collections)s)
 
+-- name: dumping
+-- Whoever takes somebody out of the dumps waits until this one is there.
+select pg_advisory_xact_lock_shared(hashtextextended('plyr dumps', 0))
+
+-- name: no_dumps
+-- No dump is being written now.
+select pg_advisory_xact_lock(hashtextextended('plyr dumps', 0))
+
 -- name: rewind
 -- A person's wish; `ingest` starts there when it connects next.
 update source_cursor set seq = %(seq)s, updated_at = now() where url = %(url)s returning seq

@@ -32,5 +32,7 @@ select source, collection, found, started_at, finished_at from discovery order b
 select exists (select from source_cursor)
 
 -- name: unknown
--- Those that we do not track.
-select d.did from unnest(%(dids)s::text[]) as d (did) where not exists (select from repo r where r.did = d.did)
+-- Those that we do not track, and were not asked to forget.
+select d.did from unnest(%(dids)s::text[]) as d (did)
+where not exists (select from repo r where r.did = d.did)
+  and not exists (select from forgotten f where f.did_hash = sha256(convert_to(d.did, 'UTF8')))

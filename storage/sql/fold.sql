@@ -114,6 +114,13 @@ where seq in (select max(seq) from event where kind in ('rejected', 'dropped')
               group by source, detail ->> 'digest')
   and kind = 'rejected'
 
+-- name: forgotten
+-- Who asked to be, and was not tracked again since.
+select f.hash, epoch_us(f.at)
+from (select detail ->> 'hash' as hash, max(seq) as seq, max(received_at) as at
+      from event where kind = 'forgotten' group by hash) f
+where not exists (select 1 from event e where e.kind = 'repo' and e.seq > f.seq and sha256(e.did) = f.hash)
+
 -- name: counts
 -- How much there was to fold.
 select count(*), count(*) filter (kind = 'record') from event

@@ -3,10 +3,11 @@
 select did, signing_key from repo
 
 -- name: track
--- New accounts come in with the identity that verified their first commit.
+-- New accounts come in with the identity that verified their first commit; who asked to be forgotten does not.
 insert into repo (did, handle, pds, signing_key, identity_at, identity_due)
 select n.did, null, n.pds, n.signing_key, now(), now()
 from json_to_recordset(%(rows)s) as n (did text, pds text, signing_key text)
+where not exists (select from forgotten f where f.did_hash = sha256(convert_to(n.did, 'UTF8')))
 on conflict (did) do nothing
 returning id, did
 

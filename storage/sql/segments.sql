@@ -44,3 +44,39 @@ copy (
         json: 'VARCHAR', indexed_us: 'BIGINT'})
     order by collection, did, rkey
 ) to $file (format parquet, compression zstd)
+
+-- name: mentions
+-- Entries about an account up to a seq, numbers of its lists and of its tracks that are not kept, and what nobody
+-- could read and has its name in it.
+select count(*) from read_parquet($files)
+where (did = $did
+        or kind = 'name' and starts_with(detail ->> 'uri', 'at://' || $did || '/')
+           and not coalesce(list_contains($kept::bigint[], (detail ->> 'id')::bigint), false)
+        or did is null and block is not null and contains(hex(block), hex(encode($did))))
+       and seq <= $upto
+
+-- name: wipe
+-- The same file without them: their places stay, so that seqs have no hole.
+copy (
+    select seq, received_at, if(gone, 'erased', kind) as kind, if(gone, '', source) as source,
+           if(gone, null, source_seq) as source_seq, if(gone, null, did) as did, if(gone, null, rev) as rev,
+           if(gone, null, collection) as collection, if(gone, null, rkey) as rkey, if(gone, null, action) as action,
+           if(gone, null, cid) as cid, if(gone, null, block) as block, if(gone, null, verdict) as verdict,
+           if(gone, null, reason) as reason, if(gone, null, detail) as detail
+    from (select *, coalesce((did = $did
+        or kind = 'name' and starts_with(detail ->> 'uri', 'at://' || $did || '/')
+           and not coalesce(list_contains($kept::bigint[], (detail ->> 'id')::bigint), false)
+        or did is null and block is not null and contains(hex(block), hex(encode($did))))
+       and seq <= $upto, false) as gone
+          from read_parquet($old))
+    order by seq
+) to $new (format parquet, compression zstd)
+
+-- name: dump_mentions
+-- Whether a dump has records of an account.
+select count(*) from read_parquet($files) where did = $did
+
+-- name: dump_without
+-- The same dump without them.
+copy (select * from read_parquet($old) where did <> $did order by collection, did, rkey)
+to $new (format parquet, compression zstd)

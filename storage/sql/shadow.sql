@@ -17,6 +17,7 @@ create unlogged table plyr_replay.list (like public.list including all excluding
 create unlogged table plyr_replay.list_item (like public.list_item including all excluding indexes);
 create unlogged table plyr_replay.profile (like public.profile including all excluding indexes);
 create unlogged table plyr_replay.rejected_event (like public.rejected_event including all excluding indexes);
+create unlogged table plyr_replay.forgotten (like public.forgotten including all excluding indexes);
 create unlogged table plyr_replay.repo_in (
     id int, did text, handle text, pds text, signing_key text, active boolean, status text, taken_down text,
     state text, rev text, data text, gaps jsonb, synced_rev text, forked_rev text, since timestamptz);
@@ -53,6 +54,10 @@ copy plyr_replay.repo_in from stdin
 -- name: copy_rejected
 -- What is set aside, as folded.
 copy plyr_replay.rejected_in from stdin
+
+-- name: copy_forgotten
+-- Whom not to take in.
+copy plyr_replay.forgotten (did_hash, at) from stdin
 
 -- name: copy_track_uri
 -- Numbers as they were given.
@@ -213,6 +218,10 @@ select uri as key, likes, comments from track_stat join track_uri using (id) whe
 -- What is set aside; why may have another answer at each attempt.
 select source || ' ' || encode(digest, 'hex') as key, did, raw from rejected_event
 
+-- name: facts_forgotten
+-- Who they are is not known.
+select encode(did_hash, 'hex') as key, true as forgotten from forgotten
+
 -- name: differ_begin
 -- The real table's facts come here, over the connection that has their snapshot.
 create unlogged table plyr_replay.real as {facts} limit 0
@@ -242,7 +251,7 @@ drop table plyr_replay.real
 -- name: freeze
 -- Whoever indexes waits from here on, whoever reads does not notice.
 lock table public.repo, public.record, public.track_uri, public.track_stat, public.track, public."like",
-    public.comment, public.list, public.list_item, public.profile, public.rejected_event, public.outbox_head
+    public.comment, public.list, public.list_item, public.profile, public.rejected_event, public.forgotten, public.outbox_head
     in exclusive mode
 
 -- name: index

@@ -280,6 +280,7 @@ LEFT_OUT = {
     "rejected_event": "id seq reason detail attempts next_attempt_at rejected_at",
     "track_stat": "plays",
     "list": "id",
+    "forgotten": "at",
 }
 LEAVE = """
 update repo set identity_tries = 1, identity_due = now() + '1 h', checked_at = now(), account_tries = 2,

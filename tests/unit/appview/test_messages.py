@@ -92,7 +92,7 @@ def test_a_frame_of_any_size_has_its_length(size: int):
 
 
 @pytest.mark.parametrize(
-    "kind", [kind for kind in Kind if kind not in ("record", "identity", "account", "takedown")]
+    "kind", [kind for kind in Kind if kind not in ("record", "identity", "account", "takedown", "forgotten")]
 )
 def test_of_our_own_bookkeeping_nothing_is_told(kind: Kind):
     assert message_of(Entry(kind, "us", did=ANN, detail={}), 1, AT, SHOWN) is None
@@ -102,6 +102,18 @@ def test_of_our_own_bookkeeping_nothing_is_told(kind: Kind):
 def test_x21_records_of_an_account_that_is_not_shown_are_not_told(standing: Standing):
     assert message_of(record(encode({})), 1, AT, standing) is None
     assert message_of(record(None, action="delete", cid=None), 1, AT, standing) is None
+
+
+@pytest.mark.parametrize("standing", [SHOWN, Standing(taken_down=True)])
+def test_who_was_forgotten_is_told_as_deleted_and_begins_anew_later(standing: Standing):
+    entry = Entry(Kind.FORGOTTEN, "us", did=ANN)
+    message = message_of(entry, 1, AT, standing)
+    assert message is not None
+    body = orjson.loads(payload(message.frame(Form.JSON, "fm.plyr")))
+    assert (body["did"], body["active"], body["status"]) == (ANN, False, "deleted")
+    gone = standing_after(entry, standing)
+    assert not gone.shown
+    assert standing_after(Entry(Kind.REPO, "us", did=ANN), gone) == SHOWN
 
 
 def test_an_account_is_shown_if_neither_upstream_nor_we_object():

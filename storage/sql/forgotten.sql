@@ -1,0 +1,76 @@
+-- name: add
+-- From here on nobody takes them in.
+insert into forgotten (did_hash) values (%(did_hash)s) on conflict do nothing
+
+-- name: lift
+-- They came back.
+delete from forgotten where did_hash = %(did_hash)s returning did_hash
+
+-- name: version
+-- Changes whenever the list does.
+select count(*), coalesce(max(at), 'epoch') from forgotten
+
+-- name: all
+-- Whom the stream may pass by.
+select did_hash from forgotten
+
+-- name: has
+-- One of them?
+select exists (select from forgotten where did_hash = %(did_hash)s)
+
+-- name: erase
+-- All rows of one account. What it liked and said was taken out of the counters when it went out of sight; numbers
+-- of its tracks are looked at later (`names`).
+with tracks as (delete from track where repo_id = %(repo_id)s),
+     likes as (delete from "like" where repo_id = %(repo_id)s),
+     comments as (delete from comment where repo_id = %(repo_id)s),
+     lists as (delete from list where repo_id = %(repo_id)s),
+     profiles as (delete from profile where repo_id = %(repo_id)s),
+     records as (delete from record where repo_id = %(repo_id)s),
+     proofs as (delete from commit_proof where repo_id = %(repo_id)s)
+delete from repo where id = %(repo_id)s
+
+-- name: erase_story
+-- What was told and set aside about it. A frame that nobody could read may hold its name anywhere.
+with decisions as (delete from decision where did = %(did)s)
+delete from rejected_event
+where did = %(did)s or (did is null and position(convert_to(%(did)s, 'UTF8') in raw) > 0)
+
+-- name: lock_names
+-- Whoever has looked a number up has written what points there when we get this lock, and whoever comes later
+-- looks again. Alone in its transaction, and briefly, so that nobody waits for us in a circle.
+set local lock_timeout = '2s';
+lock table track_uri in access exclusive mode
+
+-- name: names
+-- Numbers of its tracks that nobody points at.
+with unused as (
+    delete from track_uri u
+    where starts_with(u.uri, 'at://' || %(did)s || '/')
+      and not exists (select from track where id = u.id)
+      and not exists (select from "like" where track_id = u.id)
+      and not exists (select from comment where track_id = u.id)
+      and not exists (select from list_item where track_id = u.id)
+    returning u.id
+), stats as (
+    delete from track_stat s using unused where s.id = unused.id
+)
+select count(*)::int from unused
+
+-- name: kept_names
+-- Those that stay: others' records say them.
+select id from track_uri where starts_with(uri, 'at://' || %(did)s || '/')
+
+-- name: outbox_rows
+-- Rows that say it, oldest first.
+select last_seq, first_seq, at, events from outbox
+where last_seq > %(seq)s and position(convert_to(%(did)s, 'UTF8') in events) > 0
+order by last_seq limit %(rows)s
+
+-- name: outbox_replace
+-- The same seqs, saying less.
+update outbox set events = %(events)s where last_seq = %(last_seq)s
+
+-- name: segment_replaced
+-- The manifest names the file that was written anew.
+update archive_segment set path = %(path)s, bytes = %(bytes)s, sha256 = %(sha256)s where first_seq = %(first_seq)s
