@@ -64,6 +64,7 @@ async def signing_in(
         definitions=catalog.definitions,
         frontend_url=settings.frontend_url,
         origin=origin,
+        collections=catalog.collections.own,
         client_of=client_of,
     )
     app = await _client(origin, scopes.union(scopes.fallbacks(wish, catalog.definitions)), pool, ring)

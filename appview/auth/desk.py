@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -16,6 +16,7 @@ from appview.auth.flows import Flows, Wish
 from appview.auth.grant import SignInFailed
 from appview.auth.sessions import Sessions
 from appview.rest.answers import Refused, answer
+from lexicons.syntax import Nsid
 from storage import audit, sessions
 from storage.audit import Event
 from storage.flows import FlowKind
@@ -34,13 +35,14 @@ _EXPIRED = frozenset({End.GRANT_GONE, End.REFRESH_LOST})
 class SignIn:
     """How people sign in here. `scope`: what a session is asked to allow. `frontend_url` None: the pages are
     our own. `origin`: under which people reach us, and which the cookies belong to. `client_of`: a client's
-    address."""
+    address. `collections`: of the records that are ours, which a person may have removed."""
 
     scope: str
     definitions: Mapping[str, Mapping[str, Any]]
     frontend_url: str | None = None
     origin: str | None = None
     client_of: Callable[[web.Request], str | None] = lambda request: request.remote
+    collections: frozenset[Nsid] = field(kw_only=True)
 
     @property
     def secure(self) -> bool:

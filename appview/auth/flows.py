@@ -19,6 +19,7 @@ from appview.auth import exchange, secret
 from appview.auth.grant import Flow, Granted, Refusal, SignInFailed
 from appview.auth.keyring import CannotOpen, KeyRing
 from appview.auth.sessions import DAY_S, Place, Sessions
+from indexer.forgetting import let_back
 from storage import audit, flows, sessions
 from storage.audit import Event
 from storage.flows import FlowKind, NewFlow, TakenFlow
@@ -152,7 +153,9 @@ class Flows:
                 await self._sessions.end(conn, [row.session_id], End.REPLACED)
             await audit.add(conn, _EVENTS[kind], did=granted.did, session=id, client=client, **_detail(row))
             token = await exchange.issue(conn, id, row.browser_hash)
-            return Arrived(token, await sessions.is_artist(conn, granted.did))
+            arrived = Arrived(token, await sessions.is_artist(conn, granted.did))
+            await let_back(conn, granted.did)
+            return arrived
 
 
 _EVENTS: Mapping[FlowKind, Event] = {

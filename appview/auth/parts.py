@@ -15,6 +15,8 @@ from appview.auth import credentials, flows
 from appview.auth.account_routes import Accounts
 from appview.auth.client_routes import ClientDocuments
 from appview.auth.credentials import CredentialStore
+from appview.auth.deletion import Deletions
+from appview.auth.deletion_routes import DeletionRoutes
 from appview.auth.desk import Desk, SignIn
 from appview.auth.flows import Flows
 from appview.auth.keyring import KeyRing
@@ -41,23 +43,30 @@ class Auth:
     desk: Desk
     pds: Pds
     documents: ClientDocuments
+    deletions: Deletions
 
     @property
     def sessions(self) -> Sessions:
         return self.desk.sessions
 
     def add_to(self, app: web.Application) -> None:
-        """Its routes, and the loop of its sessions while the application runs."""
-        for part in (WayIn(self.desk), Accounts(self.desk), TokenRoutes(self.desk), self.documents):
+        """Its routes, and the loops of its sessions and deletions while the application runs."""
+        deletion = DeletionRoutes(self.desk, self.deletions)
+        for part in (WayIn(self.desk), Accounts(self.desk), TokenRoutes(self.desk), self.documents, deletion):
             part.add_to(app.router)
         app.cleanup_ctx.append(self._running)
 
     async def _running(self, _: web.Application) -> AsyncIterator[None]:
-        loop = asyncio.create_task(self.sessions.run(), name="sessions")
+        loops = [
+            asyncio.create_task(self.sessions.run(), name="sessions"),
+            asyncio.create_task(self.deletions.run(), name="deletions"),
+        ]
         yield
-        loop.cancel()
-        with suppress(asyncio.CancelledError):
-            await loop
+        for loop in loops:
+            loop.cancel()
+        for loop in loops:
+            with suppress(asyncio.CancelledError):
+                await loop
 
 
 @asynccontextmanager
@@ -68,4 +77,6 @@ async def assembled(
     async with CredentialStore(pool, ring, oauth) as store:
         sessions = Sessions(pool, reads, store)
         desk = Desk(pool, sessions, Flows(pool, ring, oauth, sessions), config)
-        yield Auth(desk, Pds(store, oauth), ClientDocuments(lambda: oauth.app))
+        calls = Pds(store, oauth)
+        deletions = Deletions(pool, calls, store, config.collections)
+        yield Auth(desk, calls, ClientDocuments(lambda: oauth.app), deletions)

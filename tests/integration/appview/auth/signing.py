@@ -190,7 +190,13 @@ async def housed(dsn: str, keys: Path, catalog: Catalog, *, frontend_url: str | 
         for _ in range(2):
             pool = await stack.enter_async_context(make_pool(dsn, max_size=3, name="test"))
             reads = await stack.enter_async_context(make_reader(dsn, connections=1))
-            config = SignIn(SCOPE, catalog.definitions, frontend_url, origin="http://127.0.0.1")
+            config = SignIn(
+                SCOPE,
+                catalog.definitions,
+                frontend_url,
+                origin="http://127.0.0.1",
+                collections=catalog.collections.own,
+            )
             auth = await stack.enter_async_context(
                 assembled(pool, reads, KeyRing(KeyFile(keys)), village, config)
             )
