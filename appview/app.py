@@ -76,5 +76,5 @@ def build_app(
     if auth is not None:
         auth.add_to(app)
         if own_pages:
-            AccountPages(auth.desk, site, catalog.collections).add_to(router)
+            AccountPages(auth, site, catalog.collections).add_to(router)
     return app

@@ -9,6 +9,8 @@ from appview.auth.deletion import Deletions
 from appview.auth.desk import HANDLE_INVALID, Desk
 from appview.rest.answers import Refused, answer, body_of, rest
 from indexer.deletion import Step
+from storage.deletions import Outcome
+from storage.viewers import Session
 
 COUNTS = ("tracks", "albums", "likes", "comments", "r2_objects", "atproto_records")
 ANSWER_S = 20.0  # that a person waits; it goes on without them
@@ -35,25 +37,32 @@ class DeletionRoutes:
     async def delete(self, request: web.Request) -> web.StreamResponse:
         """What was deleted, in numbers. `finished` false: the rest is done as soon as servers let us. The
         account is out of sight in any case, and the session ends. `warnings` are for the person."""
-        desk = self._desk
-        asked = await desk.asking(request)
         wish = await body_of(request, _Delete)
-        session = asked.session
-        # Without a handle that holds, nobody else's word stands for the account but its DID.
-        name = session.did if session.handle in (None, HANDLE_INVALID) else session.handle
-        if wish.confirmation.strip().removeprefix("@").lower() != name.lower():
-            raise Refused(400, f"confirmation must match your handle: {name}")
-        if wish.delete_atproto_records:
-            desk.require_scope(session)
-        id = await self._deletions.ask(session.did, session.id, remove_records=wish.delete_atproto_records)
-        outcome = await self._deletions.outcome(id, within_s=self._answer_s)
+        asked = await self._desk.asking(request)
+        outcome = await self.delete_as(asked.session, wish.confirmation, wish.delete_atproto_records)
         response = answer(
             {
                 "deleted": {what: outcome.counts.get(what, 0) for what in COUNTS},
-                "finished": outcome.step in (Step.FILES, Step.DONE),
+                "finished": is_finished(outcome),
                 "warnings": list(outcome.warnings),
             }
         )
         if asked.by_cookie:
-            desk.cookies.take_session(response)
+            self._desk.cookies.take_session(response)
         return response
+
+    async def delete_as(self, session: Session, confirmation: str, remove_records: bool) -> Outcome:
+        """What came of it so far. Raises Refused."""
+        # Without a handle that holds, nobody else's word stands for the account but its DID.
+        name = session.did if session.handle in (None, HANDLE_INVALID) else session.handle
+        if confirmation.strip().removeprefix("@").lower() != name.lower():
+            raise Refused(400, f"confirmation must match your handle: {name}")
+        if remove_records:
+            self._desk.require_scope(session)
+        id = await self._deletions.ask(session.did, session.id, remove_records=remove_records)
+        return await self._deletions.outcome(id, within_s=self._answer_s)
+
+
+def is_finished(outcome: Outcome) -> bool:
+    """Whether nothing is left to be seen of it; files may still be written anew."""
+    return outcome.step in (Step.FILES, Step.DONE)

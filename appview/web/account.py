@@ -14,7 +14,9 @@ from multidict import MultiDictProxy
 
 from appview.auth import exchange, scopes
 from appview.auth.account_routes import Accounts
-from appview.auth.desk import HANDLE_INVALID, Asking, Desk, SetOut
+from appview.auth.deletion_routes import DeletionRoutes, is_finished
+from appview.auth.desk import HANDLE_INVALID, Asking, SetOut
+from appview.auth.parts import Auth
 from appview.auth.token_routes import TokenRoutes
 from appview.rest.answers import Refused, rest
 from appview.web.problems import Problem, problem_of
@@ -38,8 +40,9 @@ _MAX_FORM = 16 * 1024
 class AccountPages:
     """`/sign-in` and `/account`, where no other frontend has them."""
 
-    def __init__(self, desk: Desk, site: Site, collections: Collections) -> None:
-        self._desk = desk
+    def __init__(self, auth: Auth, site: Site, collections: Collections) -> None:
+        desk = self._desk = auth.desk
+        self._deletion = DeletionRoutes(desk, auth.deletions)
         self._accounts = Accounts(desk)
         self._tokens = TokenRoutes(desk)
         self._site = site
@@ -60,6 +63,7 @@ class AccountPages:
             ("tokens/revoke", self._revoke_token, "/account?done=revoked"),
         ):
             router.add_post(f"/account/{path}", rest(self._posted(deed, notice)))
+        router.add_post("/account/delete", rest(self._posted(self._delete, "")))
 
     async def sign_in(self, request: web.Request) -> web.StreamResponse:
         values = {
@@ -149,6 +153,8 @@ class AccountPages:
             except Refused as refused:
                 problem = Problem("That did not work.", _sentence(refused))
                 return await self._shown(asked.session, problem, None, status=refused.status)
+            if isinstance(came, web.Response) and came.content_type == "text/html":
+                return came
             if isinstance(came, SetOut):
                 response = _next(came.url)
                 self._desk.cookies.bind(response, came.browser)
@@ -174,6 +180,26 @@ class AccountPages:
         if not (days.isascii() and days.isdecimal() and len(days) < 5):
             raise Refused(400, "how long shall it live?")
         return await self._tokens.start_as(request, str(form.get("name", "")), int(days))
+
+    async def _delete(self, request: web.Request, form: Form) -> web.StreamResponse:
+        session = (await self._asking(request)).session
+        remove_records = form.get("remove_records") == "yes"
+        outcome = await self._deletion.delete_as(session, str(form.get("confirmation", "")), remove_records)
+        shown = {
+            "tracks": outcome.counts.get("tracks", 0),
+            "albums and playlists": outcome.counts.get("albums", 0),
+            "likes": outcome.counts.get("likes", 0),
+            "comments": outcome.counts.get("comments", 0),
+            "records on your server": outcome.counts.get("atproto_records", 0),
+        }
+        values = {
+            "counts": [(what, f"{count:,}") for what, count in shown.items()],
+            "finished": is_finished(outcome),
+            "warnings": list(outcome.warnings),
+        }
+        response = self._site.page("deleted.html", values)
+        self._desk.cookies.take_session(response)
+        return response
 
     async def _revoke_token(self, request: web.Request, form: Form) -> web.StreamResponse:
         return await self._tokens.revoke_as(request, str(form.get("prefix", "")))

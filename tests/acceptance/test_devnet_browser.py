@@ -10,8 +10,18 @@ import pytest
 from playwright.async_api import Browser, Page, expect
 
 from tests.acceptance import browser
+from tests.acceptance.service import until
 from tests.acceptance.world import World
 from tests.devnet.person import Person
+
+TRACK = "fm.plyr.track"
+LEAVING = {
+    "title": "Leaving",
+    "artist": "Ada",
+    "fileType": "mp3",
+    "audioUrl": "https://audio.example/leaving.mp3",
+    "createdAt": "2026-11-28T12:00:00Z",
+}
 
 pytestmark = [pytest.mark.devnet, pytest.mark.slow, pytest.mark.chromium, pytest.mark.timeout(180)]
 
@@ -86,6 +96,33 @@ async def test_a_person_signs_in_links_an_account_makes_a_token_and_leaves(
     await page.get_by_role("button", name="Revoke for <b>tests</b>").click()
     await expect(page.get_by_role("status")).to_contain_text("revoked")
     assert await me(origin, token) == 401
+
+
+async def test_a_person_leaves_and_takes_everything_along(world: World, chromium: Browser) -> None:
+    ada = await world.net.account("ada")
+    await world.net.put(ada, TRACK, "3lbq2s3jzqs22", LEAVING)
+    origin, page = world.answers.origin, await browser.new_page(chromium)
+
+    async def shown() -> int:
+        return len((await world.answers.good("fm.plyr.feed.getLatest"))["tracks"])
+
+    async def there() -> bool:
+        return await shown() == 1
+
+    await until(there, 30, "the track to be shown")
+    await sign_in(page, origin, ada.handle)
+    await browser.answer_server(page, ada)
+    await page.get_by_label("To confirm, type").fill("somebody.else")
+    await page.get_by_role("button", name="Delete everything").click()
+    await expect(page.get_by_role("alert")).to_contain_text(f"must match your handle: {ada.handle}")
+    await page.get_by_label("Remove my plyr records").check()
+    await page.get_by_label("To confirm, type").fill(f"@{ada.handle}")
+    await page.get_by_role("button", name="Delete everything").click()
+    await expect(page.get_by_role("heading", name="You are gone")).to_be_visible()
+    assert await shown() == 0
+    assert await world.net.list_records(ada, TRACK) == []
+    await page.goto(f"{origin}/account")
+    assert page.url == f"{origin}/sign-in"
 
 
 async def test_nobody_finishes_what_began_in_another_browser(world: World, chromium: Browser) -> None:
