@@ -41,6 +41,18 @@ _SAFE = frozenset({hdrs.METH_GET, hdrs.METH_HEAD, hdrs.METH_OPTIONS})
 _METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 _XRPC = "/xrpc"
 _UNCOUNTED = frozenset({"/metrics", "/robots.txt", "/.well-known/did.json"})
+# Each makes us ask a stranger's server, or is a try at guessing a secret.
+_SIGN_IN = frozenset(
+    {
+        "/account/add",
+        "/account/tokens",
+        "/auth/add-account/start",
+        "/auth/developer-token/start",
+        "/auth/exchange",
+        "/auth/scope-upgrade/start",
+        "/auth/start",
+    }
+)
 _SECURITY = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -52,13 +64,18 @@ _SECURITY = {
 _HSTS = "max-age=31536000"
 
 
+SIGN_IN_LIMIT = Limit(10, 60)
+
+
 @dataclass(frozen=True, slots=True)
 class GuardConfig:
-    """`limit` None: nobody is counted. `origins`: whose pages, besides our own, may use the REST routes with
-    a visitor's cookie. `admin_token` None: what is the operator's is closed. `https`: how we are reached."""
+    """`limit` None: nobody is counted. `sign_in`: how often a client may take a step of signing in.
+    `origins`: whose pages, besides our own, may use the REST routes with a visitor's cookie. `admin_token`
+    None: what is the operator's is closed. `https`: how we are reached."""
 
     clients: Clients = field(default_factory=Clients)
     limit: Limit | None = None
+    sign_in: Limit = SIGN_IN_LIMIT
     origins: frozenset[str] = frozenset()
     admin_token: str | None = None
     https: bool = False
@@ -83,6 +100,7 @@ class Gate:
         self.config = config
         self._viewer_of = viewer_of
         self._limiter = None if config.limit is None else RateLimiter(config.limit)
+        self._sign_ins = None if config.limit is None else RateLimiter(config.sign_in)
         self._metrics = metrics
 
     async def admit(self, request: web.Request) -> Admitted:
@@ -106,6 +124,12 @@ class Gate:
         if self._limiter is None or client is None:
             return None
         return self._limiter.take(client)
+
+    def count_sign_in(self, client: str | None) -> Window | None:
+        """One step of signing in, which is dear."""
+        if self._sign_ins is None or client is None:
+            return None
+        return self._sign_ins.take(client)
 
     def check_origin(self, request: web.BaseRequest) -> None:
         """Raises ForeignOrigin if a page of somebody else's wants to change something."""
@@ -156,7 +180,10 @@ def install(app: web.Application, gate: Gate) -> None:
             gate.check_origin(request)
             window = None
             if request.path not in _UNCOUNTED:
-                window = gate.count(config.clients.address(request))
+                client = config.clients.address(request)
+                window = gate.count(client)
+                if request.path in _SIGN_IN:
+                    window = gate.count_sign_in(client)
             response = await handler(request)
         except AppError as error:
             gate.refused(error)

@@ -7,12 +7,13 @@ import ipaddress
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 import aiohttp
 import pytest
 from aiohttp import web
 
+from appview.app import make_reader
+from appview.auth.secret import hashed
 from appview.clients import Clients
 from appview.guards import Gate, GuardConfig, install
 from appview.limits import Limit
@@ -21,8 +22,10 @@ from appview.protocol import make_runner
 from appview.viewer import Viewer
 from lexicons.catalog import Catalog
 from lexicons.syntax import Did
+from storage import viewers
+from storage.reader import Reads
 from tests.integration.appview.service import Answer, Server, served
-from tests.integration.appview.signed import LATEST, World, ask, good, made
+from tests.integration.appview.signed import LATEST, ask, good, made
 
 HERE = Clients([ipaddress.ip_network("127.0.0.0/8")])
 SITE, ELSEWHERE = "https://site.test", "https://elsewhere.test"
@@ -99,6 +102,22 @@ async def test_whatever_a_client_asks_for_counts(limited: Server):
     assert set(answers[-1].json) == {"detail"}
 
 
+async def test_signing_in_is_tried_less_often_than_all_else(database: str, catalog: Catalog):
+    """By each client; what else it may ask for is not touched."""
+    guards = GuardConfig(clients=HERE, limit=Limit(20, 60), sign_in=Limit(2, 60))
+    async with served(database, catalog, guards=guards) as server:
+
+        async def start(address: str) -> Answer:
+            return await server.request("GET", "/auth/start?handle=x", headers=behind(address))
+
+        answers = [await start("203.0.113.9") for _ in range(3)]
+        assert answers[2].status == 429
+        assert answers[2].headers["Retry-After"]
+        assert 429 not in {answer.status for answer in answers[:2]}
+        assert (await start("203.0.113.10")).status != 429
+        assert (await server.request("GET", "/", headers=behind("203.0.113.9"))).status == 200
+
+
 async def test_clients_have_nothing_to_do_with_each_other(limited: Server):
     answers = [await limited.request("GET", XRPC, headers=behind("203.0.113.9")) for _ in range(4)]
     assert answers[-1].status == 429
@@ -167,6 +186,17 @@ class Known:
     async def viewer(self, token: str) -> Viewer | None:
         found = self.tokens.get(token)
         return None if found is None else Viewer(Did(found))
+
+
+class Stored:
+    """Sessions by the hash of their token, out of their table."""
+
+    def __init__(self, reads: Reads) -> None:
+        self._reads = reads
+
+    async def viewer(self, token: str) -> Viewer | None:
+        found = await viewers.viewer(self._reads, hashed(token))
+        return None if found is None else Viewer(found.did, found.rev)
 
 
 @pytest.fixture
@@ -330,7 +360,7 @@ async def test_every_answer_tells_the_browser_to_be_careful(database: str, catal
             headers = (await server.request("GET", path)).headers
             assert headers["X-Content-Type-Options"] == "nosniff"
             assert headers["X-Frame-Options"] == "DENY"
-            assert headers["Referrer-Policy"] == "no-referrer"
+            assert headers["Referrer-Policy"] == ("same-origin" if path == "/" else "no-referrer")
             assert "default-src 'none'" in headers["Content-Security-Policy"]
             assert headers["Strict-Transport-Security"].startswith("max-age=")
         assert "Strict-Transport-Security" in (await server.request("GET", XRPC)).headers
@@ -357,25 +387,31 @@ async def test_x12_t46_accepted_labelers_are_echoed_and_a_broken_list_is_an_erro
 # -- how far the index is
 
 
-async def test_x14_the_rev_is_the_askers_own_and_never_runs_ahead_of_what_is_missing(world_of_one: Any):
-    world, server, ann = world_of_one
-    for rev, gaps, told in (
-        (None, "[]", None),
-        ("3l2222222222a", "[]", "3l2222222222a"),
-        ("3l2222222222c", '[{"after": "3l2222222222a", "until": "3l2222222222b"}]', "3l2222222222a"),
-        ("3l2222222222c", '[{"after": null, "until": "3l2222222222b"}]', None),
-        ("3l2222222222d", "[]", "3l2222222222d"),
+HISTORIES: list[tuple[str | None, str, str | None]] = [
+    (None, "[]", None),
+    ("3l2222222222a", "[]", "3l2222222222a"),
+    ("3l2222222222c", '[{"after": "3l2222222222a", "until": "3l2222222222b"}]', "3l2222222222a"),
+    ("3l2222222222c", '[{"after": null, "until": "3l2222222222b"}]', None),
+    ("3l2222222222d", "[]", "3l2222222222d"),
+]
+
+
+async def test_x14_the_rev_is_the_askers_own_and_never_runs_ahead_of_what_is_missing(
+    database: str, catalog: Catalog
+):
+    async with (
+        made(database, catalog) as world,
+        make_reader(database, connections=1) as reads,
+        world.server(sessions=Stored(reads)) as server,
     ):
-        await world.execute("update repo set rev = %s, gaps = %s where did = %s", rev, gaps, ann.did)
-        for bearer in (good(ann), "tok"):
-            assert (await ask(server, bearer)).headers.get("Atproto-Repo-Rev") == told
-    anonymous = await server.request("GET", XRPC)
-    assert "Atproto-Repo-Rev" not in anonymous.headers
-
-
-@pytest.fixture
-async def world_of_one(database: str, catalog: Catalog) -> AsyncIterator[tuple[World, Server, Any]]:
-    async with made(database, catalog) as world:
         ann = world.known("ann")
-        async with world.server(sessions=Known(tok=ann.did)) as server:
-            yield world, server, ann
+        await world.execute(
+            "insert into session (token_hash, kind, did, scope) values (sha256('tok'), 'minted', %s, '')",
+            ann.did,
+        )
+        for rev, gaps, told in HISTORIES:
+            await world.execute("update repo set rev = %s, gaps = %s where did = %s", rev, gaps, ann.did)
+            for bearer in (good(ann), "tok"):
+                assert (await ask(server, bearer)).headers.get("Atproto-Repo-Rev") == told
+        anonymous = await server.request("GET", XRPC)
+        assert "Atproto-Repo-Rev" not in anonymous.headers
