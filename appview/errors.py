@@ -32,7 +32,8 @@ no more than an id that the log carries too (rules X2, X3).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import orjson
 from aiohttp import hdrs
@@ -164,9 +165,10 @@ class RateLimitExceeded(AppError):
 
     status = 429
 
-    def __init__(self, retry_after_s: int) -> None:
+    def __init__(self, retry_after_s: int, window: Mapping[str, str]) -> None:
         super().__init__()
         self.retry_after_s = retry_after_s
+        self.window = window  # as headers
 
 
 class UpstreamFailure(AppError):
@@ -190,6 +192,7 @@ class Failure:
     message: str
     retry_after_s: int | None = None
     challenge: str | None = None
+    window: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def body(self) -> bytes:
@@ -198,7 +201,7 @@ class Failure:
     @property
     def headers(self) -> dict[str, str]:
         """What a client learns beside the body: when to come again, and what to bring."""
-        headers: dict[str, str] = {}
+        headers = dict(self.window)
         if self.retry_after_s is not None:
             headers[hdrs.RETRY_AFTER] = str(self.retry_after_s)
         if self.challenge is not None:
@@ -216,7 +219,8 @@ def failure_of(error: AppError | Unavailable | TimedOut) -> Failure:
         case TooManySubscribers():
             return Failure(error.status, error.name, error.message, retry_after_s=30)
         case RateLimitExceeded():
-            return Failure(error.status, error.name, error.message, retry_after_s=error.retry_after_s)
+            again_s, window = error.retry_after_s, error.window
+            return Failure(error.status, error.name, error.message, retry_after_s=again_s, window=window)
         case UpstreamFailure():
             return Failure(error.status, error.name, error.message, retry_after_s=5)
         case Unauthenticated():

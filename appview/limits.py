@@ -71,6 +71,6 @@ class RateLimiter:
             if len(self._windows) > self._most_clients:
                 self._windows.popitem(last=False)
         if window.left <= 0:
-            raise RateLimitExceeded(max(1, math.ceil(window.ends_at - now)))
+            raise RateLimitExceeded(max(1, math.ceil(window.ends_at - now)), window.headers)
         window.left -= 1
         return window

@@ -14,7 +14,7 @@ from time import monotonic
 from aiohttp import web
 
 from appview.app import METRICS, build_app, make_reader, make_writer
-from appview.auth.service import DOCUMENT_TTL_S, ServiceTokens
+from appview.auth.service import DOCUMENT_TTL_S, MOST_KEYS, ServiceTokens
 from appview.auth.viewer import Viewers
 from appview.clients import Clients
 from appview.guards import GuardConfig
@@ -96,11 +96,19 @@ async def application(
         make_pool(settings.database_url, max_size=WRITERS, name="plyr web") as pool,
         GuardedClient(settings.dev_loopback) as client,
         signing_in(settings, catalog, reads, pool, client, client_of=clients.address) as auth,
+        # Strangers make us look them up. That must not keep anybody from signing in.
+        GuardedClient(settings.dev_loopback, max_connections=20) as strangers,
     ):
         services = ServiceTokens(
             reads=reads,
             writes=writes,
-            resolver=IdentityResolver(client, settings.plc_url, check_handles=False, ttl_s=DOCUMENT_TTL_S),
+            resolver=IdentityResolver(
+                strangers,
+                settings.plc_url,
+                check_handles=False,
+                ttl_s=DOCUMENT_TTL_S,
+                cache_size=MOST_KEYS,
+            ),
             audiences={*settings.extra_dids, *([did] if did else [])},
         )
         config = AppConfig(
