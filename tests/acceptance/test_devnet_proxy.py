@@ -33,6 +33,8 @@ class Served:
     answers: Answers
     other: Answers
     names: dict[str, str]
+    environ: dict[str, str]
+    folder: Path
 
     async def through(
         self,
@@ -50,6 +52,19 @@ class Served:
         proxy = {"atproto-proxy": f"{self.names[name]}#plyr_appview", **(headers or {}), **account.headers}
         async with self.http.request(method, url, params=params, data=data, headers=proxy) as answer:
             return answer.status, await answer.json(), answer.headers
+
+    async def direct(self, answers: Answers, token: str) -> tuple[int, dict[str, Any], Mapping[str, str]]:
+        """One of our processes is asked itself, with a token."""
+        headers = {"Authorization": f"Bearer {token}"}
+        async with self.http.get(f"{answers.origin}/xrpc/{LATEST}", headers=headers) as answer:
+            return answer.status, await answer.json(), answer.headers
+
+    async def mint(self, account: Account) -> str:
+        """A token for the account, made by the operator on this machine."""
+        log = self.folder / f"mint-{account.handle}.log"
+        async with Program(f"token mint --did {account.did}", self.environ, log) as program:
+            assert await program.process.wait() == 0, program.output()
+            return program.output().strip()
 
 
 @asynccontextmanager
@@ -70,7 +85,7 @@ async def served(net: Devnet, database: str, folder: Path) -> AsyncIterator[Serv
         Program("sync run", environ, folder / "sync.log"),
         aiohttp.ClientSession() as http,
     ):
-        yield Served(net, http, answers, other, names)
+        yield Served(net, http, answers, other, names, environ, folder)
 
 
 async def shown(plyr: Served, uri: str, likes: int) -> None:
@@ -89,7 +104,9 @@ async def shown(plyr: Served, uri: str, likes: int) -> None:
     await until(there, 40, f"{uri} to have {likes} likes")
 
 
-async def test_a_query_through_either_pds_shows_the_callers_own_like(database: str, tmp_path: Path) -> None:
+async def test_a_query_through_either_pds_or_with_a_token_shows_the_callers_own_like(
+    database: str, tmp_path: Path
+) -> None:
     async with Devnet(pds=2) as net, served(net, database, tmp_path) as plyr:
         artist, ada, ben = [
             await net.account(name, pds) for name, pds in (("artist", 0), ("ada", 0), ("ben", 1))
@@ -114,6 +131,10 @@ async def test_a_query_through_either_pds_shows_the_callers_own_like(database: s
                 assert status == 200, answer
                 assert answer["tracks"][0]["viewer"] == {}
                 assert "atproto-repo-rev" not in headers
+        status, answer, headers = await plyr.direct(plyr.other, await plyr.mint(ben))
+        assert status == 200, answer
+        assert answer["tracks"][0]["viewer"] == {"like": f"at://{ben.did}/{LIKE}/{tid(2)}"}
+        assert headers["atproto-repo-rev"] == await latest_rev(net, ben)
         assert "viewer" not in (await plyr.answers.good(LATEST))["tracks"][0]
 
 
@@ -148,7 +169,7 @@ async def test_x14_whoever_writes_reads_on_until_the_rev_has_come(database: str,
             assert last == written
 
 
-async def test_a_token_that_a_pds_gives_out_is_good_once_in_all_processes(
+async def test_a_token_of_a_pds_is_good_once_in_all_processes_and_under_our_own_names_alone(
     database: str, tmp_path: Path
 ) -> None:
     async with Devnet(pds=1) as net, served(net, database, tmp_path) as plyr:
@@ -157,12 +178,16 @@ async def test_a_token_that_a_pds_gives_out_is_good_once_in_all_processes(
         for aud in audiences:
             params = {"aud": aud, "lxm": LATEST}
             token = (await net.call("com.atproto.server.getServiceAuth", ada, params=params))["token"]
-            headers = {"Authorization": f"Bearer {token}"}
-            statuses: list[int] = []
-            for answers in (plyr.answers, plyr.other, plyr.answers):
-                async with plyr.http.get(f"{answers.origin}/xrpc/{LATEST}", headers=headers) as answer:
-                    statuses.append(answer.status)
+            statuses = [
+                (await plyr.direct(answers, token))[0] for answers in (plyr.answers, plyr.other, plyr.answers)
+            ]
             assert statuses == [200, 401, 401], aud
+
+        # A document that we know nothing of leads to us.
+        endpoint = plyr.answers.origin.replace("127.0.0.1", "localhost") + "/"
+        plyr.names["another"] = await register_service(net.plc_url, "plyr_appview", "PlyrAppView", endpoint)
+        status, answer, _ = await plyr.through(ada, LATEST, name="another")
+        assert (status, answer["error"]) == (401, "BadJwtAudience")
 
 
 async def test_a_large_body_comes_through_a_pds_whole_and_gets_our_own_answer(
@@ -184,34 +209,3 @@ async def test_a_large_body_comes_through_a_pds_whole_and_gets_our_own_answer(
                 )
                 assert found[0] == status, found
                 assert found[1]["error"] == error
-
-
-async def test_who_we_are_is_told_at_our_own_name_alone(database: str, tmp_path: Path) -> None:
-    async with Devnet(pds=1) as net, served(net, database, tmp_path) as plyr:
-        port = plyr.answers.origin.rpartition(":")[2]
-        async with plyr.http.get(f"http://localhost:{port}/.well-known/did.json") as answer:
-            document = await answer.json()
-        assert document["id"] == plyr.names["did:web"]
-        assert document["service"] == [
-            {
-                "id": "#plyr_appview",
-                "type": "PlyrAppView",
-                "serviceEndpoint": f"http://localhost:{port}",
-            }
-        ]
-        async with plyr.http.get(f"{plyr.answers.origin}/.well-known/did.json") as answer:
-            assert answer.status == 404  # 127.0.0.1 is not its name
-
-
-async def test_a_pds_is_told_why_its_token_is_refused(database: str, tmp_path: Path) -> None:
-    """Under a name that is not ours: the PDS is led to us by a document that we know nothing of."""
-    async with Devnet(pds=1) as net, served(net, database, tmp_path) as plyr:
-        ada = await net.account("ada")
-        plyr.names["another"] = await register_service(
-            net.plc_url,
-            "plyr_appview",
-            "PlyrAppView",
-            plyr.answers.origin.replace("127.0.0.1", "localhost") + "/",
-        )
-        status, answer, _ = await plyr.through(ada, LATEST, name="another")
-        assert (status, answer["error"]) == (401, "BadJwtAudience")
