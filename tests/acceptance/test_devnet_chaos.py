@@ -127,7 +127,10 @@ class Supervised:
         """`kill -9` of the process as soon as there is one, or a while after it has committed something."""
 
         async def works() -> bool:
-            return self._moved(await self._cursors())
+            now = await self._cursors()
+            if self._before is None:  # Postgres was away when this one started
+                self._before = now
+            return self._moved(now)
 
         if at_work:
             with suppress(AssertionError):
