@@ -34,6 +34,9 @@ COMMANDS = {
     "audit": Command(
         "bin.audit", "what happened to people's access, newest first", True, "there", OF_DATABASE
     ),
+    "blobs": Command(
+        "bin.blobs", "audio, images and exports: check them, remove what nobody needs", group=True
+    ),
     "migrate": Command(
         "bin.migrate", "bring the database to this version's tables", True, "open", OF_DATABASE
     ),

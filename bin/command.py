@@ -7,9 +7,19 @@ from typing import Literal
 
 Database = Literal["no", "open", "migrated", "there"]
 
-# The settings of a command that only asks the database; of one that asks the archive as well.
+# The settings of a command that only asks the database; of one that asks the archive, or the blobs, as well.
 OF_DATABASE = ("database_url", "data_dir")
 OF_ARCHIVE = (*OF_DATABASE, "archive_dir")
+OF_BLOBS = (
+    *OF_DATABASE,
+    "blob_dir",
+    "s3_bucket",
+    "s3_private_bucket",
+    "s3_endpoint",
+    "s3_region",
+    "s3_access_key",
+    "s3_secret_key",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,10 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, Self, get_args, get_origin
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from lexicons.syntax import is_atproto_did
@@ -193,6 +193,34 @@ class Settings(BaseSettings):
         le=100_000,
         description="How many may follow the live feed (`sync.subscribe`) of one web process at once.",
     )
+    blob_dir: Path | None = Field(
+        None,
+        description="Folder of audio, images and exports, where no S3 is named. Default: `blobs` in the data "
+        "folder.",
+    )
+    s3_bucket: str | None = Field(
+        None,
+        description="Bucket of an S3 for audio and images, instead of a folder. It may be open to everybody.",
+    )
+    s3_private_bucket: str | None = Field(
+        None,
+        description="Bucket for uploads on their way in, exports and private audio. It must not be open.",
+    )
+    s3_endpoint: str | None = Field(
+        None, description="Address of the S3. Default: the one of AWS for the region."
+    )
+    s3_region: str = Field("us-east-1", description="Region of the buckets.")
+    s3_access_key: str | None = Field(None, description="Key ID that may read, write and list both buckets.")
+    s3_secret_key: str | None = Field(None, description="The secret of that key.")
+    blob_grace_hours: float = Field(
+        24,
+        ge=1,
+        le=8760,
+        description="How long a blob that nothing needs any more is kept.",
+    )
+    upload_keep_hours: float = Field(
+        24, ge=1, le=720, description="How long an upload that stands still can be taken up again."
+    )
     alarm_rejected: int = Field(
         100,
         ge=1,
@@ -289,7 +317,27 @@ class Settings(BaseSettings):
                 raise ValueError(f"key {number} is not what `plyr keys new` prints")
         return tuple(keys) if isinstance(keys, list) else keys
 
-    @field_validator("data_dir", "archive_dir", "dump_dir")
+    @field_validator("s3_endpoint")
+    @classmethod
+    def _check_s3(cls, value: str | None) -> str | None:
+        return None if value is None else _origin(value, ("http", "https"), "https://s3.example", ("http",))
+
+    @model_validator(mode="after")
+    def _check_buckets(self) -> Self:
+        given = {
+            "s3_bucket": self.s3_bucket,
+            "s3_private_bucket": self.s3_private_bucket,
+            "s3_access_key": self.s3_access_key,
+            "s3_secret_key": self.s3_secret_key,
+        }
+        missing = [name for name, value in given.items() if value is None]
+        if missing and len(missing) < len(given):
+            raise ValueError(f"blobs in S3 need {', '.join(variable(name) for name in missing)}, too")
+        if self.s3_bucket is not None and self.s3_bucket == self.s3_private_bucket:
+            raise ValueError(f"{variable('s3_private_bucket')} must be another bucket than the open one")
+        return self
+
+    @field_validator("data_dir", "archive_dir", "dump_dir", "blob_dir")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return None if value is None else value.expanduser().absolute()
@@ -306,6 +354,10 @@ class Settings(BaseSettings):
     @property
     def dump_folder(self) -> Path:
         return self.dump_dir or self.data_dir / "dumps"
+
+    @property
+    def blob_folder(self) -> Path:
+        return self.blob_dir or self.data_dir / "blobs"
 
     @property
     def listing_hosts(self) -> tuple[str, ...]:

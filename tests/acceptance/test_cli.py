@@ -162,7 +162,7 @@ def test_every_command_has_help(command: str) -> None:
     assert result.stdout.startswith(f"usage: plyr {command}")
 
 
-@pytest.mark.parametrize("group", ["sync", "archive", "lexicon"])
+@pytest.mark.parametrize("group", ["sync", "archive", "lexicon", "blobs"])
 def test_a_group_lists_its_commands_a_line_each(group: str) -> None:
     commands = importlib.import_module(COMMANDS[group].module).COMMANDS
     assert re.findall(r"^  (\w+) +\w", plyr(group).stdout, re.MULTILINE) == list(commands)

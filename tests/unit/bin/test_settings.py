@@ -150,3 +150,13 @@ def test_a_frontend_without_https_is_on_this_machine() -> None:
     assert load({}, {"PLYR_FRONTEND_URL": "http://localhost:5173/"}).frontend_url == "http://localhost:5173"
     with pytest.raises(SettingsError):
         load({}, {"PLYR_FRONTEND_URL": "http://plyr.example"})
+
+
+def test_an_s3_is_named_whole_and_its_buckets_differ() -> None:
+    given = {"s3_bucket": "open", "s3_private_bucket": "closed", "s3_access_key": "a", "s3_secret_key": "b"}
+    assert load(given, {}).s3_bucket == "open"
+    for name in given:
+        with pytest.raises(SettingsError, match=f"need {variable(name)}"):
+            load({key: value for key, value in given.items() if key != name}, {})
+    with pytest.raises(SettingsError, match="another bucket"):
+        load(given | {"s3_private_bucket": "open"}, {})
