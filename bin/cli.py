@@ -37,6 +37,12 @@ COMMANDS = {
     "blobs": Command(
         "bin.blobs", "audio, images and exports: check them, remove what nobody needs", group=True
     ),
+    "transcoder": Command(
+        "bin.transcoder",
+        "only make MP3, WAV and M4A of what others send",
+        True,
+        shown=("host", "transcoder_port", "transcoder_key", "data_dir"),
+    ),
     "migrate": Command(
         "bin.migrate", "bring the database to this version's tables", True, "open", OF_DATABASE
     ),

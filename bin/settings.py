@@ -221,6 +221,14 @@ class Settings(BaseSettings):
     upload_keep_hours: float = Field(
         24, ge=1, le=720, description="How long an upload that stands still can be taken up again."
     )
+    transcoder_key: str | None = Field(
+        None,
+        description="Secret that callers of `plyr transcoder` send as `X-Transcoder-Key`. It does not start "
+        "without one.",
+    )
+    transcoder_port: int = Field(
+        8082, ge=0, le=65535, description="Port that `plyr transcoder` listens on. 0 takes a free one."
+    )
     alarm_rejected: int = Field(
         100,
         ge=1,

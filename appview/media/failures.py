@@ -1,0 +1,44 @@
+"""What can be wrong with media, in words for whoever sent it.
+
+MediaFailed
+├── NotAudio        no sound that we know, whatever its name says
+├── Truncated       it ends before it says that it ends
+├── Unreadable      it cannot be decoded
+├── TooLong         longer than is allowed
+├── LimitExceeded   decoding it takes more time, memory or space than is allowed
+└── NoFfmpeg        this machine cannot decode anything
+"""
+
+from __future__ import annotations
+
+
+class MediaFailed(Exception):
+    """Media could not be read or made."""
+
+
+class NotAudio(MediaFailed):
+    """The content is no sound in a format that we know."""
+
+
+class Truncated(MediaFailed):
+    """The file ends before it says that it ends."""
+
+
+class Unreadable(MediaFailed):
+    """The content cannot be decoded; the text is the decoder's own. `log`: all that it said."""
+
+    def __init__(self, text: str, log: str = "") -> None:
+        super().__init__(text)
+        self.log = log
+
+
+class TooLong(MediaFailed):
+    """The sound is longer than is allowed."""
+
+
+class LimitExceeded(MediaFailed):
+    """It took more time, memory or space than is allowed."""
+
+
+class NoFfmpeg(MediaFailed):
+    """There is no ffmpeg on this machine."""

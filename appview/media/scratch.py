@@ -1,0 +1,59 @@
+"""Room for files that nobody needs any more when their maker is gone.
+
+    with room(folder) as scratch: …     # scratch is an empty folder, removed behind the block
+
+A maker that was killed leaves its room; the next one to come removes it. A room is in use while a lock on it
+is held, and the kernel drops that with its holder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Generator
+from pathlib import Path
+
+_PREFIX = "room-"
+
+
+@contextlib.contextmanager
+def room(folder: Path) -> Generator[Path]:
+    """A folder below `folder`, which is made where it is missing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    _sweep(folder)
+    with _guarded(folder):
+        made = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=folder))
+        descriptor = os.open(made, os.O_RDONLY | os.O_CLOEXEC)
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+    try:
+        yield made
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+        os.close(descriptor)
+
+
+def _sweep(folder: Path) -> None:
+    with _guarded(folder):
+        for left in folder.glob(f"{_PREFIX}*"):
+            try:
+                descriptor = os.open(left, os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                continue
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(left, ignore_errors=True)
+            except BlockingIOError:
+                continue
+            finally:
+                os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _guarded(folder: Path) -> Generator[None]:
+    """One at a time: between a folder and its lock nobody must come and sweep."""
+    with (folder / ".lock").open("w") as guard:
+        fcntl.flock(guard, fcntl.LOCK_EX)
+        yield
