@@ -9,9 +9,7 @@ from storage.blobs.filesystem import FilesystemStore
 from storage.blobs.s3 import S3Store
 from storage.blobs.s3_api import Limits
 from storage.blobs.store import BlobStore
-from tests.s3.fixtures import swift, swift_packages, two_buckets
-
-__all__ = ["swift", "swift_packages"]
+from tests.s3.fixtures import two_buckets
 
 # As small as the protocol allows: everything goes in parts that is larger than this.
 SMALL = Limits(put_bytes=6 << 20, part_bytes=5 << 20)

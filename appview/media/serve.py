@@ -1,0 +1,99 @@
+"""Answers a request for a blob: from our disk, or by saying where else it is.
+
+    a file of this machine   200, 206, 304, 416 with its bytes; or X-Accel-Redirect, and nginx sends them
+    an S3                    302 to the CDN in front of it where the blob is public, else to a signed address
+
+Bytes never change under their name, so a public answer may be kept for ever, and the ETag is the hash. What
+we serve was made by strangers: no browser may take it for a page or a script (rule G2).
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from aiohttp import web
+
+from appview.media.body import Outlet, answer
+from storage.blobs.store import BlobStore, Key
+
+_FOREVER = "public, max-age=31536000, immutable"
+SAFETY = {
+    "Content-Security-Policy": "default-src 'none'; sandbox",
+    "X-Content-Type-Options": "nosniff",
+    "Cross-Origin-Resource-Policy": "cross-origin",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ServeConfig:
+    """`accel_prefix`: internal location of an nginx in front of us, an alias of the blob folder. `media_url`:
+    address under which the public bucket is open to everybody. `link_s`: how long a signed address lives."""
+
+    accel_prefix: str | None = None
+    media_url: str | None = None
+    link_s: int = 3600
+
+
+ALONE = ServeConfig()
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What is asked for, after somebody decided that it may be had. `filename`: to be saved under it."""
+
+    key: Key
+    mime: str
+    filename: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    descriptor: int
+    size: int
+
+    async def send(self, out: Outlet, start: int, stop: int) -> None:
+        await out.file(self.descriptor, start, stop)
+
+
+async def serve(
+    request: web.Request, store: BlobStore, served: Served, config: ServeConfig
+) -> web.StreamResponse:
+    """The answer to a GET or HEAD. Raises web.HTTPNotFound where the store does not have it."""
+    path = store.path(served.key)
+    if path is None:
+        return await _elsewhere(store, served, config)
+    headers = _headers(served)
+    etag = f'"{served.key.sha256}"'
+    if config.accel_prefix is not None:
+        where = "/".join([config.accel_prefix.rstrip("/"), *path.parts[-3:]])  # area, two letters, hash
+        told = headers | {"ETag": etag, "Content-Type": served.mime, "X-Accel-Redirect": where}
+        return web.Response(headers=told)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise web.HTTPNotFound from None
+    try:
+        file = _File(descriptor, os.fstat(descriptor).st_size)
+        return await answer(request, file, mime=served.mime, etag=etag, headers=headers)
+    finally:
+        os.close(descriptor)
+
+
+def _headers(served: Served) -> dict[str, str]:
+    out = SAFETY | {"Cache-Control": _FOREVER if served.key.area.public else "private, no-store"}
+    if served.filename is not None:
+        out["Content-Disposition"] = f"attachment; filename*=UTF-8''{quote(served.filename, safe='')}"
+    return out
+
+
+async def _elsewhere(store: BlobStore, served: Served, config: ServeConfig) -> web.Response:
+    if served.key.area.public and config.media_url is not None and served.filename is None:
+        where = f"{config.media_url.rstrip('/')}/{served.key}"
+        return web.Response(status=302, headers={"Location": where, "Cache-Control": "public, max-age=3600"})
+    link = await store.link(served.key, expires_s=config.link_s, mime=served.mime, filename=served.filename)
+    if link is None:
+        raise web.HTTPNotFound
+    kept = f"private, max-age={config.link_s // 2}" if served.key.area.public else "no-store"
+    return web.Response(status=302, headers={"Location": link, "Cache-Control": kept})

@@ -1,0 +1,250 @@
+"""Blobs over HTTP, as a player asks for them: real sockets, and readers that are slow, or gone."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from appview.media.serve import ALONE, ServeConfig, Served, serve
+from storage.blobs.filesystem import FilesystemStore
+from storage.blobs.s3 import S3Store
+from storage.blobs.store import Area, BlobStore, Key
+from tests.fakenet.tls import Authority
+from tests.integration.blobs.test_contract import key_of, publish
+from tests.s3.fixtures import two_buckets
+from tests.s3.server import Swift
+
+DATA = random.Random(1).randbytes(3_000_001)
+KEY = key_of(DATA)
+
+
+@asynccontextmanager
+async def served(
+    store: BlobStore, config: ServeConfig = ALONE, *, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[str]:
+    """A server that shows everything of a store at /area/hash; its address."""
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        key = Key.parse(request.path.removeprefix("/"))
+        wanted = Served(key, "audio/mpeg", request.query.get("filename"))
+        return await serve(request, store, wanted, config)
+
+    app = web.Application()
+    app.router.add_get("/{area}/{hash}", handler)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
+        yield f"http{'s' if tls else ''}://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> FilesystemStore:
+    made = FilesystemStore(tmp_path / "blobs")
+    await publish(made, DATA)
+    return made
+
+
+@pytest.fixture
+async def address(store: FilesystemStore) -> AsyncIterator[str]:
+    async with served(store) as base:
+        yield f"{base}/{KEY}"
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as session:
+        yield session
+
+
+async def test_the_whole_of_it(address: str, client: aiohttp.ClientSession) -> None:
+    async with client.get(address) as answer:
+        assert answer.status == 200
+        assert answer.headers["Content-Type"] == "audio/mpeg"
+        assert answer.headers["Content-Length"] == str(len(DATA))
+        assert answer.headers["ETag"] == f'"{KEY.sha256}"'
+        assert answer.headers["Accept-Ranges"] == "bytes"
+        assert answer.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert answer.headers["Content-Security-Policy"] == "default-src 'none'; sandbox"
+        assert await answer.read() == DATA
+
+
+@pytest.mark.parametrize(
+    ("text", "start", "stop"),
+    [
+        ("bytes=0-0", 0, 1),
+        ("bytes=1000-66535", 1000, 66_536),
+        ("bytes=2999999-", 2_999_999, 3_000_001),
+        ("bytes=-70000", 2_930_001, 3_000_001),
+    ],
+)
+async def test_a_part_of_it(
+    address: str, client: aiohttp.ClientSession, text: str, start: int, stop: int
+) -> None:
+    for _ in range(3):  # on the same connection
+        async with client.get(address, headers={"Range": text}) as answer:
+            assert answer.status == 206
+            assert answer.headers["Content-Range"] == f"bytes {start}-{stop - 1}/{len(DATA)}"
+            assert answer.headers["Content-Length"] == str(stop - start)
+            assert await answer.read() == DATA[start:stop]
+
+
+async def test_several_parts_come_as_a_multipart(address: str, client: aiohttp.ClientSession) -> None:
+    async with client.get(address, headers={"Range": "bytes=5-9,0-99999,-3"}) as answer:
+        assert answer.status == 206
+        assert int(answer.headers["Content-Length"]) == len(await answer.read())
+    async with client.get(address, headers={"Range": "bytes=5-9,0-99999,-3"}) as answer:
+        reader = aiohttp.MultipartReader.from_response(answer)
+        parts = []
+        while (part := await reader.next()) is not None:
+            assert isinstance(part, aiohttp.BodyPartReader)
+            parts.append((part.headers["Content-Range"], bytes(await part.read())))
+    assert parts == [
+        ("bytes 5-9/3000001", DATA[5:10]),
+        ("bytes 0-99999/3000001", DATA[:100_000]),
+        ("bytes 2999998-3000000/3000001", DATA[-3:]),
+    ]
+
+
+async def test_nothing_of_what_is_wanted(address: str, client: aiohttp.ClientSession) -> None:
+    async with client.get(address, headers={"Range": "bytes=3000001-"}) as answer:
+        assert (answer.status, await answer.read()) == (416, b"")
+        assert answer.headers["Content-Range"] == "bytes */3000001"
+
+
+async def test_what_the_client_has_already(address: str, client: aiohttp.ClientSession) -> None:
+    async with client.get(address, headers={"If-None-Match": f'"{KEY.sha256}"'}) as answer:
+        assert (answer.status, await answer.read()) == (304, b"")
+
+
+@pytest.mark.parametrize("headers", [{}, {"Range": "bytes=10-19"}])
+async def test_the_head_alone(address: str, client: aiohttp.ClientSession, headers: dict[str, str]) -> None:
+    async with client.get(address, headers=headers) as whole, client.head(address, headers=headers) as head:
+        assert (await head.read(), head.status) == (b"", whole.status)
+        told = {name: value for name, value in head.headers.items() if name != "Date"}
+        assert told == {name: value for name, value in whole.headers.items() if name != "Date"}
+
+
+async def test_what_is_gone_is_not_found(
+    address: str, store: FilesystemStore, client: aiohttp.ClientSession
+) -> None:
+    await store.delete(KEY)
+    async with client.get(address) as answer:
+        assert answer.status == 404
+
+
+async def test_a_deletion_does_not_cut_who_is_listening(
+    address: str, store: FilesystemStore, client: aiohttp.ClientSession
+) -> None:
+    async with client.get(address) as answer:
+        first = await answer.content.read(1000)
+        await store.delete(KEY)
+        assert first + await answer.read() == DATA
+
+
+async def test_a_name_to_save_it_under(address: str, client: aiohttp.ClientSession) -> None:
+    async with client.get(address, params={"filename": "Stück.mp3"}) as answer:
+        assert answer.content_disposition is not None
+        assert answer.content_disposition.filename == "Stück.mp3"
+
+
+async def test_a_private_blob_is_not_kept_by_anybody(
+    store: FilesystemStore, client: aiohttp.ClientSession
+) -> None:
+    key = await publish(store, b"mine", Area.PRIVATE)
+    async with served(store) as base, client.get(f"{base}/{key}") as answer:
+        assert answer.headers["Cache-Control"] == "private, no-store"
+
+
+async def raw(address: str, *lines: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    host, port = address.removeprefix("http://").partition("/")[0].split(":")
+    # A small buffer: the server must wait for this reader.
+    reader, writer = await asyncio.open_connection(host, int(port), limit=4096)
+    writer.write("\r\n".join([f"GET /{KEY} HTTP/1.1", "Host: x", *lines, "", ""]).encode())
+    return reader, writer
+
+
+async def test_a_slow_reader_gets_all_of_it_and_holds_nobody_up(
+    address: str, client: aiohttp.ClientSession
+) -> None:
+    reader, writer = await raw(address, "Connection: close")
+    await reader.readuntil(b"\r\n\r\n")
+    body = await reader.readexactly(10_000)
+    async with client.get(address, headers={"Range": "bytes=0-9"}) as answer:
+        assert await answer.read() == DATA[:10]
+    body += await reader.read(-1)
+    assert body == DATA
+    writer.close()
+
+
+async def test_requests_in_a_row_are_answered_in_a_row(address: str) -> None:
+    reader, writer = await raw(address, "Range: bytes=0-99")
+    for at in (100_000, 5):
+        writer.write(f"GET /{KEY} HTTP/1.1\r\nHost: x\r\nRange: bytes={at}-{at + 99}\r\n\r\n".encode())
+    for at in (0, 100_000, 5):
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert b" 206 " in head
+        assert await reader.readexactly(100) == DATA[at : at + 100]
+    writer.close()
+
+
+async def test_a_listener_who_seeks_away_leaves_no_line_in_the_log(
+    address: str, client: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    for number in range(30):
+        reader, writer = await raw(address)
+        if number % 3:
+            await reader.read(1000)
+        writer.transport.abort()
+    async with client.get(address) as answer:
+        assert await answer.read() == DATA
+    assert caplog.records == []
+
+
+async def test_a_connection_that_we_encrypt_gets_the_same_bytes(store: FilesystemStore) -> None:
+    connector = aiohttp.TCPConnector(ssl=False)
+    async with (
+        served(store, tls=Authority().server_context("127.0.0.1")) as base,
+        aiohttp.ClientSession(connector=connector) as client,
+        client.get(f"{base}/{KEY}", headers={"Range": "bytes=1-2000000"}) as answer,
+    ):
+        assert (answer.status, await answer.read()) == (206, DATA[1:2_000_001])
+
+
+async def test_nginx_is_told_where_the_file_is(store: FilesystemStore, client: aiohttp.ClientSession) -> None:
+    config = ServeConfig(accel_prefix="/inner/")
+    async with served(store, config) as base, client.get(f"{base}/{KEY}") as answer:
+        assert answer.headers["X-Accel-Redirect"] == f"/inner/audio/{KEY.sha256[:2]}/{KEY.sha256}"
+        assert (answer.headers["Content-Type"], await answer.read()) == ("audio/mpeg", b"")
+        path = store.path(KEY)
+        assert path is not None
+        assert str(path).endswith(answer.headers["X-Accel-Redirect"].removeprefix("/inner"))
+
+
+async def test_what_lies_in_s3_is_fetched_there(swift: Swift, client: aiohttp.ClientSession) -> None:
+    async with S3Store(await two_buckets(swift)) as store:
+        public, private = await publish(store, DATA[:1000]), await publish(store, b"mine", Area.PRIVATE)
+        async with served(store) as base:
+            for key, data in ((public, DATA[:1000]), (private, b"mine")):
+                async with client.get(f"{base}/{key}", headers={"Range": "bytes=1-"}) as answer:
+                    assert (answer.status, await answer.read()) == (206, data[1:])
+            async with client.get(f"{base}/{private}", allow_redirects=False) as answer:
+                assert (answer.status, answer.headers["Cache-Control"]) == (302, "no-store")
+        async with served(store, ServeConfig(media_url="https://cdn.example/")) as base:
+            async with client.get(f"{base}/{public}", allow_redirects=False) as answer:
+                assert answer.headers["Location"] == f"https://cdn.example/{public}"
+            async with client.get(f"{base}/{private}", allow_redirects=False) as answer:
+                assert answer.headers["Location"].startswith(swift.endpoint)
