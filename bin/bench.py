@@ -15,7 +15,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from bin.settings import Settings
 
-NAMES = ("pipeline", "verify", "ingest", "feed", "backfill", "live", "bigcar", "archive", "auth")
+NAMES = (
+    *("pipeline", "verify", "ingest", "feed", "backfill", "live", "bigcar", "archive", "auth"),
+    *("ranges", "zip", "upload", "transcode"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

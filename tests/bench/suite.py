@@ -21,14 +21,28 @@ from tests.bench import (
     live,
     machine,
     pipeline,
+    ranges,
     report,
+    transcode,
+    upload,
     verify,
+    zipped,
 )
 from tests.bench.measure import QUICK_FACTOR, Finding, WrongAnswer
 from tests.bench.options import Options
 
-NAMES = ("pipeline", "verify", "ingest", "feed", "backfill", "live", "bigcar", "archive", "auth")
-WITHOUT_DATABASE = {"verify": verify.run, "bigcar": bigcar.run}
+NAMES = (
+    *("pipeline", "verify", "ingest", "feed", "backfill", "live", "bigcar", "archive", "auth"),
+    *("ranges", "zip", "upload", "transcode"),
+)
+WITHOUT_DATABASE = {
+    "verify": verify.run,
+    "bigcar": bigcar.run,
+    "ranges": ranges.run,
+    "zip": zipped.run,
+    "upload": upload.run,
+    "transcode": transcode.run,
+}
 
 
 async def run(
