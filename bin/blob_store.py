@@ -26,7 +26,7 @@ async def opened(settings: Settings) -> AsyncGenerator[BlobStore]:
         public_bucket=settings.s3_bucket,
         private_bucket=settings.s3_private_bucket,
         access_key=settings.s3_access_key,
-        secret_key=settings.s3_secret_key,
+        secret_key=settings.s3_secret_key.get_secret_value(),
         endpoint=settings.s3_endpoint,
         region=settings.s3_region,
     )

@@ -211,7 +211,7 @@ class Settings(BaseSettings):
     )
     s3_region: str = Field("us-east-1", description="Region of the buckets.")
     s3_access_key: str | None = Field(None, description="Key ID that may read, write and list both buckets.")
-    s3_secret_key: str | None = Field(None, description="The secret of that key.")
+    s3_secret_key: SecretStr | None = Field(None, description="The secret of that key.")
     blob_grace_hours: float = Field(
         24,
         ge=1,
@@ -221,7 +221,7 @@ class Settings(BaseSettings):
     upload_keep_hours: float = Field(
         24, ge=1, le=720, description="How long an upload that stands still can be taken up again."
     )
-    transcoder_key: str | None = Field(
+    transcoder_key: SecretStr | None = Field(
         None,
         description="Secret that callers of `plyr transcoder` send as `X-Transcoder-Key`. It does not start "
         "without one.",

@@ -28,13 +28,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Exit code 2 where no key is set: without one it would work for everybody."""
-    if not settings.transcoder_key:
+    key = settings.transcoder_key.get_secret_value() if settings.transcoder_key else ""
+    if not key:
         print(
             f"plyr: set {variable('transcoder_key')}: without a key everybody could use it", file=sys.stderr
         )
         return 2
     config = TranscoderConfig(
-        key=settings.transcoder_key,
+        key=key,
         scratch=settings.data_dir / "scratch",
         max_bytes=args.max_mb << 20,
         jobs=args.jobs,
