@@ -30,7 +30,7 @@ COMMANDS = {
     "sync": Command("bin.sync", "make the index whole: backfill and resync, and how that goes", group=True),
     "archive": Command("bin.archive", "everything that happened, in Parquet files", group=True),
     "keys": Command("bin.keys", "the keys that seal what people trust us with", group=True),
-    "token": Command("bin.token", "tokens that need no browser", group=True),
+    "token": Command("bin.tokens", "tokens that need no browser", group=True),
     "audit": Command(
         "bin.audit", "what happened to people's access, newest first", True, "there", OF_DATABASE
     ),
