@@ -240,11 +240,14 @@ class Faults:
             await inject()
 
     async def _kill_ingest(self, shares: Sequence[float], chance: random.Random) -> None:
-        """The load slows down when it is ahead of the kills, so that they come under load anywhere."""
-        for share, following in pairwise([*shares, 1.0]):
+        """The load slows down when it is ahead of the kills, so that they come under load anywhere. Seven of
+        ten wait until it is at work, the others hit it wherever it is."""
+        at_work = [n % 10 < 7 for n in range(len(shares))]
+        chance.shuffle(at_work)
+        for n, (share, following) in enumerate(pairwise([*shares, 1.0])):
             await self.drive.reached(int(share * self.drive.plan.operations))
             self.drive.slow_after = int((following + 0.02) * self.drive.plan.operations)
-            await self.ingest.kill(at_work=chance.random() < 0.7, after_s=chance.uniform(0, 0.5))
+            await self.ingest.kill(at_work=at_work[n], after_s=chance.uniform(0, 0.5))
             self.kills_under_load += self.drive.done < self.drive.plan.operations
 
     async def _pds_outage(self, seconds: float) -> None:
