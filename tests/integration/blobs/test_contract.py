@@ -6,6 +6,7 @@ import hashlib
 import random
 import zlib
 from collections.abc import AsyncIterator, Iterable
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -19,6 +20,7 @@ from storage.blobs.store import (
     Key,
     Mismatch,
 )
+from tests.bench import machine
 
 SIZES = [0, 65_536, 5 << 20, (6 << 20) + 1, 13_000_000]
 
@@ -221,6 +223,26 @@ async def test_an_address_gives_the_blob_to_whoever_has_it_and_no_other(store: B
         for forged in (address.replace(key.sha256, key_of(b"x").sha256), address.partition("?")[0]):
             async with client.get(forged) as answer:
                 assert answer.status in (400, 403)  # Swift says 400 where nothing is signed
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["size-told", "size-unknown"])
+async def test_memory_does_not_grow_with_the_blob(store: BlobStore, told: bool) -> None:
+    """120 MiB in and out again, in less than 48 MiB more than before."""
+    size, chunk = 120 << 20, noise(65_536)
+
+    async def many() -> AsyncIterator[bytes]:
+        for _ in range(size // len(chunk)):
+            yield chunk
+
+    await store.stage("first", chunks(noise(7_000_000)))  # what is loaded once
+    Path("/proc/self/clear_refs").write_text("5")  # the peak is that from now on
+    before = machine.own_peak_bytes()
+    stored = await store.stage("upload", many(), size=size if told else None)
+    read = 0
+    async for piece in store.read_staged("upload"):
+        read += len(piece)
+    assert read == stored.size == size
+    assert machine.own_peak_bytes() - before < 48 << 20
 
 
 def test_a_key_is_parsed_as_it_was_written() -> None:

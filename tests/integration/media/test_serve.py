@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import random
+import shutil
 import ssl
+import subprocess
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from shutil import which
 
 import aiohttp
 import pytest
@@ -18,6 +23,7 @@ from appview.media.serve import ALONE, ServeConfig, Served, serve
 from storage.blobs.filesystem import FilesystemStore
 from storage.blobs.s3 import S3Store
 from storage.blobs.store import Area, BlobStore, Key
+from tests.conftest import require
 from tests.fakenet.tls import Authority
 from tests.integration.blobs.test_contract import key_of, publish
 from tests.s3.fixtures import two_buckets
@@ -248,3 +254,57 @@ async def test_what_lies_in_s3_is_fetched_there(swift: Swift, client: aiohttp.Cl
                 assert answer.headers["Location"] == f"https://cdn.example/{public}"
             async with client.get(f"{base}/{private}", allow_redirects=False) as answer:
                 assert answer.headers["Location"].startswith(swift.endpoint)
+
+
+_NGINX = """\
+daemon off;
+master_process off;
+pid {folder}/nginx.pid;
+error_log {folder}/error.log;
+events {{ }}
+http {{
+    access_log off;
+    client_body_temp_path {folder}; proxy_temp_path {folder}; fastcgi_temp_path {folder};
+    uwsgi_temp_path {folder}; scgi_temp_path {folder};
+    server {{
+        listen unix:{folder}/nginx.sock;
+        location / {{ proxy_pass {behind}; }}
+        location /inner/ {{ internal; alias {blobs}/; }}
+    }}
+}}
+"""
+
+
+async def test_an_nginx_in_front_sends_the_file_itself(store: FilesystemStore, tmp_path: Path) -> None:
+    nginx = which("nginx")
+    if nginx is None:
+        require("nginx", "the program is not installed")
+    folder = Path(tempfile.mkdtemp(prefix="plyr-nginx-"))  # the name of a socket must be short
+    path = store.path(KEY)
+    assert path is not None
+    for place in [folder, *path.parents]:
+        if place.stat().st_uid == os.getuid() and place != Path("/"):
+            place.chmod(place.stat().st_mode | 0o055)
+    path.chmod(0o444)
+    async with served(store, ServeConfig(accel_prefix="/inner")) as behind:
+        conf = folder / "nginx.conf"
+        conf.write_text(_NGINX.format(folder=folder, behind=behind, blobs=tmp_path / "blobs"))
+        process = subprocess.Popen([nginx, "-c", conf, "-p", folder], stderr=subprocess.DEVNULL)
+        try:
+            while not (folder / "nginx.sock").exists():
+                assert process.poll() is None
+                await asyncio.sleep(0.02)
+            connector = aiohttp.UnixConnector(str(folder / "nginx.sock"))
+            async with aiohttp.ClientSession(connector=connector) as client:
+                async with client.get(f"http://x/{KEY}", headers={"Range": "bytes=5-1000004"}) as answer:
+                    assert (answer.status, await answer.read()) == (206, DATA[5:1_000_005])
+                    assert answer.headers["Content-Type"] == "audio/mpeg"
+                    assert answer.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+                    assert "X-Accel-Redirect" not in answer.headers
+                inside = f"http://x/inner/{KEY.area}/{KEY.sha256[:2]}/{KEY.sha256}"
+                async with client.get(inside) as answer:
+                    assert answer.status == 404
+        finally:
+            process.terminate()
+            process.wait(10)
+            shutil.rmtree(folder)
