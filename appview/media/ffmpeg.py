@@ -138,8 +138,10 @@ async def _feed(process: asyncio.subprocess.Process, feed: Callable[[bytes], Non
 
 
 def _failure(code: int, log: str, limits: Limits) -> Unreadable | LimitExceeded:
-    if code in (-signal.SIGXCPU, -signal.SIGKILL):  # the second where it caught the first
-        return LimitExceeded(f"it needs more than {limits.cpu_s} s of computing")
+    if code in (-signal.SIGXCPU, -signal.SIGKILL):  # the kernel sends the second for either
+        return LimitExceeded(
+            f"it needs more than {limits.cpu_s} s of computing, or more memory than there is"
+        )
     if code == -signal.SIGXFSZ or "File too large" in log:
         return LimitExceeded(f"it becomes larger than {limits.file_bytes:,} bytes")
     if "Cannot allocate memory" in log:
