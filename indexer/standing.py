@@ -21,6 +21,7 @@ from storage.postgres import Connection, Pool
 from storage.repos import Standing
 
 OURSELVES = "ourselves"
+DELETED = "deleted"
 ERASE = 2000  # records a transaction
 
 
@@ -53,7 +54,6 @@ async def begin_anew(conn: Connection, standing: Standing, last: Rev | None, sou
     state = move(State(standing.state), State.PENDING)
     gaps = () if standing.rev is None else (Gap(None, None, None, None),)
     await accounts.begin_anew(conn, standing.repo.id, gaps, last)
-    await accounts.erase_projections(conn, standing.repo.id)
     reason = "the account is gone; should it come back, it begins anew"
     if state != standing.state:
         await decisions.add(conn, [Decision(did, "state", state, reason, source)])
@@ -73,20 +73,31 @@ async def begin_anew(conn: Connection, standing: Standing, last: Rev | None, sou
 
 async def erase(pool: Pool, due: Due, last: Rev | None, source: str, catalog: Catalog) -> None:
     """Make every record up to `last` a tombstone, a part at a time, and give the lease back. Whoever crashes
-    in between lets the lease run out; then it is asked again, and this goes on."""
+    in between lets the lease run out; then it is asked again, and this goes on if the account is still gone.
+    If it came back meanwhile, what was not erased by then stays as it is."""
     after = ("", "")
     while last is not None:
         async with pool.connection() as conn, conn.transaction():
-            await repos.lock(conn, [due.did])
-            erased = await accounts.erase_records(conn, due.id, last, after, ERASE)
+            if not await _is_gone(conn, due.did):
+                return
+            erased = await accounts.erase_records(conn, due.id, last, after, ERASE, catalog.collections)
             await outbox.append(conn, [_tombstone(due.did, x, source) for x in erased])
         if len(erased) < ERASE:
             break
         after = erased[-1].collection, erased[-1].rkey
     async with pool.connection() as conn, conn.transaction():
-        await repos.lock(conn, [due.did])
+        if not await _is_gone(conn, due.did):
+            return
+        if last is not None:
+            await accounts.erase_proofs(conn, due.id, last)
         await refresh_profiles(conn, [due.id], catalog)
         await accounts.erased(conn, due)
+
+
+async def _is_gone(conn: Connection, did: Did) -> bool:
+    """Whether the account is still deleted; its row is locked from here on."""
+    standing = (await repos.lock(conn, [did])).get(did)
+    return standing is not None and standing.status == DELETED
 
 
 def _tombstone(did: Did, erased: Erased, source: str) -> Entry:

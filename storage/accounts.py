@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from psycopg.rows import class_row
 
+from lexicons.catalog import Collections
 from lexicons.syntax import Did, Nsid, Rev, Rkey
 from storage.postgres import Connection, as_json
 from storage.queries import load
@@ -91,17 +92,27 @@ async def erased(conn: Connection, due: Due) -> None:
 
 
 async def erase_records(
-    conn: Connection, repo_id: int, rev: Rev, after: tuple[str, str], limit: int
+    conn: Connection, repo_id: int, rev: Rev, after: tuple[str, str], limit: int, own: Collections
 ) -> list[Erased]:
-    """Delete the next records up to `rev` that come behind (collection, rkey) `after`. In order."""
-    params = {"id": repo_id, "rev": rev, "collection": after[0], "rkey": after[1], "limit": limit}
+    """Delete the next records up to `rev` that come behind (collection, rkey) `after`, in order, with what
+    was made of them, their profile's looks excepted. The caller has hidden the account."""
+    params = {
+        "id": repo_id,
+        "rev": rev,
+        "collection": after[0],
+        "rkey": after[1],
+        "limit": limit,
+        "track": own.track,
+        "like": own.like,
+        "comment": own.comment,
+        "list": own.list,
+    }
     cursor = await conn.execute(_SQL["erase_records"], params)
     return [Erased(*row) for row in await cursor.fetchall()]
 
 
-async def erase_projections(conn: Connection, repo_id: int) -> None:
-    """Delete what was made of its records, its profile's looks excepted. The caller has hidden it."""
-    await conn.execute(_SQL["erase_projections"], {"id": repo_id})
+async def erase_proofs(conn: Connection, repo_id: int, rev: Rev) -> None:
+    await conn.execute(_SQL["erase_proofs"], {"id": repo_id, "rev": rev})
 
 
 async def take_down(conn: Connection, repo_id: int, reason: str | None) -> None:

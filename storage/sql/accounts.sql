@@ -55,8 +55,10 @@ set state = 'pending', gaps = %(gaps)s, synced_rev = greatest(synced_rev, %(last
 where id = %(id)s
 
 -- name: erase_records
--- Tombstones at the last rev that we know: what comes late is older, what a new beginning brings is not.
-with gone as (
+-- Tombstones at the last rev that we know: what comes late is older, what a new beginning brings is not. What was
+-- made of these records goes with them, so that a deletion that stops halfway leaves either both or none. The
+-- account's likes and comments were taken out of the counters when it went out of sight.
+with gone as materialized (
     select collection, rkey from record
     where repo_id = %(id)s and cid is not null and rev <= %(rev)s and (collection, rkey) > (%(collection)s, %(rkey)s)
     order by collection, rkey limit %(limit)s
@@ -66,20 +68,28 @@ with gone as (
     from gone
     where r.repo_id = %(id)s and (r.collection, r.rkey) = (gone.collection, gone.rkey)
     returning r.collection, r.rkey, r.rev
+), tracks as (
+    delete from track
+    where repo_id = %(id)s and rkey in (select rkey from gone where collection = %(track)s)
+), likes as (
+    delete from "like"
+    where repo_id = %(id)s and rkey in (select rkey from gone where collection = %(like)s)
+), comments as (
+    delete from comment
+    where repo_id = %(id)s and rkey in (select rkey from gone where collection = %(comment)s)
+), lists as (
+    delete from list
+    where repo_id = %(id)s and rkey in (select rkey from gone where collection = %(list)s)
 )
 select collection, rkey, rev from erased order by collection, rkey
+
+-- name: erase_proofs
+-- What proved them.
+delete from commit_proof where repo_id = %(id)s and rev <= %(rev)s
 
 -- name: erased
 -- Done, and the lease is given back.
 update repo set account_due = null where id = %(id)s and account_due = %(lease)s
-
--- name: erase_projections
--- What is made of its records. Its likes and comments were taken out of the counters when it went out of sight.
-with tracks as (delete from track where repo_id = %(id)s),
-     likes as (delete from "like" where repo_id = %(id)s),
-     comments as (delete from comment where repo_id = %(id)s),
-     proofs as (delete from commit_proof where repo_id = %(id)s)
-delete from list where repo_id = %(id)s
 
 -- name: take_down
 -- Our own decision, apart from upstream's; null lifts it.

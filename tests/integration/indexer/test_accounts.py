@@ -11,7 +11,8 @@ from firehose.identity import IdentityDoc
 from firehose.message import account_of
 from indexer.identities import settle_identity
 from indexer.shadow import replay
-from indexer.standing import take_down
+from indexer.standing import begin_anew, show, take_down
+from lexicons.catalog import Catalog
 from lexicons.syntax import Did, Handle
 from storage import accounts, outbox, repos
 from storage.outbox import Entry, Kind
@@ -19,7 +20,7 @@ from storage.postgres import Pool
 from tests.fakenet.pds import GET_REPO_STATUS
 from tests.fakenet.repo import FakeRepo
 from tests.fakenet.server import Fault
-from tests.fakenet.world import PROFILE, TRACK, WHEN, comment, like, track
+from tests.fakenet.world import LIKE, PROFILE, TRACK, WHEN, comment, like, track
 from tests.integration.indexer.network import (
     CATALOG,
     Net,
@@ -392,6 +393,38 @@ async def test_a_deletion_that_was_interrupted_goes_on(net: Net, pool: Pool, too
         await until(lambda: one(pool, "select count(*) from record where cid is not null"), 0)
         await asked(pool)
     assert await one(pool, "select count(*) from track") == 0
+
+
+async def test_what_an_interrupted_deletion_left_is_whole(
+    net: Net, pool: Pool, tools: Tools, database: str
+) -> None:
+    """A record goes with what was made of it, or stays with it: its account may come back before the rest."""
+    ana, ben = net.account("ana"), net.account("ben")
+    async with ingesting(net, pool, tools):
+        net.write(ana, "create", TRACK, R1, track("One"))
+        net.write(ben, "create", TRACK, R1, track("Two"))
+        net.write(ana, "create", LIKE, R2, like(f"at://{ben.did}/{TRACK}/{R1}"))
+        await committed(pool, net)
+    async with (
+        pool.connection() as conn,
+        conn.transaction(),
+    ):  # as a crash after the first of two parts leaves it
+        gone = (await repos.lock(conn, [Did(ana.did)]))[Did(ana.did)]
+        assert gone.rev is not None
+        await show(conn, gone, active=False, taken_down=None)
+        await conn.execute("update repo set active = false, status = 'deleted' where did = %s", [ana.did])
+        await outbox.append(conn, await begin_anew(conn, gone, gone.rev, "its host"))
+        own = Catalog.load().collections
+        erased = await accounts.erase_records(conn, gone.repo.id, gone.rev, ("", ""), 1, own)
+    assert [(each.collection, each.rkey) for each in erased] == [(LIKE, R2)]
+    assert await one(pool, 'select count(*) from "like"') == 0
+    assert await one(pool, "select sum(likes) from track_stat") == 0
+    async with ingesting(net, pool, tools), resyncing(database):
+        net.says(ana)
+        await until(lambda: standing(pool, ana), (True, None))
+        await until(lambda: one(pool, "select state from repo where did = %s", ana.did), "active")
+    assert await one(pool, "select count(*) from track") == 2
+    assert await one(pool, "select sum(likes) from track_stat") == 1
 
 
 async def test_c08_what_we_took_down_stays_so_whatever_its_host_says(
