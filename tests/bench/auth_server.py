@@ -13,6 +13,7 @@ from typing import Any
 from aiohttp import web
 
 from appview.protocol import make_runner
+from bin import logs
 from bin.settings import load
 from bin.web import application
 from lexicons.catalog import Catalog
@@ -33,6 +34,7 @@ async def serve(task: dict[str, Any]) -> None:
         },
         {},
     )
+    logs.configure(settings.log_format, "error")  # on stderr: stdout is for answers
     async with application(settings, Catalog.load()) as app:
         runner = make_runner(app)
         await runner.setup()
