@@ -24,12 +24,15 @@ def sound(tmp_path: Path) -> Path:
 
 
 def processes(words: str) -> list[int]:
-    """Ids of the processes whose command line has these words."""
+    """Ids of the processes of this test's own whose command line has these words: other tests may run the
+    same beside it. A process that lost its parent would count, too."""
     found: list[int] = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():
             try:
-                if words.encode() in (entry / "cmdline").read_bytes().replace(b"\0", b" "):
+                command = (entry / "cmdline").read_bytes().replace(b"\0", b" ")
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                if words.encode() in command and parent in (os.getpid(), 1):
                     found.append(int(entry.name))
             except (FileNotFoundError, ProcessLookupError):
                 continue
