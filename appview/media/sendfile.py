@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from enum import Enum
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
@@ -41,38 +42,96 @@ async def send(
     # A descriptor of our own: the loop watches the other one for its transport.
     sock = os.dup(transport.get_extra_info("socket").fileno())
     try:
-        while start < stop:
-            count = min(_PIECE, stop - start)
-            if not _in_cache(descriptor, start + count - 1):
-                await asyncio.to_thread(os.pread, descriptor, count, start)
-            try:
-                sent = os.sendfile(sock, descriptor, start, count)
-            except BlockingIOError:
-                await _writable(sock)
-                continue
-            if not sent:
-                raise EOFError("the file has become shorter")
-            start += sent
+        sending = _Sending(sock, descriptor, start, stop)
+        while (state := sending.push()) is not _State.DONE:
+            if state is _State.FULL:
+                state = await sending.while_full()
+            if state is _State.COLD:
+                await sending.warm()
     finally:
         os.close(sock)
 
 
-async def _writable(sock: int) -> None:
-    loop = asyncio.get_running_loop()
-    ready = loop.create_future()
-    loop.add_writer(sock, _settle, ready)
-    try:
-        async with asyncio.timeout(STALL_S):
-            await ready
-    except TimeoutError:
-        raise Stalled(f"nothing was taken for {STALL_S:.0f} s") from None
-    finally:
-        loop.remove_writer(sock)
+class _State(Enum):
+    """`FULL`: the socket takes no more now. `COLD`: what comes next is not in the page cache."""
+
+    DONE = 0
+    FULL = 1
+    COLD = 2
+    MORE = 3
 
 
-def _settle(ready: asyncio.Future[None]) -> None:
-    if not ready.done():
-        ready.set_result(None)
+class _Sending:
+    """How far a range has come. While the socket is full, the loop itself sends on whenever there is room,
+    and no task wakes up."""
+
+    def __init__(self, sock: int, descriptor: int, start: int, stop: int) -> None:
+        self.at = start
+        self._sock = sock
+        self._descriptor = descriptor
+        self._stop = stop
+        self._warm = start  # up to here it is known to be in the page cache
+
+    def push(self) -> _State:
+        """Send until the socket is full; MORE never comes out of it."""
+        while (state := self._once()) is _State.MORE:
+            pass
+        return state
+
+    async def warm(self) -> None:
+        """Have the next piece read from the disk, and take it for read, whatever the kernel keeps of it."""
+        await asyncio.to_thread(os.pread, self._descriptor, _PIECE, self.at)
+        self._warm = min(self._stop, self.at + _PIECE)
+
+    def _once(self) -> _State:
+        if self.at >= self._stop:
+            return _State.DONE
+        if self.at >= self._warm:
+            warm = min(self._stop, self.at + _PIECE)
+            if not _in_cache(self._descriptor, warm - 1):
+                return _State.COLD
+            self._warm = warm
+        try:
+            sent = os.sendfile(self._sock, self._descriptor, self.at, self._warm - self.at)
+        except BlockingIOError:
+            return _State.FULL
+        if not sent:
+            raise EOFError("the file has become shorter")
+        self.at += sent
+        return _State.DONE if self.at >= self._stop else _State.MORE
+
+    async def while_full(self) -> _State:
+        """DONE or COLD, whichever comes. Raises what sending raises, and Stalled."""
+        loop = asyncio.get_running_loop()
+        ended: asyncio.Future[_State] = loop.create_future()
+        seen = self.at
+
+        def ready() -> None:
+            try:
+                state = self._once()
+            except (OSError, EOFError) as error:
+                loop.remove_writer(self._sock)
+                if not ended.done():
+                    ended.set_exception(error)
+                return
+            if state in (_State.DONE, _State.COLD):
+                loop.remove_writer(self._sock)
+                if not ended.done():
+                    ended.set_result(state)
+
+        def look() -> None:
+            nonlocal seen, timer
+            if self.at == seen and not ended.done():
+                ended.set_exception(Stalled(f"nothing was taken for {STALL_S:.0f} s"))
+            seen, timer = self.at, loop.call_later(STALL_S, look)
+
+        timer = loop.call_later(STALL_S, look)
+        loop.add_writer(self._sock, ready)
+        try:
+            return await ended
+        finally:
+            timer.cancel()
+            loop.remove_writer(self._sock)
 
 
 def _in_cache(descriptor: int, at: int) -> bool:

@@ -37,7 +37,7 @@ _BLOCK_S = 30
 
 async def run(options: Options) -> Finding:
     folder = options.scratch
-    length_s = options.size(10 * 60, 2 * 60 + 10)
+    length_s = options.size(5 * 60, 2 * 60 + 10)
     source = write(folder / "in.aiff", length_s)
     await check(source, folder)
     pairs = await interleave(options.size(3, 3), lambda: ours(source, folder), lambda: single(source, folder))
