@@ -63,6 +63,8 @@ def missing() -> list[str]:
         lines.append("no node or npm: tests on a real network are left out (apt install nodejs npm)")
     if not any(map(shutil.which, BROWSERS)):
         lines.append("no Chromium: tests of the web page are left out (apt install chromium)")
+    if not shutil.which("nginx"):
+        lines.append("no nginx: a test of serving behind one is left out (apt install nginx-light)")
     if not (Path(os.environ.get("PLYR_SHARED") or ROOT.parent / "shared") / "data").is_dir():
         lines.append("no ../shared/data: tests on published vectors are left out (set PLYR_SHARED)")
     return lines
