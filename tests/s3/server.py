@@ -4,7 +4,7 @@
         swift.endpoint, swift.access_key, swift.secret_key
         swift.stop(); swift.start()     # an outage: the objects are still there
 
-The servers end with the block. Writes are not synced: what a power cut does is no question here.
+The servers end with the block, and with whoever opened it. Writes are not synced: what a power cut does is no question here.
 """
 
 from __future__ import annotations
@@ -75,6 +75,15 @@ use = egg:swift#proxy
 account_autocreate = true
 node_timeout = 30
 """
+# 1 is PR_SET_PDEATHSIG: where the kernel has it, a server does not outlive who started it.
+_SERVER_PROGRAM = """\
+import ctypes, sys
+if sys.platform == "linux":
+    ctypes.CDLL(None).prctl(1, 9, 0, 0, 0)
+from {module} import main
+sys.argv[0] = "swift-{kind}"
+sys.exit(main())
+"""
 # Each command exits: 1 is a warning, and a ring of one device is one.
 _RING_PROGRAM = """\
 import json, sys
@@ -129,7 +138,7 @@ class Swift:
     def start(self) -> None:
         """All four, until the proxy answers. Raises SwiftFailed."""
         for kind, module in _MODULES.items():
-            code = f"import sys; from {module} import main; sys.argv[0] = 'swift-{kind}'; sys.exit(main())"
+            code = _SERVER_PROGRAM.format(module=module, kind=kind)
             with (self._folder / f"{kind}.log").open("ab") as log:
                 self._servers[kind] = subprocess.Popen(
                     [sys.executable, "-W", "ignore", "-c", code, str(self._folder / f"{kind}.conf")],
