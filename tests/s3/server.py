@@ -4,7 +4,8 @@
         swift.endpoint, swift.access_key, swift.secret_key
         swift.stop(); swift.start()     # an outage: the objects are still there
 
-The servers end with the block, and with whoever opened it. Writes are not synced: what a power cut does is no question here.
+The servers end with the block, and with whoever opened it. Writes are not synced: what a power cut does is no
+question here.
 """
 
 from __future__ import annotations
