@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from appview import guards, wellknown
-from appview.auth.parts import Auth
+from appview.auth.assembly import Auth
 from appview.gauges import IndexGauges
 from appview.guards import Gate
 from appview.metrics import Metrics

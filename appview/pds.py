@@ -3,8 +3,8 @@
 An access token that ran out, or that the PDS calls invalid, is refreshed once and the call is made again;
 that is safe because such a call was refused before it did anything. Nothing else is tried twice here.
 
-    CredentialsFailed   nothing to act with: see appview/auth/credentials.py PdsUnreachable      no answer,
-    or an address that we do not go to; whether the call did something is unknown
+    CredentialsFailed   nothing to act with: see appview/auth/credentials.py
+    PdsUnreachable      no answer, or an address that we do not go to; the call may have done something
 """
 
 from __future__ import annotations

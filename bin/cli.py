@@ -184,7 +184,8 @@ def _run(program: str, command: Command, arguments: list[str], summary: str) -> 
 def _add_settings(parser: argparse.ArgumentParser, shown: Sequence[str]) -> None:
     """A flag for each field of the settings, of which help tells those in `shown`, or all; values stay text,
     the settings check them."""
-    from bin.settings import Settings, flag, shown_default, variable
+    from bin.settings import Settings, flag, variable
+    from bin.settings_page import shown_default
 
     group = parser.add_argument_group("settings", "each also as a variable, named at its end")
     for name, field in Settings.model_fields.items():

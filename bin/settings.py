@@ -1,7 +1,7 @@
 """Every setting, in one typed place: a flag, else a `PLYR_*` variable, else the default.
 
 Nothing else reads the environment. `docs/settings.md` is generated from here by
-`python -m bin.settings`.
+`bin/settings_page.py`.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args, get_origin
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from bin.addresses import JETSTREAM_PREFIX, origin_of, source_of
 from lexicons.syntax import is_atproto_did
 
 PREFIX = "PLYR_"
 ROOT = Path(__file__).parent.parent
-JETSTREAM_PREFIX = "jetstream+"
 
 # Read by tests and developer commands, not by a running appview.
 DEVELOPER_VARIABLES = {
@@ -254,7 +254,7 @@ class Settings(BaseSettings):
     def _check_sources(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if not value:
             raise ValueError("needs at least one address, as wss://relay1.us-east.bsky.network")
-        origins = tuple(_source(url) for url in value)
+        origins = tuple(source_of(url) for url in value)
         if len(set(origins)) != len(origins):
             raise ValueError("names an address twice")
         return origins
@@ -271,7 +271,7 @@ class Settings(BaseSettings):
     def _check_service(cls, value: str | None, info: ValidationInfo) -> str | None:
         if value is None:
             return None
-        origin = _origin(value, ("http", "https"), "https://plc.directory")
+        origin = origin_of(value, ("http", "https"), "https://plc.directory")
         if origin.startswith("http:") and not info.data.get("dev_loopback"):
             raise ValueError("plain http:// is for test networks, with --dev-loopback")
         return origin
@@ -279,12 +279,14 @@ class Settings(BaseSettings):
     @field_validator("discovery_hosts")
     @classmethod
     def _check_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(_origin(url, ("http", "https"), "https://relay1.us-east.bsky.network") for url in value)
+        return tuple(
+            origin_of(url, ("http", "https"), "https://relay1.us-east.bsky.network") for url in value
+        )
 
     @field_validator("allowed_origins")
     @classmethod
     def _check_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(_origin(url, ("http", "https"), "https://plyr.example") for url in value)
+        return tuple(origin_of(url, ("http", "https"), "https://plyr.example") for url in value)
 
     @field_validator("extra_dids")
     @classmethod
@@ -309,12 +311,14 @@ class Settings(BaseSettings):
     @field_validator("public_url")
     @classmethod
     def _check_public(cls, value: str | None) -> str | None:
-        return None if value is None else _origin(value, ("http", "https"), "https://plyr.example", ("http",))
+        return (
+            None if value is None else origin_of(value, ("http", "https"), "https://plyr.example", ("http",))
+        )
 
     @field_validator("frontend_url")
     @classmethod
     def _check_frontend(cls, value: str | None) -> str | None:
-        return None if value is None else _origin(value, ("http", "https"), "https://plyr.example")
+        return None if value is None else origin_of(value, ("http", "https"), "https://plyr.example")
 
     @field_validator("encryption_keys", mode="before")
     @classmethod
@@ -328,7 +332,7 @@ class Settings(BaseSettings):
     @field_validator("s3_endpoint")
     @classmethod
     def _check_s3(cls, value: str | None) -> str | None:
-        return None if value is None else _origin(value, ("http", "https"), "https://s3.example", ("http",))
+        return None if value is None else origin_of(value, ("http", "https"), "https://s3.example", ("http",))
 
     @model_validator(mode="after")
     def _check_buckets(self) -> Self:
@@ -382,40 +386,6 @@ class Settings(BaseSettings):
         return "did:web:" + netloc.replace(":", "%3A")
 
 
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address can only mean this machine."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _origin(url: str, schemes: tuple[str, ...], example: str, plain_anywhere: tuple[str, ...] = ()) -> str:
-    """The URL without a trailing slash, if it is scheme, host and port alone. ValueError says what is wrong.
-
-    The unencrypted scheme, first of `schemes`, is for loopback hosts unless named in `plain_anywhere`.
-    """
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError as error:
-        raise ValueError(f"{url!r} is no address: {error}") from None
-    if parts.scheme not in schemes or not host:
-        raise ValueError(f"{url!r} must look like {example}")
-    if parts.username or parts.password or parts.query or parts.fragment or parts.path.strip("/"):
-        raise ValueError(f"{url!r} must be scheme, host and port alone, as {example}")
-    if parts.scheme == schemes[0] and schemes[0] not in plain_anywhere and not is_loopback(host):
-        raise ValueError(f"{url!r}: {schemes[0]}:// is for this machine alone, use {schemes[1]}://")
-    return f"{parts.scheme}://{parts.netloc}"
-
-
-def _source(url: str) -> str:
-    prefix = JETSTREAM_PREFIX if url.startswith(JETSTREAM_PREFIX) else ""
-    return prefix + _origin(url.removeprefix(prefix), ("ws", "wss"), "wss://relay1.us-east.bsky.network")
-
-
 def variable(field: str) -> str:
     return PREFIX + field.upper()
 
@@ -461,44 +431,3 @@ def environment(settings: Settings) -> dict[str, str]:
         if value is not None:
             out[variable(name)] = ",".join(value) if isinstance(value, tuple) else str(value)
     return out
-
-
-def shown_default(field: str) -> str:
-    """A field's choices and default as a person reads them, with a space at the end if there are any."""
-    info = Settings.model_fields[field]
-    choices = get_args(info.annotation) if get_origin(info.annotation) is Literal else ()
-    text = f"One of {', '.join(map(str, choices))}. " if choices else ""
-    if info.default is None or info.default is False or info.default == ():
-        return text
-    default = info.default
-    if isinstance(default, tuple):
-        default = ",".join(default)
-    elif isinstance(default, Path):
-        default = f"{default.relative_to(ROOT)} beside the program"
-    return f"{text}Default: {default}. "
-
-
-def reference() -> str:
-    """The page `docs/settings.md`."""
-    lines = [
-        "# Settings",
-        "",
-        "Each is a variable, and a flag of every command that works on the database; the flag wins. A",
-        "command's `--help` lists those that matter to it. An unknown `PLYR_*` variable, or a value that",
-        "cannot be, ends the program with one line and exit code 2.",
-        "",
-        "| Flag | Variable | |",
-        "| --- | --- | --- |",
-    ]
-    for name, field in Settings.model_fields.items():
-        text = f"{field.description} {shown_default(name)}".rstrip()
-        lines.append(f"| `{flag(name)}` | `{variable(name)}` | {text} |")
-    lines += ["", "Secrets of one command, which are no flags:", "", "| Variable | |", "| --- | --- |"]
-    lines += [f"| `{name}` | {text} |" for name, text in SECRET_VARIABLES.items()]
-    lines += ["", "For tests and development:", "", "| Variable | |", "| --- | --- |"]
-    lines += [f"| `{name}` | {text} |" for name, text in DEVELOPER_VARIABLES.items()]
-    return "\n".join(lines) + "\n"
-
-
-if __name__ == "__main__":
-    (ROOT / "docs" / "settings.md").write_text(reference())

@@ -12,12 +12,12 @@ import structlog
 from aiohttp import web
 
 from appview.auth import kept_keys, scopes
+from appview.auth.assembly import Auth, assembled
 from appview.auth.desk import SignIn
 from appview.auth.grant import Credentials, Flow, Granted, Refusal, SignInFailed
 from appview.auth.keyring import CannotOpen, GivenKeys, KeyFile, KeyRing
 from appview.auth.metadata import App, NoClient, app_at
 from appview.auth.oauth import OAuthClient, PdsAnswer
-from appview.auth.parts import Auth, assembled
 from bin.settings import Settings
 from firehose.identity import IdentityResolver
 from firehose.net import GuardedClient

@@ -14,8 +14,8 @@ from time import monotonic
 from aiohttp import web
 
 from appview.app import METRICS, build_app, make_reader, make_writer
-from appview.auth.service import DOCUMENT_TTL_S, MOST_KEYS, ServiceTokens
-from appview.auth.viewer import Viewers
+from appview.auth.service_tokens import DOCUMENT_TTL_S, MOST_KEYS, ServiceTokens
+from appview.auth.viewers import Viewers
 from appview.clients import Clients
 from appview.guards import GuardConfig
 from appview.limits import Limit

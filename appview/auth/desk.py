@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,7 @@ from appview.auth.flows import Flows, Wish
 from appview.auth.grant import SignInFailed
 from appview.auth.sessions import Sessions
 from appview.rest.answers import Refused, answer
+from firehose.address import is_loopback_host
 from lexicons.syntax import Nsid
 from storage import audit, sessions
 from storage.audit import Event
@@ -26,7 +28,6 @@ from storage.viewers import Session
 
 HANDLE_INVALID = "handle.invalid"
 
-_LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 # The grant is gone: the frontend tells a person so, other than for a key that is no good.
 _EXPIRED = frozenset({End.GRANT_GONE, End.REFRESH_LOST})
 
@@ -52,9 +53,9 @@ class SignIn:
     def elsewhere(self, request: web.Request) -> str | None:
         """The same address under our own name, if a browser on this machine asks under another one of its
         names: cookies of `localhost` are none of `127.0.0.1`."""
-        own = urlsplit(self.origin or "")
-        asked = request.host.rpartition(":")[0] or request.host
-        if own.hostname not in _LOOPBACK or asked not in _LOOPBACK or asked == own.hostname:
+        own = urlsplit(self.origin or "").hostname or ""
+        asked = re.sub(r":\d+\Z", "", request.host).strip("[]")
+        if asked == own or not is_loopback_host(own) or not is_loopback_host(asked):
             return None
         return f"{self.origin}{request.raw_path}"
 

@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 
 from appview.auth.answers import error_code, json_object
 from appview.auth.client_keys import ASSERTION_TYPE
+from appview.auth.dpop_requests import Outgoing, ProvenClient
 from appview.auth.grant import Credentials, Flow, Refusal, SignInFailed
 from appview.auth.metadata import App
-from appview.auth.proven import Outgoing, ProvenClient
 from appview.auth.servers import Server
 from firehose.net import Response
 

@@ -27,6 +27,7 @@ import msgspec
 import structlog
 
 from appview.auth import dpop
+from appview.auth.account_lookup import Origin, People, Person, read_identifier
 from appview.auth.answers import (
     Tokens,
     error_code,
@@ -36,11 +37,10 @@ from appview.auth.answers import (
     read_request_uri,
     read_tokens,
 )
+from appview.auth.dpop_requests import Outgoing, ProvenClient, challenge_error
 from appview.auth.endpoints import TIMEOUT_S, Endpoints, refuse_error
 from appview.auth.grant import Credentials, Flow, Granted, Refusal, SignInFailed
 from appview.auth.metadata import App
-from appview.auth.people import Origin, People, Person, read_identifier
-from appview.auth.proven import Outgoing, ProvenClient, challenge_error
 from appview.auth.scopes import Definitions, fallbacks
 from appview.auth.servers import Server, Servers
 from firehose.identity import IdentityResolver

@@ -14,9 +14,9 @@ from multidict import MultiDictProxy
 
 from appview.auth import exchange, scopes
 from appview.auth.account_routes import Accounts
+from appview.auth.assembly import Auth
 from appview.auth.deletion_routes import DeletionRoutes, is_finished
 from appview.auth.desk import HANDLE_INVALID, Asking, SetOut
-from appview.auth.parts import Auth
 from appview.auth.token_routes import TokenRoutes
 from appview.rest.answers import Refused, rest
 from appview.web.problems import Problem, problem_of

@@ -31,8 +31,10 @@ with tracks as (delete from track where repo_id = %(repo_id)s),
 delete from repo where id = %(repo_id)s
 
 -- name: erase_story
--- What was told and set aside about it. A frame that nobody could read may hold its name anywhere.
-with decisions as (delete from decision where did = %(did)s)
+-- What was told and set aside about it, and its uploads on their way in, whose bytes the collector then drops as
+-- nobody's. A frame that nobody could read may hold its name anywhere.
+with decisions as (delete from decision where did = %(did)s),
+     uploads as (delete from staged_upload where did = %(did)s)
 delete from rejected_event
 where did = %(did)s or (did is null and position(convert_to(%(did)s, 'UTF8') in raw) > 0)
 

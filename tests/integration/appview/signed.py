@@ -11,8 +11,8 @@ from typing import Any, LiteralString
 import psycopg
 
 from appview.app import make_reader, make_writer
-from appview.auth.service import ServiceTokens
-from appview.auth.viewer import Sessions, Viewers
+from appview.auth.service_tokens import ServiceTokens
+from appview.auth.viewers import Sessions, Viewers
 from appview.clients import Clients
 from firehose.identity import IdentityResolver
 from firehose.net import GuardedClient

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from bin import VERSION
-from bin.settings import ROOT, Settings, SettingsError, environment, load, reference, variable
+from bin.settings import ROOT, Settings, SettingsError, environment, load, variable
+from bin.settings_page import reference
 
 
 def test_the_reference_page_is_what_the_code_says() -> None:

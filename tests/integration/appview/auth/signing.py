@@ -20,12 +20,12 @@ import orjson
 from aiohttp import web
 
 from appview.app import build_app, make_reader
+from appview.auth.assembly import Auth, assembled
 from appview.auth.desk import SignIn
 from appview.auth.grant import Credentials, Flow, Granted, Refusal, SignInFailed
 from appview.auth.keyring import KeyFile, KeyRing
 from appview.auth.metadata import App, loopback_app
 from appview.auth.oauth import PdsAnswer
-from appview.auth.parts import Auth, assembled
 from appview.protocol import make_runner
 from appview.service import AppConfig
 from lexicons.catalog import Catalog

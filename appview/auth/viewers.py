@@ -16,7 +16,7 @@ from typing import Protocol
 from aiohttp import hdrs, web
 
 from appview.auth.cookies import SESSION
-from appview.auth.service import ServiceTokens
+from appview.auth.service_tokens import ServiceTokens
 from appview.clients import Clients
 from appview.errors import AuthenticationRequired, InvalidToken
 from appview.viewer import Viewer
