@@ -20,7 +20,8 @@ import structlog
 from psycopg import OperationalError
 from psycopg_pool import PoolTimeout
 
-from appview.auth.removal import BATCH, Caller, NotRemoved, Removal, RemovalRefused
+from appview.auth.removal import BATCH, NotRemoved, Removal, RemovalRefused
+from appview.pds import Pds
 from indexer.deletion import LEASE_S, Step, first, move, wait_s
 from indexer.duties import Duty
 from indexer.forgetting import DELETED_HERE, SETTLE_S, forget
@@ -56,7 +57,7 @@ class Deletions:
     def __init__(
         self,
         pool: Pool,
-        pds: Caller,
+        pds: Pds,
         grants: Grants,
         collections: Collection[Nsid],
         *,

@@ -10,13 +10,12 @@ of how far it came: the list says what is left.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import orjson
 
 from appview.auth.credentials import CredentialsFailed, NotNow
-from appview.auth.oauth import PdsAnswer
-from appview.pds import PdsUnreachable
+from appview.pds import Pds, PdsUnreachable
 from firehose.net import retry_after_s
 from lexicons.syntax import Did, Nsid, Rkey, is_rkey
 
@@ -43,25 +42,10 @@ class Key(NamedTuple):
     rkey: Rkey
 
 
-class Caller(Protocol):
-    """The part of `appview.pds` that is needed here."""
-
-    async def call(
-        self,
-        session_id: int,
-        method: str,
-        nsid: str,
-        *,
-        params: Mapping[str, str] | None = None,
-        body: bytes | None = None,
-        content_type: str | None = None,
-    ) -> PdsAnswer: ...
-
-
 class Removal:
     """The records of one account in these collections, through the grant of one session."""
 
-    def __init__(self, pds: Caller, session_id: int, did: Did, collections: Collection[Nsid]) -> None:
+    def __init__(self, pds: Pds, session_id: int, did: Did, collections: Collection[Nsid]) -> None:
         self._pds = pds
         self._session_id = session_id
         self._did = did

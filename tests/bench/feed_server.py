@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import cProfile
 import os
-import signal
 import socket
-import time
 from typing import Any
 
 from aiohttp import web
@@ -34,18 +30,7 @@ async def serve(task: dict[str, Any]) -> None:
         await runner.setup()
         listener = socket.create_server(("127.0.0.1", 0), backlog=256)
         await web.SockSite(runner, listener).start()
-        profiler: cProfile.Profile | None = None
-
-        def profile() -> None:
-            nonlocal profiler
-            if profiler is None:
-                profiler = cProfile.Profile(time.process_time)
-                profiler.enable()
-            else:
-                profiler.disable()
-                children.say({"profile": profiling.top_ten(profiler, task["profiled"], "request")})
-
-        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, profile)
+        profiling.toggle_by_signal(task["profiled"], "request")
         children.say({"port": listener.getsockname()[1], "pid": os.getpid()})
         await children.until_input_closes()
         await runner.cleanup()

@@ -2,10 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import cProfile
 import io
 import pstats
+import signal
+import time
 from pathlib import Path
+
+from tests.bench import children
+
+
+def toggle_by_signal(per: int, unit: str) -> None:
+    """From here on SIGUSR1 starts a profile of this process, and the next one ends it and says its ten."""
+    running: list[cProfile.Profile] = []
+
+    def toggle() -> None:
+        if running:
+            profile = running.pop()
+            profile.disable()
+            children.say({"profile": top_ten(profile, per, unit)})
+        else:
+            running.append(cProfile.Profile(time.process_time))
+            running[0].enable()
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, toggle)
 
 
 def top_ten(profile: cProfile.Profile, per: int, unit: str) -> str:

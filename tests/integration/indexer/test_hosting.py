@@ -10,13 +10,13 @@ import pytest
 from firehose.hosts import SyncHost
 from firehose.net import GuardedClient
 from storage.outbox import Kind
-from storage.postgres import Pool, make_pool
+from storage.postgres import Pool
 from tests.fakenet.pds import FakePds
 from tests.fakenet.plc import FakePlc
 from tests.fakenet.relay import FakeRelay
 from tests.fakenet.repo import FakeRepo, frame
 from tests.fakenet.world import TRACK, track
-from tests.integration.indexer.network import Net, Tools, equipped, ingesting, one, until
+from tests.integration.indexer.network import Net, Tools, ingesting, one, until
 from tests.integration.indexer.resyncing import due_now, resyncing, told
 
 R1, R2, R3 = "3mpt222222222", "3mpt222222333", "3mpt222222444"
@@ -59,18 +59,6 @@ async def homes() -> AsyncIterator[tuple[Home, Home]]:
 async def net(homes: tuple[Home, Home]) -> AsyncIterator[Net]:
     async with FakePlc() as plc:
         yield Net(homes[0].relay, plc, homes[0].pds, homes[1].pds)
-
-
-@pytest.fixture
-async def tools(net: Net) -> AsyncIterator[Tools]:
-    async with equipped(net) as tools:
-        yield tools
-
-
-@pytest.fixture
-async def pool(database: str) -> AsyncIterator[Pool]:
-    async with make_pool(database, max_size=10, name="test") as pool:
-        yield pool
 
 
 async def sung(net: Net, home: Home, pool: Pool) -> FakeRepo:

@@ -4,7 +4,6 @@ when, and though the account itself never writes again."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import pytest
 from indexer.reconcile import Found, Reconciler
 from indexer.replay import rebuild_projections
 from indexer.shadow import replay
-from storage.postgres import Pool, make_pool
+from storage.postgres import Pool
 from tests.fakenet.pds import GET_REPO, GET_REPO_STATUS
 from tests.fakenet.repo import START_US, FakeRepo
 from tests.fakenet.server import Fault
@@ -23,9 +22,7 @@ from tests.integration.indexer.network import (
     Net,
     Tools,
     committed,
-    equipped,
     ingesting,
-    made,
     one,
     until,
 )
@@ -33,24 +30,6 @@ from tests.integration.indexer.resyncing import due_now, resyncing
 
 R1, R2, R3, R4 = "3mpt222222222", "3mpt222222333", "3mpt222222444", "3mpt222222555"
 TITLES = "select string_agg(title, ', ' order by rkey) from track"
-
-
-@pytest.fixture
-async def net() -> AsyncIterator[Net]:
-    async with made() as net:
-        yield net
-
-
-@pytest.fixture
-async def tools(net: Net) -> AsyncIterator[Tools]:
-    async with equipped(net) as tools:
-        yield tools
-
-
-@pytest.fixture
-async def pool(database: str) -> AsyncIterator[Pool]:
-    async with make_pool(database, max_size=8, name="test") as pool:
-        yield pool
 
 
 def reconciler(pool: Pool, tools: Tools, *, grace_s: float = 0.1) -> Reconciler:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -11,26 +10,10 @@ from aiohttp import web
 from firehose.net import Blocked, GuardedClient, TimedOut, TooLarge, Unreachable
 from tests.fakenet.http import FakeWeb, Page, json_page, redirect
 from tests.fakenet.misdeeds import endless, garbled, silent, slow
-from tests.fakenet.tls import Authority
 
 HOST = "a.plyr-test.dev"
 URL = f"https://{HOST}/post"
 LIMITS = {"max_bytes": 10_000, "timeout_s": 5.0}
-
-
-@pytest.fixture
-async def fake_web(authority: Authority) -> AsyncIterator[FakeWeb]:
-    async with FakeWeb(authority) as web:
-        web.host(HOST)
-        yield web
-
-
-@pytest.fixture
-async def client(fake_web: FakeWeb, authority: Authority) -> AsyncIterator[GuardedClient]:
-    async with GuardedClient(
-        allow_loopback=True, resolver=fake_web.names, ssl_context=authority.client_context
-    ) as client:
-        yield client
 
 
 async def mirror(request: web.Request, response: web.StreamResponse) -> None:
