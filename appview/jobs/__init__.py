@@ -1,0 +1,1 @@
+"""Work that outlives a request: durable, with progress, resumed wherever its process died."""
