@@ -53,6 +53,7 @@ class ServiceTokens:
     ) -> None:
         self._reads = reads
         self._writes = writes
+        self._spending = used_tokens.Spending(writes)
         self._resolver = resolver
         self._audiences = audiences
         self._lookups = RateLimiter(lookups, now=now)
@@ -69,7 +70,7 @@ class ServiceTokens:
         """
         token = read_token(text, audiences=self._audiences, lxm=lxm, now_s=self._now())
         await self._check_signature(token, client)
-        spent = await used_tokens.spend(self._writes, token.issuer, token.jti, token.expires_at)
+        spent = await self._spending.spend(token.issuer, token.jti, token.expires_at)
         if not spent.first:
             raise BadJwt("The token was used before.")
         if self._now() >= self._sweep_at:
