@@ -15,8 +15,8 @@ STATEMENTS = {f"media_{name}": sql for name, sql in _SQL.items()}
 
 
 class Sight(Enum):
-    """SHOWN: of a track that is in sight. HIDDEN: of tracks of hidden accounts alone. NOWHERE: of no track, or of
-    none yet."""
+    """SHOWN: of a track that is in sight. HIDDEN: of hidden accounts' tracks alone. NOWHERE: of none, or of
+    none that is published yet."""
 
     SHOWN = 0
     HIDDEN = 1

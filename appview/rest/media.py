@@ -1,5 +1,4 @@
-"""Sound and images by their hash: `/audio/{file_id}`, `/image/{sha256}`; and `/private/{sha256}` for who has a
-signed address.
+"""Sound and images by their hash: `/audio/{file_id}`, `/image/{sha256}`, and signed `/private/{sha256}`.
 
 What is hidden is gone (410), what no track shows is not found (404); so it is within SIGHT_S after an account
 was hidden, in every web process.
