@@ -9,6 +9,7 @@ from appview.auth.assembly import Auth
 from appview.gauges import IndexGauges
 from appview.guards import Gate
 from appview.metrics import Metrics
+from appview.rest.media import Media
 from appview.service import AppConfig, Service, TotalsCache
 from appview.subscribe import LiveFeed
 from appview.web.account import AccountPages
@@ -17,6 +18,7 @@ from appview.web.site import Site
 from appview.xrpc.dispatch import Dispatcher
 from lexicons.catalog import Catalog
 from storage import feed, health, lists, live, people, provenance, stats, used_tokens, viewers
+from storage.media import STATEMENTS as MEDIA
 from storage.reader import Reader, Reads
 
 METRICS = web.AppKey("metrics", Metrics)
@@ -33,7 +35,8 @@ def make_reader(dsn: str, *, connections: int = 4) -> Reader:
         | provenance.STATEMENTS
         | live.STATEMENTS
         | health.STATEMENTS
-        | viewers.STATEMENTS,
+        | viewers.STATEMENTS
+        | MEDIA,
         optional={"pg_trgm": feed.OPTIONAL["pg_trgm"] | people.OPTIONAL["pg_trgm"]},
         connections=connections,
     )
@@ -45,11 +48,17 @@ def make_writer(dsn: str) -> Reader:
 
 
 def build_app(
-    reads: Reads, catalog: Catalog, config: AppConfig, *, dsn: str | None = None, auth: Auth | None = None
+    reads: Reads,
+    catalog: Catalog,
+    config: AppConfig,
+    *,
+    dsn: str | None = None,
+    auth: Auth | None = None,
+    media: Media | None = None,
 ) -> web.Application:
     """All routes. `dsn` is for the live feed to be told of new events; without it, it asks each second.
-    Without `auth` nobody can sign in. Raises UnmatchedMethods if the lexicons and the handlers do not
-    agree."""
+    Without `auth` nobody can sign in, without `media` there is no sound. Raises UnmatchedMethods if the
+    lexicons and the handlers do not agree."""
     service = Service(reads, catalog, config, TotalsCache(reads, config.stats_ttl_s))
     metrics = Metrics()
     app = web.Application(client_max_size=1024 * 1024)
@@ -77,4 +86,6 @@ def build_app(
         auth.add_to(app)
         if own_pages:
             AccountPages(auth, site, catalog.collections).add_to(router)
+    if media is not None:
+        media.add_to(router)
     return app

@@ -212,6 +212,19 @@ class Settings(BaseSettings):
     s3_region: str = Field("us-east-1", description="Region of the buckets.")
     s3_access_key: str | None = Field(None, description="Key ID that may read, write and list both buckets.")
     s3_secret_key: SecretStr | None = Field(None, description="The secret of that key.")
+    media_accel: str | None = Field(
+        None,
+        description="Internal location of an nginx in front of plyr that is an alias of the blob folder, as "
+        "`/blobs/`: it then sends audio and images itself.",
+    )
+    media_url: str | None = Field(
+        None,
+        description="Address under which everybody can read the open bucket of the S3, as of a CDN. Without "
+        "it listeners are sent to signed addresses of the S3.",
+    )
+    media_link_s: int = Field(
+        3600, ge=60, le=604_800, description="How long such a signed address is good, in seconds."
+    )
     blob_grace_hours: float = Field(
         24,
         ge=1,
@@ -328,6 +341,20 @@ class Settings(BaseSettings):
             if not re.fullmatch(r"[A-Za-z0-9_-]{43}=", key):
                 raise ValueError(f"key {number} is not what `plyr keys new` prints")
         return tuple(keys) if isinstance(keys, list) else keys
+
+    @field_validator("media_accel")
+    @classmethod
+    def _check_accel(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"/[A-Za-z0-9/_.-]+", value):
+            raise ValueError("must be the path of a location, as /blobs/")
+        return value
+
+    @field_validator("media_url")
+    @classmethod
+    def _check_media(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"https?://[^\s/?#]+(/[^\s?#]*)?", value):
+            raise ValueError("must look like https://media.example")
+        return value
 
     @field_validator("s3_endpoint")
     @classmethod

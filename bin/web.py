@@ -19,12 +19,15 @@ from appview.auth.viewers import Viewers
 from appview.clients import Clients
 from appview.guards import GuardConfig
 from appview.limits import Limit
+from appview.media.serve import ServeConfig
+from appview.media.signed import Links
 from appview.protocol import make_runner
+from appview.rest.media import Media
 from appview.service import AppConfig
 from appview.subscriber import LiveConfig
-from bin import VERSION
+from bin import VERSION, blob_store
 from bin.settings import Settings
-from bin.signing_in import signing_in
+from bin.signing_in import key_ring, signing_in
 from bin.status import StatusWriter
 from bin.sync_status import thresholds
 from firehose.identity import IdentityResolver
@@ -98,6 +101,7 @@ async def application(
         signing_in(settings, catalog, reads, pool, client, client_of=clients.address) as auth,
         # Strangers make us look them up. That must not keep anybody from signing in.
         GuardedClient(settings.dev_loopback, max_connections=20) as strangers,
+        blob_store.opened(settings) as store,
     ):
         services = ServiceTokens(
             reads=reads,
@@ -120,7 +124,13 @@ async def application(
             guards=guards(settings, clients),
             viewer_of=Viewers(clients, services=services, sessions=auth.sessions).of,
         )
-        yield build_app(reads, catalog, config, dsn=settings.database_url, auth=auth)
+        media = Media(
+            reads,
+            store,
+            Links(key_ring(settings)),
+            ServeConfig(settings.media_accel, settings.media_url, settings.media_link_s),
+        )
+        yield build_app(reads, catalog, config, dsn=settings.database_url, auth=auth, media=media)
 
 
 def guards(settings: Settings, clients: Clients) -> GuardConfig:

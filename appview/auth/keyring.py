@@ -12,6 +12,7 @@ and every ring looks whether the file changed before it seals or opens. So keys 
 from __future__ import annotations
 
 import hashlib
+import hmac
 import os
 import stat
 import tempfile
@@ -45,6 +46,7 @@ class CannotOpen(KeyRingError):
 
 @dataclass(frozen=True, slots=True)
 class _Keys:
+    texts: tuple[str, ...]
     fernets: tuple[Fernet, ...]
     names: tuple[str, ...]
 
@@ -78,7 +80,7 @@ def _keys(texts: Sequence[str]) -> _Keys:
             fernets.append(Fernet(text))
         except ValueError:
             raise BadKey(f"encryption key {number} is not 32 bytes as urlsafe base64") from None
-    return _Keys(tuple(fernets), tuple(name_of(text) for text in texts))
+    return _Keys(tuple(texts), tuple(fernets), tuple(name_of(text) for text in texts))
 
 
 class GivenKeys:
@@ -180,6 +182,10 @@ class KeyRing:
             return self._current().multi.decrypt(sealed)
         except InvalidToken:
             raise CannotOpen("sealed with a key that is not on the ring, or damaged") from None
+
+    def derived(self, purpose: str) -> list[bytes]:
+        """32 bytes made of each key for this purpose alone, the newest first. None gives it away."""
+        return [hmac.digest(text.encode(), purpose.encode(), "sha256") for text in self._current().texts]
 
     def sealed_by(self, sealed: bytes) -> str | None:
         """The name of the key that opens it."""

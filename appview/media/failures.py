@@ -2,9 +2,11 @@
 
 MediaFailed
 ├── NotAudio        no sound that we know, whatever its name says
+├── NotImage        no picture that we know, whatever its name says
 ├── Truncated       it ends before it says that it ends
 ├── Unreadable      it cannot be decoded
 ├── TooLong         longer than is allowed
+├── TooLarge        a picture of more bytes, pixels or frames than is allowed
 ├── LimitExceeded   decoding it takes more time, memory or space than is allowed
 └── NoFfmpeg        this machine cannot decode anything
 """
@@ -18,6 +20,10 @@ class MediaFailed(Exception):
 
 class NotAudio(MediaFailed):
     """The content is no sound in a format that we know."""
+
+
+class NotImage(MediaFailed):
+    """The content is no picture in a format that we know."""
 
 
 class Truncated(MediaFailed):
@@ -34,6 +40,10 @@ class Unreadable(MediaFailed):
 
 class TooLong(MediaFailed):
     """The sound is longer than is allowed."""
+
+
+class TooLarge(MediaFailed):
+    """The picture has more bytes, pixels or frames than is allowed."""
 
 
 class LimitExceeded(MediaFailed):

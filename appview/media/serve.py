@@ -24,6 +24,11 @@ SAFETY = {
     "X-Content-Type-Options": "nosniff",
     "Cross-Origin-Resource-Policy": "cross-origin",
 }
+# Any page may play what is public, and look into it; nobody's cookies go along.
+_OPEN = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Expose-Headers": "Accept-Ranges, Content-Length, Content-Range, ETag",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +87,8 @@ async def serve(
 
 
 def _headers(served: Served) -> dict[str, str]:
-    out = SAFETY | {"Cache-Control": _FOREVER if served.key.area.public else "private, no-store"}
+    public = served.key.area.public
+    out = SAFETY | {"Cache-Control": _FOREVER if public else "private, no-store"} | (_OPEN if public else {})
     if served.filename is not None:
         out["Content-Disposition"] = f"attachment; filename*=UTF-8''{quote(served.filename, safe='')}"
     return out
@@ -91,9 +97,12 @@ def _headers(served: Served) -> dict[str, str]:
 async def _elsewhere(store: BlobStore, served: Served, config: ServeConfig) -> web.Response:
     if served.key.area.public and config.media_url is not None and served.filename is None:
         where = f"{config.media_url.rstrip('/')}/{served.key}"
-        return web.Response(status=302, headers={"Location": where, "Cache-Control": "public, max-age=3600"})
+        kept = {"Location": where, "Cache-Control": "public, max-age=3600"}
+        return web.Response(status=302, headers=kept | _OPEN)
     link = await store.link(served.key, expires_s=config.link_s, mime=served.mime, filename=served.filename)
     if link is None:
         raise web.HTTPNotFound
-    kept = f"private, max-age={config.link_s // 2}" if served.key.area.public else "no-store"
-    return web.Response(status=302, headers={"Location": link, "Cache-Control": kept})
+    if served.key.area.public:
+        kept = {"Location": link, "Cache-Control": f"private, max-age={config.link_s // 2}"}
+        return web.Response(status=302, headers=kept | _OPEN)
+    return web.Response(status=302, headers={"Location": link, "Cache-Control": "no-store"})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -70,9 +70,14 @@ class Server:
 
 @asynccontextmanager
 async def serving(
-    reads: Reads, catalog: Catalog, *, dsn: str | None = None, **options: Any
+    reads: Reads,
+    catalog: Catalog,
+    *,
+    dsn: str | None = None,
+    parts: Callable[[Reads], Mapping[str, Any]] | None = None,
+    **options: Any,
 ) -> AsyncIterator[Server]:
-    """The application on a free port; extra options go to its config."""
+    """The application on a free port, with further parts of it; extra options go to its config."""
     checked: list[Nsid] = []
 
     def check(nsid: Nsid, body: bytes) -> None:
@@ -83,7 +88,7 @@ async def serving(
     config = AppConfig(
         **{"version": "9.8.7", "stats_ttl_s": 0, "viewer_of": viewer_of, "on_answer": check} | options
     )
-    runner = make_runner(build_app(reads, catalog, config, dsn=dsn))
+    runner = make_runner(build_app(reads, catalog, config, dsn=dsn, **(parts(reads) if parts else {})))
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()

@@ -1,0 +1,97 @@
+"""Sound and images by their hash: `/audio/{file_id}`, `/image/{sha256}`, and signed `/private/{sha256}`.
+
+What is hidden is gone (410), what no track shows is not found (404); so it is within SIGHT_S after an account
+was hidden, in every web process.
+"""
+
+from __future__ import annotations
+
+import mimetypes
+import re
+from time import monotonic
+
+from aiohttp import web
+
+from appview.media.container import SUFFIXES
+from appview.media.serve import ServeConfig, Served, serve
+from appview.media.signed import BadLink, Links
+from appview.rest.answers import Refused, rest
+from storage import media
+from storage.blobs.store import Area, BlobStore, Key
+from storage.media import Found, Sight
+from storage.reader import Reads
+
+SIGHT_S = 0.5
+MOST_KNOWN = 10_000
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_WIDTH = re.compile(r"[1-9]\d{0,4}")
+_UNFIT = re.compile(r"[\x00-\x1f\x7f/\\]+")
+_WORD = {Area.AUDIO: "audio file", Area.IMAGE: "image", Area.PRIVATE: "audio file"}
+
+
+class Media:
+    def __init__(self, reads: Reads, store: BlobStore, links: Links, config: ServeConfig) -> None:
+        self._reads = reads
+        self._store = store
+        self._links = links
+        self._config = config
+        # A player asks many times a second for the same sound when somebody drags its slider.
+        self._known: dict[tuple[Area, str, int | None], tuple[float, Found | None]] = {}
+
+    def add_to(self, router: web.UrlDispatcher) -> None:
+        router.add_get("/audio/{file_id}", rest(self.audio))
+        router.add_get("/image/{sha256}", rest(self.image))
+        router.add_get("/private/{sha256}", rest(self.private))
+
+    @property
+    def origins(self) -> str:
+        """Where a page may have to fetch what we send it to, as a Content-Security-Policy says it."""
+        here = self._store.path(Key(Area.AUDIO, "0" * 64)) is not None
+        return "'self'" if here else "'self' https:"
+
+    async def audio(self, request: web.Request) -> web.StreamResponse:
+        return await self._answer(request, Area.AUDIO, request.match_info["file_id"])
+
+    async def image(self, request: web.Request) -> web.StreamResponse:
+        """`?w=` names a width in pixels: the smallest rendition that is as wide, else the image itself."""
+        width = request.query.get("w")
+        if width is not None and _WIDTH.fullmatch(width) is None:
+            raise Refused(422, "w is a width in pixels")
+        wide = None if width is None else int(width)
+        return await self._answer(request, Area.IMAGE, request.match_info["sha256"], wide)
+
+    async def private(self, request: web.Request) -> web.StreamResponse:
+        try:
+            self._links.check(request.path, request.query)
+        except BadLink as error:
+            raise Refused(403, str(error)) from None
+        return await self._answer(request, Area.PRIVATE, request.match_info["sha256"])
+
+    async def _answer(
+        self, request: web.Request, area: Area, sha256: str, width: int | None = None
+    ) -> web.StreamResponse:
+        found = await self.find(area, sha256, width) if _SHA256.fullmatch(sha256) else None
+        if found is None or found.sight is Sight.NOWHERE:
+            raise Refused(404, f"{_WORD[area]} not found")
+        if found.sight is Sight.HIDDEN:
+            raise Refused(410, f"{_WORD[area]} is not available")
+        filename = _file_name(found) if "download" in request.query else None
+        return await serve(request, self._store, Served(found.key, found.mime, filename), self._config)
+
+    async def find(self, area: Area, sha256: str, width: int | None = None) -> Found | None:
+        """What `storage.media.find` said, at most SIGHT_S ago."""
+        name = area, sha256, width
+        until, found = self._known.get(name, (0.0, None))
+        if monotonic() >= until:
+            until = monotonic() + SIGHT_S  # from before the question: the answer is as old as that
+            found = await media.find(self._reads, area, sha256, width=width)
+            if len(self._known) >= MOST_KNOWN:
+                self._known.clear()
+            self._known[name] = until, found
+        return found
+
+
+def _file_name(found: Found) -> str:
+    """What a person saves it as: the title, and what its bytes are."""
+    stem = _UNFIT.sub(" ", found.title).strip(" .") or found.key.sha256[:16]
+    return stem + (SUFFIXES.get(found.mime) or mimetypes.guess_extension(found.mime) or "")

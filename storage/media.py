@@ -1,0 +1,45 @@
+"""Which blobs may be seen: those of tracks that are in sight."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from storage.blobs.store import Area, Key
+from storage.queries import load
+from storage.reader import Reads
+
+_SQL = load("media")
+
+STATEMENTS = {f"media_{name}": sql for name, sql in _SQL.items()}
+
+
+class Sight(Enum):
+    """SHOWN: of a track that is in sight. HIDDEN: of hidden accounts' tracks alone. NOWHERE: of none, or of
+    none that is published yet."""
+
+    SHOWN = 0
+    HIDDEN = 1
+    NOWHERE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """`title`: of a track that shows it."""
+
+    key: Key
+    mime: str
+    sight: Sight
+    title: str
+
+
+async def find(reads: Reads, area: Area, sha256: str, *, width: int | None = None) -> Found | None:
+    """The blob, or of an image the smallest rendition that is as wide; None where we have no such blob."""
+    wide = None if width is None else b"%d" % width
+    rows = await reads.fetch("media_blob", area.encode(), b"\\x" + sha256.encode(), wide)
+    if not rows.count:
+        return None
+    own, mime, title, hidden = (rows.cell(0, column) for column in range(4))
+    sight = Sight.SHOWN if title is not None else Sight.HIDDEN if hidden == b"t" else Sight.NOWHERE
+    key = Key(area, (own or b"").decode())
+    return Found(key, (mime or b"").decode(), sight, (title or b"").decode())

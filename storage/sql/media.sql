@@ -1,0 +1,31 @@
+-- Statements for storage/reader.py: numbered parameters, prepared once per connection.
+
+-- name: blob
+-- A blob of area $1 by its hash ($2), or of an image the smallest rendition that is at least $3 pixels wide; and
+-- whether it may be seen: it is of a track that is in sight, or of one whose account is hidden. A rendition is seen
+-- where its image is.
+with wanted as materialized (
+    select id, sha256, mime from blob where area = $1::text and sha256 = $2::bytea and state = 'published'
+), owner as materialized (
+    select o.owner from wanted w join blob_owner o on o.blob_id = w.id and o.kind = 'track'
+    union all
+    select o.owner
+      from wanted w
+      join blob_owner i on i.blob_id = w.id and i.kind = 'image'
+      join blob_owner o on o.blob_id = case i.kind when 'image' then i.owner::bigint end and o.kind = 'track'
+), sight as materialized (
+    select p.hidden, t.title
+      from owner o
+      join repo r on r.did = split_part(o.owner, '/', 1)
+      join profile p on p.repo_id = r.id
+      left join track t on t.repo_id = r.id and t.rkey = split_part(o.owner, '/', 2)
+)
+select encode(coalesce(s.sha256, w.sha256), 'hex'), coalesce(s.mime, w.mime),
+       (select min(title) from sight where not hidden), (select bool_or(hidden) from sight)
+  from wanted w
+  left join lateral (
+      select b.sha256, b.mime
+        from image_rendition n join blob b on b.id = n.rendition_id and b.state = 'published'
+       where n.blob_id = w.id and n.width >= $3::int
+       order by n.width
+       limit 1) s on true

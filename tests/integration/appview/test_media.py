@@ -1,0 +1,222 @@
+"""Sound and images by their hash: who may have what, and until when."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+
+from appview.auth.keyring import GivenKeys, KeyRing, new_key
+from appview.guards import GuardConfig
+from appview.limits import Limit
+from appview.media.serve import ALONE
+from appview.media.signed import BadLink, Expired, Links
+from appview.rest.media import SIGHT_S, Media
+from lexicons.catalog import Catalog
+from lexicons.syntax import Did
+from storage.blobs.filesystem import FilesystemStore
+from storage.blobs.store import Area
+from storage.reader import Reads
+from tests.integration.appview.seed import Seed
+from tests.integration.appview.service import World, served
+from tests.integration.appview.sounds import keep, owner_of
+
+RING = KeyRing(GivenKeys([new_key()]))
+LINKS = Links(RING)
+SOUND, OTHER = b"sound" * 1000, b"other" * 1000
+ANN = Did("did:plc:aaaaaaaaaaaaaaaaaaaaaaaa")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FilesystemStore:
+    return FilesystemStore(tmp_path / "blobs")
+
+
+@pytest.fixture
+async def world(database: str, catalog: Catalog, store: FilesystemStore) -> AsyncIterator[World]:
+    seed = Seed(database, catalog)
+
+    def parts(reads: Reads) -> dict[str, object]:
+        return {"media": Media(reads, store, LINKS, ALONE)}
+
+    try:
+        async with served(database, catalog, parts=parts, guards=GuardConfig(limit=Limit(1, 60))) as server:
+            yield World(server, seed, database)
+    finally:
+        seed.close()
+
+
+async def status(world: World, path: str) -> int:
+    return (await world.server.request("GET", path)).status
+
+
+async def test_a_sound_is_there_while_a_track_that_has_it_is_in_sight(
+    world: World, store: FilesystemStore
+) -> None:
+    ann, bob = world.seed.account("ann"), world.seed.account("bob")
+    ours, theirs = world.seed.track(ann, "one"), world.seed.track(bob, "the same")
+    world.seed.commit()
+    blob = await keep(world.dsn, store, SOUND, owner=owner_of(ours))
+    await keep(world.dsn, store, SOUND, owner=owner_of(theirs) + "/2")
+    path = f"/audio/{blob.sha256}"
+
+    answer = await world.server.request("GET", path, headers={"Origin": "https://else.example"})
+    assert (answer.status, answer.body) == (200, SOUND)
+    assert answer.headers["Content-Type"] == "audio/mpeg"
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert "Access-Control-Allow-Credentials" not in answer.headers
+    assert answer.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+    assert answer.headers["Content-Security-Policy"] == "default-src 'none'; sandbox"
+    part = await world.server.request("GET", path, headers={"Range": "bytes=1-4"})
+    assert (part.status, part.body) == (206, SOUND[1:5])
+    head = await world.server.request("HEAD", path)
+    assert (head.status, head.headers["Content-Length"]) == (200, str(len(SOUND)))
+
+    world.seed.conn.execute("update profile set hidden = true where repo_id = %s", (ann,))
+    world.seed.commit()
+    await asyncio.sleep(SIGHT_S)
+    assert await status(world, path) == 200  # bob's is still there
+    world.seed.conn.execute("update profile set hidden = true")
+    world.seed.commit()
+    assert SIGHT_S < 1
+    await asyncio.sleep(SIGHT_S)
+    assert await status(world, path) == 410
+    world.seed.conn.execute("update profile set hidden = false")
+    world.seed.forget(theirs)
+    world.seed.forget(ours)
+    world.seed.commit()
+    await asyncio.sleep(SIGHT_S)
+    assert await status(world, path) == 404
+
+
+async def test_what_no_track_shows_is_not_found(world: World, store: FilesystemStore) -> None:
+    blob = await keep(world.dsn, store, SOUND, kind="job", owner="1")
+    exported = await keep(world.dsn, store, OTHER, area=Area.EXPORT, kind="export", owner="1")
+    for path in (
+        f"/audio/{blob.sha256}",
+        f"/image/{blob.sha256}",
+        f"/audio/{exported.sha256}",
+        f"/audio/{'0' * 64}",
+        f"/audio/{blob.sha256[:16]}",
+        f"/audio/{blob.sha256.upper()}",
+        "/audio/%00",
+    ):
+        assert await status(world, path) == 404, path
+
+
+async def test_a_published_blob_whose_object_is_gone_is_not_found(
+    world: World, store: FilesystemStore
+) -> None:
+    uri = world.seed.track(world.seed.account("ann"), "one")
+    world.seed.commit()
+    blob = await keep(world.dsn, store, SOUND, owner=owner_of(uri))
+    await store.delete(blob.key)
+    assert await status(world, f"/audio/{blob.sha256}") == 404
+
+
+async def test_it_can_be_saved_under_the_name_of_its_track(world: World, store: FilesystemStore) -> None:
+    uri = world.seed.track(world.seed.account("ann"), 'Mein "Stück"/\r\n 1')
+    world.seed.commit()
+    blob = await keep(world.dsn, store, SOUND, owner=owner_of(uri))
+    answer = await world.server.request("GET", f"/audio/{blob.sha256}?download")
+    assert (
+        answer.headers["Content-Disposition"]
+        == "attachment; filename*=UTF-8''Mein%20%22St%C3%BCck%22%20%201.mp3"
+    )
+
+
+async def test_an_image_comes_in_the_next_larger_width(world: World, store: FilesystemStore) -> None:
+    uri = world.seed.track(world.seed.account("ann"), "one")
+    world.seed.commit()
+    image = await keep(world.dsn, store, b"large", area=Area.IMAGE, mime="image/png", owner=owner_of(uri))
+    small: dict[int, str] = {}
+    for width in (96, 640):
+        made = await keep(
+            world.dsn,
+            store,
+            b"%d" % width,
+            area=Area.IMAGE,
+            mime="image/webp",
+            kind="image",
+            owner=str(image.id),
+        )
+        world.seed.conn.execute(
+            "insert into image_rendition (blob_id, width, height, rendition_id) values (%s, %s, %s, %s)",
+            (image.id, width, width, made.id),
+        )
+        small[width] = made.sha256
+    world.seed.commit()
+    for query, body, mime in (
+        ("", b"large", "image/png"),
+        ("?w=1", b"96", "image/webp"),
+        ("?w=96", b"96", "image/webp"),
+        ("?w=97", b"640", "image/webp"),
+        ("?w=641", b"large", "image/png"),
+    ):
+        answer = await world.server.request("GET", f"/image/{image.sha256}{query}")
+        assert (answer.status, answer.body, answer.headers["Content-Type"]) == (200, body, mime), query
+    assert await status(world, f"/image/{small[96]}") == 200
+    assert await status(world, f"/image/{image.sha256}?w=0") == 422
+    world.seed.conn.execute("update profile set hidden = true")
+    world.seed.commit()
+    await asyncio.sleep(SIGHT_S)
+    for sha256 in (image.sha256, *small.values()):
+        assert await status(world, f"/image/{sha256}") == 410
+
+
+async def test_what_is_private_wants_a_signed_address(world: World, store: FilesystemStore) -> None:
+    uri = world.seed.track(world.seed.account("ann"), "one")
+    world.seed.commit()
+    blob = await keep(world.dsn, store, SOUND, area=Area.PRIVATE, owner=owner_of(uri))
+    path = f"/private/{blob.sha256}"
+    assert await status(world, path) == 403
+    assert await status(world, LINKS.sign(path, ANN, expires=int(time.time()))) == 403
+    assert await status(world, LINKS.sign(f"/private/{'0' * 64}", ANN, expires=2**40)) == 404
+    answer = await world.server.request("GET", LINKS.sign(path, ANN, expires=2**40))
+    assert (answer.status, answer.body) == (200, SOUND)
+    assert answer.headers["Cache-Control"] == "private, no-store"
+    assert "Access-Control-Allow-Origin" not in answer.headers
+
+
+async def test_a_player_elsewhere_may_ask_for_ranges(world: World) -> None:
+    asked = {"Origin": "https://else.example", "Access-Control-Request-Method": "GET"}
+    answer = await world.server.request(
+        "OPTIONS", "/audio/x", headers=asked | {"Access-Control-Request-Headers": "range"}
+    )
+    assert answer.status == 204
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert answer.headers["Access-Control-Allow-Headers"] == "range"
+
+
+async def test_a_link_opens_one_path_for_one_account_for_a_while() -> None:
+    now = 1000.0
+    links = Links(RING, lambda: now)
+    signed = urlsplit(links.sign("/exports/1/download", ANN, expires=2000))
+    query = dict(parse_qsl(signed.query))
+    assert links.check(signed.path, query) == ANN
+    for changed in (
+        query | {"did": "did:plc:bbbbbbbbbbbbbbbbbbbbbbbb"},
+        query | {"expires": "3000"},
+        query | {"signature": "é"},
+        query | {"signature": ""},
+        {},
+    ):
+        with pytest.raises(BadLink):
+            links.check(signed.path, changed)
+    with pytest.raises(BadLink):
+        links.check("/exports/2/download", query)
+    with pytest.raises(BadLink):
+        Links(KeyRing(GivenKeys([new_key()]))).check(signed.path, query)
+    now = 2000.0
+    with pytest.raises(Expired):
+        links.check(signed.path, query)
+
+
+async def test_a_link_survives_a_new_key() -> None:
+    old, new = new_key(), new_key()
+    signed = urlsplit(Links(KeyRing(GivenKeys([old]))).sign("/x", ANN, expires=2**40))
+    assert Links(KeyRing(GivenKeys([new, old]))).check("/x", dict(parse_qsl(signed.query))) == ANN
