@@ -29,6 +29,8 @@ MP3 = Container("MP3", "mp3", ".mp3", "audio/mpeg")
 ADTS = Container("AAC", "aac", ".aac", "audio/aac")
 CAF = Container("CAF", "caf", ".caf", "audio/x-caf")
 
+BY_NAME = {each.name: each for each in (WAV, AIFF, FLAC, OGG, WEBM, MP4, MP3, ADTS, CAF)}
+
 _WAVE_MARKS = (b"RIFF", b"RF64", b"BW64")
 
 
