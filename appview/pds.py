@@ -16,6 +16,7 @@ from typing import Protocol
 from appview.auth.credentials import CredentialStore, Grant
 from appview.auth.grant import Credentials, Refusal, SignInFailed
 from appview.auth.oauth import PdsAnswer
+from firehose.net import Streamed
 
 TIMEOUT_S = 10.0
 _SOON_S = 5.0
@@ -39,7 +40,7 @@ class Client(Protocol):
         nsid: str,
         *,
         params: Mapping[str, str] | None = None,
-        body: bytes | None = None,
+        body: bytes | Streamed | None = None,
         content_type: str | None = None,
         timeout_s: float = TIMEOUT_S,
     ) -> tuple[PdsAnswer, Credentials]: ...
@@ -62,7 +63,7 @@ class Pds:
         nsid: str,
         *,
         params: Mapping[str, str] | None = None,
-        body: bytes | None = None,
+        body: bytes | Streamed | None = None,
         content_type: str | None = None,
         timeout_s: float = TIMEOUT_S,
     ) -> PdsAnswer:

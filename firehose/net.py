@@ -25,7 +25,7 @@ import socket
 import ssl
 import time
 import zlib
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import AsyncIterable, Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Self
@@ -75,6 +75,14 @@ class BadStatus(FetchFailed):
 
 class BadBody(FetchFailed):
     """The body is not what was asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Streamed:
+    """A body too large to hold: `chunks` begins anew with each call, and gives exactly `size` bytes."""
+
+    size: int
+    chunks: Callable[[], AsyncIterable[bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +234,7 @@ class GuardedClient:
         url: str,
         *,
         headers: Mapping[str, str] | None = None,
-        body: bytes | None = None,
+        body: bytes | Streamed | None = None,
         form: Mapping[str, str] | None = None,
         json: Any = None,
         max_bytes: int,
@@ -264,18 +272,28 @@ class GuardedClient:
         raise Blocked(f"more than {MAX_REDIRECTS} redirects, the last to {asked[:200]!r}")
 
     async def _send(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, first_url: str = ""
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | Streamed | None,
+        first_url: str = "",
     ) -> aiohttp.ClientResponse:
         """The head of the answer; errors are told of `first_url`, which a caller knows."""
         if self._session is None:
             raise RuntimeError("GuardedClient is not open")
         target = check_url(url, allow_loopback=self.allow_loopback)
+        data: bytes | AsyncIterable[bytes] | None
+        if isinstance(body, Streamed):
+            data, headers = body.chunks(), {**headers, "Content-Length": str(body.size)}
+        else:
+            data = body
         with _translated(first_url or url):
             return await self._session.request(
                 method,
                 target,
                 headers=headers,
-                data=body,
+                data=data,
                 allow_redirects=False,
                 skip_auto_headers=("Content-Type",),
             )

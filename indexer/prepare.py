@@ -79,8 +79,8 @@ class Opening:
 
 @dataclass(slots=True)
 class Prepared:
-    """A batch, sorted by what it touches. `discovered`: accounts with a record of ours in it;
-    `uris`: the tracks that it is about.
+    """A batch, sorted by what it touches. `discovered`: accounts with a record of ours in it; `written`:
+    those for whom we wrote one; `uris`: the tracks that it is about.
 
     `log` has everything that may change a repo in order of arrival, each commit before its records; of
     `newest`, a record's place is its number.
@@ -94,6 +94,7 @@ class Prepared:
     accounts: list[Account] = field(default_factory=list[Account])
     identities: set[Did] = field(default_factory=set[Did])
     discovered: set[Did] = field(default_factory=set[Did])
+    written: set[Did] = field(default_factory=set[Did])
     uris: set[AtUri] = field(default_factory=set[AtUri])
     outdated: bool = False  # the source has lost events that we have not seen
     _opening: Opening | None = None
@@ -104,7 +105,7 @@ class Prepared:
 
     @property
     def dids(self) -> set[Did]:
-        return {*self.history, *(a.did for a in self.accounts), *self.identities}
+        return {*self.history, *(a.did for a in self.accounts), *self.identities, *self.written}
 
     def add(self, event: Event, catalog: Catalog) -> None:
         """One more event. An invalid record becomes a candidate with its reason (rule F1)."""
@@ -128,6 +129,11 @@ class Prepared:
                 self.identities.add(event.did)
             case Info():
                 self.outdated |= event.name == "OutdatedCursor"
+
+    def write(self, written: Unproven, catalog: Catalog) -> None:
+        """A record that we wrote ourselves, and whose proof is on its way: no reason to doubt the repo."""
+        self.written.add(written.did)
+        self._add_op(written, written.op, catalog)
 
     def doubt(self, doubt: Doubt) -> None:
         """A frame of interest that proves nothing: whoever sent it is looked at, known or not."""

@@ -17,7 +17,7 @@ from appview.auth import dpop
 from appview.auth.answers import error_code, translated
 from appview.auth.grant import Refusal, SignInFailed
 from firehose.address import check_url
-from firehose.net import GuardedClient, Response
+from firehose.net import GuardedClient, Response, Streamed
 
 MAX_ORIGINS = 10_000
 _CHALLENGE = re.compile(r'dpop (?:.*[ ,])?error="(?P<error>[a-z_]{1,64})"', re.IGNORECASE).match
@@ -30,7 +30,7 @@ class Outgoing:
     method: str
     url: str
     headers: Mapping[str, str]
-    body: bytes | None = None
+    body: bytes | Streamed | None = None
     form: Callable[[], Mapping[str, str]] | None = None
 
 

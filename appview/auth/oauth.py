@@ -44,7 +44,7 @@ from appview.auth.metadata import App
 from appview.auth.scopes import Definitions, fallbacks
 from appview.auth.servers import Server, Servers
 from firehose.identity import IdentityResolver
-from firehose.net import GuardedClient
+from firehose.net import GuardedClient, Streamed
 
 MAX_PDS_ANSWER_BYTES = 4_194_304
 STEP_TIMEOUT_S = 40  # of `begin` and of `finish`, each in all
@@ -266,7 +266,7 @@ class OAuthClient:
         nsid: str,
         *,
         params: Mapping[str, str] | None = None,
-        body: bytes | None = None,
+        body: bytes | Streamed | None = None,
         content_type: str | None = None,
         timeout_s: float | None = None,
     ) -> tuple[PdsAnswer, Credentials]:

@@ -30,6 +30,8 @@ ADTS = Container("AAC", "aac", ".aac", "audio/aac")
 CAF = Container("CAF", "caf", ".caf", "audio/x-caf")
 SUFFIXES = {one.mime: one.suffix for one in (WAV, AIFF, FLAC, OGG, WEBM, MP4, MP3, ADTS, CAF)}
 
+BY_NAME = {each.name: each for each in (WAV, AIFF, FLAC, OGG, WEBM, MP4, MP3, ADTS, CAF)}
+
 _WAVE_MARKS = (b"RIFF", b"RF64", b"BW64")
 
 

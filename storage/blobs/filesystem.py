@@ -144,6 +144,9 @@ class FilesystemStore:
     def path(self, key: Key) -> Path | None:
         return self._path(key)
 
+    def staged_path(self, name: str) -> Path | None:
+        return self._staged / check_name(name)
+
     async def link(self, key: Key, *, expires_s: int, mime: str, filename: str | None = None) -> str | None:
         return None
 

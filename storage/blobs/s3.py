@@ -152,6 +152,9 @@ class S3Store:
     def path(self, key: Key) -> None:
         return None
 
+    def staged_path(self, name: str) -> None:
+        return None
+
     async def link(self, key: Key, *, expires_s: int, mime: str, filename: str | None = None) -> str | None:
         wanted = {"ResponseContentType": mime}
         if filename is not None:

@@ -196,6 +196,10 @@ class BlobStore(Protocol):
         """The file that holds the blob, for stores whose blobs are files of this machine."""
         ...
 
+    def staged_path(self, name: str) -> Path | None:
+        """The file with what is staged whole, or sealed, for such stores."""
+        ...
+
     async def link(self, key: Key, *, expires_s: int, mime: str, filename: str | None = None) -> str | None:
         """An address that gives this blob to whoever has it, for a while; None where there is no such."""
         ...

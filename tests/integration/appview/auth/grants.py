@@ -132,7 +132,7 @@ class GrantClient:
         nsid: str,
         *,
         params: Mapping[str, str] | None = None,
-        body: bytes | None = None,
+        body: object = None,
         content_type: str | None = None,
         timeout_s: float = 10,
     ) -> tuple[PdsAnswer, Credentials]:

@@ -1,0 +1,123 @@
+"""Task `upload`: from staged bytes to a track that plays, step by step; see `appview.media.steps`.
+
+Contract: killed anywhere, the next attempt goes on behind the last step that was saved, and makes no second
+blob, row or record. A job that fails, or is cancelled, leaves nothing: what it owned is released, its
+record taken back, what was staged dropped. Where the record cannot be taken back, the track stays, whole:
+what stands on a PDS must play.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+
+import structlog
+
+from appview.jobs.tasks import Done, Task, TaskFailed, TryLater, Work
+from appview.media import record_steps, sound_steps
+from appview.media.attempt import OWNER, Attempt, Place, begun
+from appview.media.failures import MediaFailed, NoFfmpeg
+from appview.media.steps import NEW_TRACK, SAID, Step, following
+from appview.records import Away, NotSignedIn, Swapped, WriteFailed
+from indexer.written import take_in
+from storage import track_media
+from storage.blobs import rows
+from storage.blobs.rows import BeingDeleted
+from storage.blobs.store import BlobMissing, StoreDown
+
+KIND = "upload"
+_BUSY_S = 5.0
+
+log = structlog.get_logger()
+
+STEPS: Mapping[Step, Callable[[Attempt], Awaitable[None]]] = {
+    Step.PROBE: sound_steps.probed,
+    Step.STORE: sound_steps.stored,
+    Step.CLAIM: record_steps.claimed,
+    Step.COVER: record_steps.covered,
+    Step.RENDER: sound_steps.rendered,
+    Step.LISTEN: sound_steps.listened,
+    Step.OFFER: record_steps.offered,
+    Step.RECORD: record_steps.recorded,
+    Step.PUBLISH: record_steps.published,
+}
+
+
+class Uploads:
+    """Makes tracks of what was uploaded."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+
+    @property
+    def task(self) -> Task:
+        return Task(KIND, self.run, self.failed, lane="heavy")
+
+    async def run(self, work: Work) -> Done:
+        async with begun(self._place, work) as at:
+            await walk(at, NEW_TRACK)
+            stream = await at.blob(at.facts.stream)
+            async with self._place.pool.connection() as conn:
+                id = await track_media.track_id(conn, at.facts.uri or "")
+        result = {"uri": at.facts.uri, "cid": at.facts.cid, "trackId": id, "fileId": stream.sha256}
+        return Done("upload completed successfully", result)
+
+    async def failed(self, work: Work) -> None:
+        """Undo what was begun."""
+        async with begun(self._place, work) as at:
+            if at.facts.step in (Step.OFFER, Step.RECORD) and not await _taken_back(at):
+                await record_steps.published(at)
+                return
+            if at.facts.step is not Step.PUBLISH:
+                await drop(at)
+
+
+async def walk(at: Attempt, way: tuple[Step, ...]) -> None:
+    """Make the steps that are not made yet. Raises TaskFailed and TryLater alone, of what is expected."""
+    while (step := following(at.facts.step, way)) is not None:
+        said = SAID[step]
+        await at.work.report(said.phase, said.message)
+        try:
+            await STEPS[step](at)
+        except NoFfmpeg as error:
+            raise TryLater(str(error)) from error
+        except MediaFailed as error:
+            raise TaskFailed(str(error)) from error
+        except (StoreDown, BeingDeleted) as error:
+            raise TryLater(str(error), _BUSY_S) from error
+        except BlobMissing as error:
+            raise TaskFailed("what was uploaded is not here any more: upload it again") from error
+        except Away as error:
+            raise TryLater(str(error), error.wait_s) from error
+        except Swapped as error:
+            raise TryLater(str(error), 0) from error
+        except NotSignedIn as error:
+            raise TaskFailed(f"sign in again, then upload again: {error}") from error
+        except WriteFailed as error:
+            raise TaskFailed(f"failed to sync track to ATProto: {error}") from error
+
+
+async def _taken_back(at: Attempt) -> bool:
+    """The record is not on the PDS any more, or never was. False: nobody may remove it."""
+    collection = at.place.catalog.collections.track
+    try:
+        deletion = await at.records.delete(collection, at.rkey)
+    except NotSignedIn as error:
+        log.warning("a record cannot be taken back", did=at.did, rkey=at.rkey, reason=str(error))
+        return at.facts.step is not Step.RECORD
+    if deletion is not None:
+        async with at.place.pool.connection() as conn:
+            await take_in(conn, deletion, at.place.catalog)
+    return True
+
+
+async def drop(at: Attempt) -> None:
+    """Own nothing, stage nothing."""
+    staged = [at.wish.name, *([at.wish.cover.name] if at.wish.cover else [])]
+    async with at.transaction() as conn:
+        if at.facts.rkey is not None:
+            await track_media.give_up(conn, at.did, at.facts.rkey, at.work.job.id)
+        await rows.release(conn, kind=OWNER, owner=at.owner)
+        for name in staged:
+            await rows.end_upload(conn, name)
+    for name in (*staged, sound_steps.stream_name(at.owner)):
+        await at.place.store.unstage(name)

@@ -1,0 +1,105 @@
+"""The steps about the track: whether it is new, its cover, its record, and whose the blobs are."""
+
+from __future__ import annotations
+
+from appview.jobs.tasks import TaskFailed
+from appview.media.attempt import OWNER, Attempt
+from appview.media.steps import Step
+from appview.media.track_record import Sound, Words, new_record
+from appview.records import Away, Declined, TooLarge
+from firehose.net import Streamed
+from indexer.written import take_in
+from lexicons.records import InvalidRecord
+from lexicons.syntax import Rkey
+from storage import track_media
+from storage.blobs import rows
+from storage.postgres import Connection
+
+_OFFERS = 2  # to a PDS that breaks off
+
+
+async def claimed(at: Attempt) -> None:
+    """This account has no other track with these bytes."""
+    original = at.facts.original
+    assert original is not None
+    async with at.transaction() as conn:
+        await at.save(Step.CLAIM, conn)
+        holder = await track_media.begin(conn, at.did, at.rkey, original, at.work.job.id)
+        await _refuse_another(at, conn, holder.rkey)
+
+
+async def _refuse_another(at: Attempt, conn: Connection, rkey: Rkey) -> None:
+    if rkey == at.rkey:
+        return
+    track = at.place.catalog.collections.track
+    id = await track_media.track_id(conn, f"at://{at.did}/{track}/{rkey}")
+    which = "it is being published now" if id is None else f"id: {id}"
+    raise TaskFailed(f"duplicate upload: track already exists ({which})")
+
+
+async def covered(at: Attempt) -> None:
+    """No cover can be stored yet: the track is published without, and its owner told."""
+    warnings = [] if at.wish.cover is None else ["the cover could not be stored: add it to the track later"]
+    async with at.transaction() as conn:
+        await at.save(Step.COVER, conn, warnings=warnings)
+
+
+async def offered(at: Attempt) -> None:
+    """The PDS keeps what is played, too, unless it does not want to: then we alone have it, with a warning."""
+    blob = await at.blob(at.facts.stream)
+    reference, warning = None, None
+    if blob.bytes > at.place.pds_bytes:
+        warning = f"only we keep the audio, your PDS does not: it has more than {at.place.pds_bytes:,} bytes"
+    else:
+        try:
+            body = Streamed(blob.bytes, lambda: at.place.store.read(blob.key))
+            reference = await at.records.upload(body, blob.mime)
+        except (TooLarge, Declined) as error:
+            warning = f"only we keep the audio, your PDS does not: {error}"
+        except Away as error:
+            if at.facts.refusals + 1 < _OFFERS:
+                async with at.transaction() as conn:
+                    await at.save(None, conn, refusals=at.facts.refusals + 1)
+                raise
+            warning = f"only we keep the audio, your PDS broke off: {error}"
+    async with at.transaction() as conn:
+        await at.save(Step.OFFER, conn, blob=reference, warnings=[] if warning is None else [warning])
+
+
+async def recorded(at: Attempt) -> None:
+    """The record is on the PDS under the key that we made, and in the index by the PDS's word. Written again
+    after a crash it is the same record: key and date are among the facts."""
+    place, facts, wish = at.place, at.facts, at.wish
+    collection = place.catalog.collections.track
+    async with place.pool.connection() as conn:
+        artist = await track_media.artist(conn, at.did)
+    words = Words(wish.title, artist, wish.album, wish.description, wish.features, facts.image_url)
+    sound = await sound_of(at)
+    try:
+        record = new_record(place.catalog, at.rkey, words, sound, facts.created_at)
+    except InvalidRecord as error:
+        raise TaskFailed(f"this cannot be published: {error}") from error
+    put = await at.records.put(collection, at.rkey, record)
+    async with at.transaction() as conn:
+        await at.save(Step.RECORD, conn, uri=put.uri, cid=put.cid)
+        if put.write is not None:
+            await take_in(conn, put.write, place.catalog)
+
+
+async def published(at: Attempt) -> None:
+    """From here on the blobs are the track's."""
+    facts = at.facts
+    assert facts.stream is not None
+    async with at.transaction() as conn:
+        await at.save(Step.PUBLISH, conn)
+        await track_media.publish(
+            conn, at.did, at.rkey, stream_id=facts.stream, opus_id=None, cover_id=facts.cover
+        )
+        await rows.release(conn, kind=OWNER, owner=at.owner)
+
+
+async def sound_of(at: Attempt) -> Sound:
+    """What the record says of the sound."""
+    blob = await at.blob(at.facts.stream)
+    url = f"{at.place.public_url}/audio/{blob.sha256}"
+    return Sound(url, at.facts.file_type, at.facts.duration_s, at.facts.blob)

@@ -1,0 +1,135 @@
+"""The steps about sound: what it is, where it lies, in which form it plays, what it is like."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+
+from appview.media.analyse import analyse
+from appview.media.attempt import OWNER, Attempt
+from appview.media.encode import Target
+from appview.media.id3 import Tags
+from appview.media.probe import Probe, probe
+from appview.media.steps import Step
+from appview.media.transcode import transcode
+from indexer.cards import iso
+from lexicons.syntax import Rkey, tid_from_us
+from storage import sounds, track_media
+from storage.blobs import rows
+from storage.blobs.publishing import publish
+from storage.blobs.store import Area
+from storage.sounds import SoundBody, SoundHead
+
+_CHUNK = 1 << 20
+
+
+async def probed(at: Attempt) -> None:
+    """Its content says what it is. A new track gets its key and its date here, once and for all."""
+    place = at.place
+    path = await at.original()
+    found = await probe(path, max_duration_s=place.max_duration_s, ffmpeg=place.ffmpeg)
+    now = datetime.now(UTC)
+    rkey = at.wish.rkey or Rkey(tid_from_us(time.time_ns() // 1000, random.randrange(1024)))
+    async with at.transaction() as conn:
+        await at.save(
+            Step.PROBE,
+            conn,
+            rkey=at.facts.rkey or rkey,
+            created_at=at.facts.created_at or iso(now),
+            container=found.container.name,
+            codec=found.codec,
+            rate=found.rate,
+            layout=found.layout,
+            duration_s=found.duration_s,
+        )
+
+
+async def stored(at: Attempt) -> None:
+    """The original is a blob. What browsers play is for everybody, what is kept for exports is not."""
+    found = at.facts.found
+    area = Area.AUDIO if found.playable else Area.PRIVATE
+    digest, name = at.wish.sound.digest, at.wish.name
+    async with at.place.pool.connection() as conn:
+        blob = await publish(conn, at.place.store, name, area, digest, mime=found.container.mime)
+    async with at.transaction() as conn:
+        await at.save(Step.STORE, conn, original=blob.id)
+        await rows.claim(conn, blob.id, kind=OWNER, owner=at.owner)
+        await rows.end_upload(conn, name)
+        await sounds.put(conn, blob.id, _head(found))
+
+
+async def rendered(at: Attempt) -> None:
+    """Something that every browser plays: the original if it does, else an MP3 made of it."""
+    found, original = at.facts.found, at.facts.original
+    if found.playable:
+        async with at.transaction() as conn:
+            await at.save(Step.RENDER, conn, stream=original, file_type=found.container.suffix[1:])
+        return
+    path, out = await at.original(), at.room / "stream"
+    tags = await _tags(at)
+    made = await at.told(
+        Step.RENDER,
+        lambda heard: transcode(
+            path, found, Target.MP3, out, tags=tags, on_progress=heard, ffmpeg=at.place.ffmpeg
+        ),
+    )
+    name = stream_name(at.owner)
+    digest = await at.place.store.stage(name, _chunks(out))
+    plays = await probe(out, ffmpeg=at.place.ffmpeg)
+    async with at.place.pool.connection() as conn:
+        blob = await publish(conn, at.place.store, name, Area.AUDIO, digest, mime=made.mime)
+    async with at.transaction() as conn:
+        await at.save(Step.RENDER, conn, stream=blob.id, file_type=Target.MP3.value)
+        await rows.claim(conn, blob.id, kind=OWNER, owner=at.owner)
+        await sounds.put(conn, blob.id, _head(plays))
+
+
+async def listened(at: Attempt) -> None:
+    """Loudness, shape and fingerprint of the original, which are those of the stream, too."""
+    original, stream = at.facts.original, at.facts.stream
+    assert original is not None
+    assert stream is not None
+    async with at.place.pool.connection() as conn:
+        known = await sounds.is_analysed(conn, original)
+    body = None
+    if not known:
+        path, found = await at.original(), at.facts.found
+        heard = await at.told(
+            Step.LISTEN, lambda heard: analyse(path, found, on_progress=heard, ffmpeg=at.place.ffmpeg)
+        )
+        told = asdict(heard)
+        del told["duration_s"]
+        body = SoundBody(**told)
+    async with at.transaction() as conn:
+        await at.save(Step.LISTEN, conn)
+        if body is not None:
+            await sounds.put_analysis(conn, original, body)
+        if stream != original:
+            await sounds.copy_analysis(conn, original, stream)
+
+
+def stream_name(owner: str) -> str:
+    """Under which the rendition of a job is staged."""
+    return f"job-{owner}-stream"
+
+
+async def _tags(at: Attempt) -> Tags:
+    async with at.place.pool.connection() as conn:
+        artist = await track_media.artist(conn, at.did)
+    return Tags(at.wish.title, artist, at.wish.album or "")
+
+
+def _head(found: Probe) -> SoundHead:
+    name = found.container.suffix[1:]
+    return SoundHead(name, found.codec, found.rate, found.channels, found.duration_s, found.playable)
+
+
+async def _chunks(path: Path) -> AsyncIterator[bytes]:
+    with await asyncio.to_thread(path.open, "rb") as file:
+        while chunk := await asyncio.to_thread(file.read, _CHUNK):
+            yield chunk

@@ -1,0 +1,173 @@
+"""Tables `track_media`, `track_revision`: the blobs of tracks that were made here, and what they were before.
+
+    begin ─▶ publish ─▶ … revise … ─▶ remove
+      └─▶ give_up
+
+A row and the owners of its blobs change in one transaction. Nobody has the same original twice: the second
+`begin` finds who has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from psycopg.rows import class_row
+
+from lexicons.syntax import AtUri, Did, Nsid, Rkey
+from storage.blobs import rows
+from storage.postgres import Connection
+from storage.queries import load
+
+_SQL = load("track_media")
+
+OWNER = "track"
+
+
+def owner_of(did: Did, rkey: Rkey, revision: int | None = None) -> str:
+    """How a track, or its revision, is called as an owner of blobs."""
+    return f"{did}/{rkey}" if revision is None else f"{did}/{rkey}/{revision}"
+
+
+@dataclass(frozen=True, slots=True)
+class TrackMedia:
+    """A row; ids are of blobs. `published_at` None: its record is not on the PDS yet."""
+
+    did: Did
+    rkey: Rkey
+    original_id: int | None
+    stream_id: int | None
+    opus_id: int | None
+    cover_id: int | None
+    job_id: UUID | None
+    published_at: datetime | None
+
+    @property
+    def blobs(self) -> frozenset[int]:
+        found = (self.original_id, self.stream_id, self.opus_id, self.cover_id)
+        return frozenset(id for id in found if id is not None)
+
+
+async def begin(conn: Connection, did: Did, rkey: Rkey, original_id: int, job_id: UUID) -> TrackMedia:
+    """The track that has this original: the one asked for, whose row is there now, or another."""
+    params = {"did": did, "rkey": rkey, "original_id": original_id, "job_id": job_id}
+    await conn.execute(_SQL["drop_stale"], params)
+    await conn.execute(_SQL["begin"], params)
+    found = await _one(conn, "holder", params)
+    assert found is not None  # either was inserted, or stood in its way
+    return found
+
+
+async def get(conn: Connection, did: Did, rkey: Rkey) -> TrackMedia | None:
+    """Locked until the transaction ends."""
+    return await _one(conn, "get", {"did": did, "rkey": rkey})
+
+
+async def publish(
+    conn: Connection, did: Did, rkey: Rkey, *, stream_id: int, opus_id: int | None, cover_id: int | None
+) -> None:
+    """Its record is there. Raises BeingDeleted where a blob is not."""
+    params = {"did": did, "rkey": rkey, "stream_id": stream_id, "opus_id": opus_id, "cover_id": cover_id}
+    await conn.execute(_SQL["publish"], params)
+    found = await get(conn, did, rkey)
+    assert found is not None
+    await _claim(conn, found.blobs, owner_of(did, rkey))
+
+
+async def give_up(conn: Connection, did: Did, rkey: Rkey, job_id: UUID) -> None:
+    """The job ends without a track."""
+    await conn.execute(_SQL["give_up"], {"did": did, "rkey": rkey, "job_id": job_id})
+
+
+async def recover(conn: Connection, did: Did, rkey: Rkey, cover_id: int | None) -> None:
+    """Give it another cover, or none."""
+    before = await get(conn, did, rkey)
+    if before is None:
+        return
+    await conn.execute(_SQL["recover"], {"did": did, "rkey": rkey, "cover_id": cover_id})
+    await _settle(conn, before)
+
+
+async def revise(
+    conn: Connection,
+    did: Did,
+    rkey: Rkey,
+    *,
+    original_id: int,
+    stream_id: int,
+    opus_id: int | None,
+    keep: int,
+) -> None:
+    """Give it another sound, and keep what it was as its newest revision, of which `keep` stay. Said again it
+    changes nothing. Raises psycopg's UniqueViolation where another track has this original."""
+    before = await get(conn, did, rkey)
+    if before is None or before.original_id == original_id:
+        return
+    kept = await (await conn.execute(_SQL["keep_revision"], {"did": did, "rkey": rkey})).fetchone()
+    if kept is not None:
+        revision, *ids = kept
+        await _claim(conn, {id for id in ids if id is not None}, owner_of(did, rkey, revision))
+    params = {"did": did, "rkey": rkey, "original_id": original_id, "stream_id": stream_id}
+    await conn.execute(_SQL["resound"], {**params, "opus_id": opus_id})
+    await _settle(conn, before)
+    cursor = await conn.execute(_SQL["drop_revisions"], {"did": did, "rkey": rkey, "keep": keep})
+    for (revision,) in await cursor.fetchall():
+        await rows.release(conn, kind=OWNER, owner=owner_of(did, rkey, revision))
+
+
+async def remove(conn: Connection, did: Did, rkey: Rkey) -> None:
+    """The track is gone; the collector takes what nobody else has."""
+    await conn.execute(_SQL["release"], {"did": did, "rkey": rkey})
+    await conn.execute(_SQL["remove"], {"did": did, "rkey": rkey})
+
+
+async def left_behind(
+    conn: Connection, collection: Nsid, *, age_s: float, limit: int
+) -> list[tuple[Did, Rkey]]:
+    """Tracks whose record was deleted, wherever that was, or whose account is forgotten. Locked."""
+    params = {"collection": collection, "age_s": age_s, "limit": limit}
+    cursor = await conn.execute(_SQL["left_behind"], params)
+    return [(Did(did), Rkey(rkey)) for did, rkey in await cursor.fetchall()]
+
+
+async def remove_account(conn: Connection, did: Did) -> list[str]:
+    """Everything of somebody's tracks and uploads; the names of what is staged, which nobody will publish."""
+    await conn.execute(_SQL["release"], {"did": did, "rkey": None})
+    await conn.execute(_SQL["remove_account"], {"did": did})
+    cursor = await conn.execute(_SQL["uploads_of_account"], {"did": did})
+    return [name for (name,) in await cursor.fetchall()]
+
+
+async def track_id(conn: Connection, uri: AtUri | str) -> int | None:
+    """The number under which the index knows a track."""
+    row = await (await conn.execute(_SQL["track_id"], {"uri": uri})).fetchone()
+    return None if row is None else int(row[0])
+
+
+async def artist(conn: Connection, did: Did) -> str:
+    """How the account is called."""
+    row = await (await conn.execute(_SQL["artist"], {"did": did})).fetchone()
+    return did if row is None else str(row[0])
+
+
+async def _settle(conn: Connection, before: TrackMedia) -> None:
+    """Own what the track has now, and nothing else."""
+    after = await get(conn, before.did, before.rkey)
+    assert after is not None
+    owner = owner_of(before.did, before.rkey)
+    await _claim(conn, after.blobs, owner)
+    for id in before.blobs - after.blobs:
+        await rows.release(conn, kind=OWNER, owner=owner, id=id)
+
+
+async def _claim(conn: Connection, ids: frozenset[int] | set[int], owner: str) -> None:
+    for id in sorted(ids):
+        await rows.claim(conn, id, kind=OWNER, owner=owner)
+
+
+async def _one(conn: Connection, statement: str, params: Mapping[str, object]) -> TrackMedia | None:
+    async with conn.cursor(row_factory=class_row(TrackMedia)) as cursor:
+        await cursor.execute(_SQL[statement], params)
+        return await cursor.fetchone()

@@ -1,0 +1,191 @@
+"""Uploads on a devnet: people who are signed in, a store, and one who does jobs, all for real."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import orjson
+
+from appview.auth import scopes
+from appview.auth.credentials import CredentialStore
+from appview.auth.keyring import GivenKeys, KeyRing, new_key
+from appview.auth.metadata import loopback_app
+from appview.auth.oauth import OAuthClient
+from appview.jobs.tasks import Done, Task, TaskFailed, TryLater
+from appview.media.attempt import Place
+from appview.pds import Pds
+from firehose.identity import IdentityResolver
+from firehose.net import GuardedClient
+from lexicons.catalog import Catalog
+from lexicons.syntax import Did
+from storage import jobs, sessions
+from storage.blobs import rows
+from storage.blobs.filesystem import FilesystemStore
+from storage.jobs import Job, JobState
+from storage.postgres import Connection, Pool, make_pool
+from storage.sessions import Kind, NewSession
+from tests.devnet.network import Account, Devnet
+from tests.devnet.person import Person
+
+CATALOG = Catalog.load()
+WISH = scopes.full("fm.plyr")
+PUBLISHED = scopes.union(scopes.fallbacks(WISH, CATALOG.definitions))
+ORIGIN = "http://127.0.0.1:8000"
+
+
+@dataclass
+class Worked:
+    """One attempt of a job, over Postgres. `reports`: phase and message, in order."""
+
+    pool: Pool
+    job: Job
+    reports: list[tuple[str, str]] = field(default_factory=list)
+
+    async def report(self, phase: str, message: str, progress: float | None = None) -> None:
+        if (phase, message) not in self.reports:
+            self.reports.append((phase, message))
+        async with self.pool.connection() as conn:
+            await jobs.report(conn, self.job.id, phase, message, progress)
+
+    async def save(
+        self, facts: Mapping[str, Any], *, warnings: Sequence[str] = (), conn: Connection | None = None
+    ) -> None:
+        if conn is None:
+            async with self.pool.connection() as conn, conn.transaction():
+                await self.save(facts, warnings=warnings, conn=conn)
+            return
+        assert await jobs.save(conn, self.job.id, facts, warnings=warnings)
+        found = await jobs.get(conn, self.job.id)
+        assert found is not None
+        self.job = found
+
+
+@dataclass
+class Studio:
+    """`place` is what tasks are made with."""
+
+    net: Devnet
+    pool: Pool
+    store: FilesystemStore
+    credentials: CredentialStore
+    oauth: OAuthClient
+    place: Place
+    sessions: dict[str, int] = field(default_factory=dict)
+
+    async def sign_in(self, account: Account) -> int:
+        """A session with a grant of the account's own PDS."""
+        url, flow = await self.oauth.begin(account.handle, WISH)
+        async with Person(account) as person:
+            granted = await self.oauth.finish(flow, await person.consent(url))
+        new = NewSession(
+            Kind.BROWSER,
+            granted.did,
+            granted.handle,
+            granted.credentials.scope,
+            granted.credentials.issuer,
+            self.credentials.sealed(granted.credentials),
+            None,
+        )
+        async with self.pool.connection() as conn:
+            self.sessions[account.did] = await sessions.add(conn, new)
+        return self.sessions[account.did]
+
+    async def stage(self, did: str, data: bytes) -> dict[str, Any]:
+        """Bytes as they were received, and what is told of them in the job's arguments."""
+        name = uuid.uuid4().hex
+        async with self.pool.connection() as conn:
+            await rows.begin_upload(conn, name, did=did, bytes=len(data))
+        digest = await self.store.stage(name, _one(data))
+        return {"name": name, "sha256": digest.sha256, "crc32": digest.crc32, "bytes": digest.size}
+
+    async def wish(self, account: Account, data: bytes, kind: str = "upload", **more: Any) -> UUID:
+        """A job, not begun."""
+        args = await self.stage(account.did, data) | {"session": self.sessions[account.did]} | more
+        async with self.pool.connection() as conn:
+            id = await jobs.add(conn, kind, did=account.did, subject=args["name"], args=args)
+        assert id is not None
+        return id
+
+    async def attempt(self, id: UUID) -> Worked:
+        async with self.pool.connection() as conn:
+            job = await jobs.begin(conn, id)
+        assert job is not None
+        return Worked(self.pool, job)
+
+    async def work(self, task: Task, id: UUID, attempts: int = 3) -> Job:
+        """The job once it has ended, as a worker ends it."""
+        for n in range(attempts):
+            work = await self.attempt(id)
+            try:
+                return await self._end(id, await task.run(work))
+            except TaskFailed as failed:
+                return await self.give_up(task, id, str(failed))
+            except TryLater as later:
+                if n == attempts - 1:
+                    return await self.give_up(task, id, str(later))
+        raise AssertionError("no attempt")
+
+    async def give_up(self, task: Task, id: UUID, reason: str, state: JobState = JobState.FAILED) -> Job:
+        work = await self.attempt(id)
+        assert task.failed is not None
+        await task.failed(work)
+        async with self.pool.connection() as conn:
+            await jobs.finish(conn, id, state, message="upload failed", error=reason)
+        return await self.job(id)
+
+    async def _end(self, id: UUID, done: Done) -> Job:
+        async with self.pool.connection() as conn:
+            await jobs.finish(conn, id, JobState.DONE, message=done.message, result=done.result)
+        return await self.job(id)
+
+    async def job(self, id: UUID) -> Job:
+        async with self.pool.connection() as conn:
+            found = await jobs.get(conn, id)
+        assert found is not None
+        return found
+
+    async def one(self, query: str, *params: object) -> Any:
+        async with self.pool.connection() as conn:
+            row = await (await conn.execute(query, params)).fetchone()  # type: ignore[arg-type]
+        return None if row is None else row[0] if len(row) == 1 else row
+
+    async def record(self, uri: str) -> Any:
+        """The record as the index has it, in JSON."""
+        card = await self.one("select card from track t join track_uri u using (id) where u.uri = %s", uri)
+        return None if card is None else orjson.loads("{" + card + "}")
+
+
+@asynccontextmanager
+async def studio(net: Devnet, dsn: str, folder: Path) -> AsyncIterator[Studio]:
+    async with AsyncExitStack() as stack:
+        http = await stack.enter_async_context(GuardedClient(allow_loopback=True))
+        pool = await stack.enter_async_context(make_pool(dsn, max_size=8, name="test"))
+        identities = IdentityResolver(http, net.plc_url, handle_resolvers=[net.control_url])
+        oauth = OAuthClient(loopback_app(8000, PUBLISHED, name="plyr"), http, identities, CATALOG.definitions)
+        ring = KeyRing(GivenKeys([new_key()]))
+        credentials = await stack.enter_async_context(CredentialStore(pool, ring, oauth))
+        store = FilesystemStore(folder / "blobs")
+        place = Place(
+            pool=pool,
+            store=store,
+            pds=Pds(credentials, oauth),
+            catalog=CATALOG,
+            public_url=ORIGIN,
+            scratch=folder / "scratch",
+            max_duration_s=7200,
+        )
+        yield Studio(net, pool, store, credentials, oauth, place)
+
+
+async def _one(data: bytes) -> AsyncIterator[bytes]:
+    yield data
+
+
+def did_of(account: Account) -> Did:
+    return Did(account.did)
