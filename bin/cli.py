@@ -27,6 +27,10 @@ COMMANDS = {
     "up": Command("bin.up", "run everything: read the network, index it, answer requests", settings=True),
     "ingest": Command("bin.ingest", "only read and index the network", True, "migrated", supervised=True),
     "web": Command("bin.web", "only answer requests", True, "migrated", supervised=True),
+    "worker": Command("bin.worker", "only do jobs", True, "migrated", supervised=True),
+    "scheduler": Command(
+        "bin.scheduler", "only put the house's own jobs into the queue", True, "migrated", supervised=True
+    ),
     "sync": Command("bin.sync", "make the index whole: backfill and resync, and how that goes", group=True),
     "archive": Command("bin.archive", "everything that happened, in Parquet files", group=True),
     "keys": Command("bin.keys", "the keys that seal what people trust us with", group=True),

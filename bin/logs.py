@@ -39,5 +39,5 @@ def configure(log_format: Literal["text", "json"], log_level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(log_level.upper())
-    for noisy in ("aiohttp.access", "websockets", "asyncio"):
+    for noisy in ("aiohttp.access", "websockets", "asyncio", "procrastinate", "apscheduler"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))

@@ -242,6 +242,16 @@ class Settings(BaseSettings):
     transcoder_port: int = Field(
         8082, ge=0, le=65535, description="Port that `plyr transcoder` listens on. 0 takes a free one."
     )
+    light_jobs: int = Field(
+        8, ge=1, le=100, description="How many jobs a worker does at once that mostly wait for others."
+    )
+    heavy_jobs: int = Field(
+        1,
+        ge=0,
+        le=64,
+        description="How many jobs a worker does at once that encode sound. One uses all cores by itself; "
+        "with 0 they are left to other workers.",
+    )
     alarm_rejected: int = Field(
         100,
         ge=1,

@@ -5,6 +5,8 @@
     {"part": "sync", "repos": {"active": 120, "pending": 3}, "due": 3, "running": 3,
      "resyncs_per_s": 12.5, "resyncs_failed": 0}
     {"part": "web", "address": "http://127.0.0.1:8000", "requests": 31, "requests_per_s": 0.5}
+    {"part": "worker", "running": 2, "unfinished": 14, "attempts": 118}
+    {"part": "scheduler", "leads": true, "enqueued": 3}
 
 Every key but `part` may be missing; unknown keys are left out of the view. Who runs alone
 has no pipe, and `write` does nothing.
@@ -41,10 +43,14 @@ class PartStatus(TypedDict, total=False):
     requests_per_s: float
     repos: dict[str, int]  # by state
     due: int  # repos that could be read now
-    running: int  # repos that are being read
+    running: int  # repos that are being read; jobs that are being done
     resyncs_per_s: float
     resyncs_failed: int  # since the start
     score: float  # of the last sweep: the share of repos that were in step
+    unfinished: int  # jobs that are being done, here or elsewhere, or wait
+    attempts: int  # at jobs, since the start
+    leads: bool  # whether it is this scheduler that keeps time
+    enqueued: int  # jobs, since the start
 
 
 class StatusWriter:

@@ -4,7 +4,8 @@
        ▲───────────┘ another attempt
 
 Every change is told on the channel `job`, with the job's id. `facts` are what steps came to: whoever goes on
-after a crash reads there what need not be done again.
+after a crash reads there what need not be done again. Where an `attempt` is named (its number), nothing is
+written once another attempt has begun: whoever was taken for dead and is not must not meddle.
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ MOVES: dict[JobState, frozenset[JobState]] = {
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A row. `progress`: 0 to 1 of its phase. `error` and `message` are for its owner."""
+    """A row. `progress`: 0 to 1 of its phase. `error` and `message` are for its owner. One that has an error
+    or was asked to end, and is not finished, is only being undone."""
 
     id: UUID
     kind: str
@@ -67,6 +69,7 @@ class Job:
     created_at: datetime
     updated_at: datetime
     finished_at: datetime | None
+    cancel_asked_at: datetime | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "state", JobState(self.state))
@@ -77,10 +80,16 @@ class Job:
 
 
 async def add(
-    conn: Connection, kind: str, *, did: str | None, subject: str | None, args: Mapping[str, Any]
+    conn: Connection,
+    kind: str,
+    *,
+    did: str | None,
+    subject: str | None,
+    args: Mapping[str, Any],
+    lane: str = "light",
 ) -> UUID | None:
     """A new job, pending; None where one of this kind about this subject is not finished yet."""
-    params = {"kind": kind, "did": did, "subject": subject, "args": _json(args)}
+    params = {"kind": kind, "did": did, "subject": subject, "args": _json(args), "lane": lane}
     row = await (await conn.execute(_SQL["add"], params)).fetchone()
     return None if row is None else row[0]
 
@@ -100,25 +109,67 @@ async def of(conn: Connection, did: str, *, kind: str | None = None, limit: int 
         return await cursor.fetchall()
 
 
+async def listed(
+    conn: Connection, *, kind: str | None = None, did: str | None = None, state: str | None = None, limit: int
+) -> list[Job]:
+    """Anybody's jobs, the newest first."""
+    async with conn.cursor(row_factory=class_row(Job)) as cursor:
+        await cursor.execute(_SQL["listed"], {"kind": kind, "did": did, "state": state, "limit": limit})
+        return await cursor.fetchall()
+
+
 async def begin(conn: Connection, id: UUID) -> Job | None:
     """Another attempt begins; None where it has ended already."""
     return await _one(conn, "begin", {"id": id})
 
 
-async def report(conn: Connection, id: UUID, phase: str, message: str, progress: float | None) -> None:
-    params = {"id": id, "phase": phase, "message": message, "progress": progress}
-    await conn.execute(_SQL["report"], params)
+async def report(
+    conn: Connection,
+    id: UUID,
+    phase: str,
+    message: str | None,
+    progress: float | None,
+    *,
+    attempt: int | None = None,
+) -> bool | None:
+    """Whether somebody wants it to end; None: it has ended, or another attempt is on."""
+    params = {"id": id, "phase": phase, "message": message, "progress": progress, "attempt": attempt}
+    row = await (await conn.execute(_SQL["report"], params)).fetchone()
+    return None if row is None else bool(row[0])
 
 
-async def save(conn: Connection, id: UUID, facts: Mapping[str, Any], *, warnings: Sequence[str] = ()) -> bool:
-    """Write down what a step came to, in the caller's transaction. False: the job has ended."""
-    params = {"id": id, "facts": _json(facts), "warnings": _json(list(warnings))}
-    return await (await conn.execute(_SQL["save"], params)).fetchone() is not None
+async def save(
+    conn: Connection,
+    id: UUID,
+    facts: Mapping[str, Any],
+    *,
+    warnings: Sequence[str] = (),
+    attempt: int | None = None,
+) -> bool:
+    """Write down what a step came to, in the caller's transaction. False: the job has ended, or another
+    attempt is on."""
+    params = {"id": id, "facts": _json(facts), "warnings": _json(list(warnings)), "attempt": attempt}
+    return await _hit(conn, "save", params)
 
 
-async def wait(conn: Connection, id: UUID, message: str) -> None:
+async def wait(conn: Connection, id: UUID, message: str, *, attempt: int | None = None) -> bool:
     """It is pending again, until its next attempt."""
-    await conn.execute(_SQL["wait"], {"id": id, "message": message})
+    return await _hit(conn, "wait", {"id": id, "message": message, "attempt": attempt})
+
+
+async def give_back(conn: Connection, id: UUID, *, attempt: int) -> bool:
+    """It is pending again, as if that attempt had not been."""
+    return await _hit(conn, "give_back", {"id": id, "attempt": attempt})
+
+
+async def doom(conn: Connection, id: UUID, error: str, *, attempt: int) -> bool:
+    """From now on it is only undone."""
+    return await _hit(conn, "doom", {"id": id, "error": error, "attempt": attempt})
+
+
+async def ask_to_end(conn: Connection, id: UUID) -> bool:
+    """It is to be undone, and then cancelled. False: it has ended already."""
+    return await _hit(conn, "ask_to_end", {"id": id})
 
 
 async def finish(
@@ -129,11 +180,38 @@ async def finish(
     message: str,
     error: str | None = None,
     result: Mapping[str, Any] | None = None,
+    attempt: int | None = None,
 ) -> bool:
-    """End it for good, in the caller's transaction. False: it had ended before."""
-    params = {"id": id, "state": state, "message": message, "error": error}
+    """End it for good, in the caller's transaction. False: it had ended before, or another attempt is on."""
+    params = {"id": id, "state": state, "message": message, "error": error, "attempt": attempt}
     params["result"] = None if result is None else _json(result)
-    return await (await conn.execute(_SQL["finish"], params)).fetchone() is not None
+    return await _hit(conn, "finish", params)
+
+
+async def again(conn: Connection, id: UUID) -> bool:
+    """Have one that failed or was cancelled begin anew. False: it is neither, or another about the same
+    subject is on."""
+    return await _hit(conn, "again", {"id": id})
+
+
+async def unfinished(conn: Connection) -> dict[str, int]:
+    """How many of each kind are not finished."""
+    return dict(await (await conn.execute(_SQL["unfinished"])).fetchall())
+
+
+async def last_of(conn: Connection, kind: str) -> datetime | None:
+    """When the newest of a kind was put into the queue."""
+    row = await (await conn.execute(_SQL["last_of"], {"kind": kind})).fetchone()
+    return None if row is None else row[0]
+
+
+async def forget_old(conn: Connection, *, days: int) -> int:
+    """Delete what ended that long ago, but for the newest of each kind. Returns how many those were."""
+    return (await conn.execute(_SQL["forget_old"], {"days": days})).rowcount
+
+
+async def _hit(conn: Connection, statement: str, params: Mapping[str, object]) -> bool:
+    return await (await conn.execute(_SQL[statement], params)).fetchone() is not None
 
 
 def _json(value: object) -> str:

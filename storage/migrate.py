@@ -1,4 +1,5 @@
-"""Numbered migrations: each file of `storage/migrations` once, in order, in a transaction of its own.
+"""Numbered migrations: each file of `storage/migrations` once, in order, in a transaction of its own; then
+the queue's tables (storage/queue_tables.py).
 
 The contract: after `migrate` the database is at the newest file, or unchanged from the last
 file that succeeded. A file that was applied and edited afterwards is refused, as is a
@@ -9,7 +10,8 @@ it at once: one works, the others wait and find nothing to do.
     ├── MigrationEdited
     ├── DatabaseTooNew
     ├── MigrationsMisnumbered
-    └── MigrationLockBusy
+    ├── MigrationLockBusy
+    └── QueueTooNew, QueueNotOurs
 """
 
 from __future__ import annotations
@@ -24,6 +26,21 @@ from typing import LiteralString, cast
 
 import psycopg
 from psycopg.rows import TupleRow
+
+from storage import queue_tables
+from storage.queue_tables import MigrationFailed
+
+__all__ = [
+    "DatabaseTooNew",
+    "Migration",
+    "MigrationEdited",
+    "MigrationFailed",
+    "MigrationLockBusy",
+    "MigrationsMisnumbered",
+    "migrate",
+    "pending",
+    "read",
+]
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -40,10 +57,6 @@ create table if not exists schema_migration (
     applied_at  timestamptz not null default now()
 )
 """
-
-
-class MigrationFailed(Exception):
-    """The database could not be brought to this version of the code."""
 
 
 class MigrationEdited(MigrationFailed):
@@ -103,8 +116,11 @@ def pending(known: list[Migration], applied: Mapping[int, tuple[str, str]]) -> l
     return known[newest:]
 
 
-async def migrate(dsn: str, folder: Path = MIGRATIONS, *, lock_timeout_s: float = 60) -> list[str]:
-    """Bring the database to the newest migration; returns the names of those applied. Raises MigrationFailed.
+async def migrate(
+    dsn: str, folder: Path = MIGRATIONS, *, queue: bool = True, lock_timeout_s: float = 60
+) -> list[str]:
+    """Bring the database to the newest migration, and the `queue`; returns the names of those applied. Raises
+    MigrationFailed.
 
     The lock is polled: a session that waits inside `pg_advisory_lock` holds a snapshot,
     and CREATE INDEX CONCURRENTLY would wait for it in turn.
@@ -123,6 +139,8 @@ async def migrate(dsn: str, folder: Path = MIGRATIONS, *, lock_timeout_s: float 
                     (migration.version, migration.name, migration.checksum),
                 )
             done.append(str(migration))
+        if queue:
+            done += await queue_tables.bring(conn)
         await conn.execute("select pg_advisory_unlock(%s)", (LOCK_KEY,))
     return done
 

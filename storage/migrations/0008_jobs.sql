@@ -2,6 +2,7 @@
 create table job (
     id           uuid primary key default gen_random_uuid(),
     kind         text not null,         -- which task does it
+    lane         text not null default 'light',     -- whose places it waits for
     did          text,                  -- whose it is; null: the house's own
     subject      text,                  -- what it is about: one unfinished job of a kind at a time
     args         jsonb not null default '{}',
@@ -12,13 +13,15 @@ create table job (
     progress     real check (progress between 0 and 1),    -- of this phase; null: nobody can tell
     message      text,                  -- what is being done, for its owner
     attempts     int not null default 0,
-    error        text,                  -- why it failed, for its owner
+    error        text,                  -- why it failed, for its owner; before its end: it is being undone
     warnings     jsonb not null default '[]',
     result       jsonb,
     created_at   timestamptz not null default now(),
     updated_at   timestamptz not null default now(),
-    finished_at  timestamptz
+    finished_at  timestamptz,
+    cancel_asked_at timestamptz         -- somebody wants it to end
 );
 create unique index job_subject on job (kind, subject) where finished_at is null;
 create index job_did on job (did, created_at desc);
 create index job_unfinished on job (updated_at) where finished_at is null;
+create index job_kind on job (kind, created_at desc);

@@ -1,52 +1,91 @@
 -- name: add
 -- One unfinished job about a subject at a time: no row comes back where there is one.
-insert into job (kind, did, subject, args) values (%(kind)s, %(did)s, %(subject)s, %(args)s::jsonb)
+insert into job (kind, did, subject, args, lane)
+values (%(kind)s, %(did)s, %(subject)s, %(args)s::jsonb, %(lane)s)
 on conflict (kind, subject) where finished_at is null do nothing
 returning id
 
 -- name: get
 -- As it stands.
 select id, kind, did, subject, args, state, phase, facts, progress, message, attempts, error, warnings, result,
-       created_at, updated_at, finished_at
+       created_at, updated_at, finished_at, cancel_asked_at
 from job where id = %(id)s
 
 -- name: unfinished_about
 -- The one that is about this subject.
 select id, kind, did, subject, args, state, phase, facts, progress, message, attempts, error, warnings, result,
-       created_at, updated_at, finished_at
+       created_at, updated_at, finished_at, cancel_asked_at
 from job where kind = %(kind)s and subject = %(subject)s and finished_at is null
 
 -- name: of
 -- Somebody's newest.
 select id, kind, did, subject, args, state, phase, facts, progress, message, attempts, error, warnings, result,
-       created_at, updated_at, finished_at
+       created_at, updated_at, finished_at, cancel_asked_at
 from job where did = %(did)s and (%(kind)s::text is null or kind = %(kind)s)
 order by created_at desc limit %(limit)s
 
+-- name: listed
+-- The newest of all, for the operator.
+select id, kind, did, subject, args, state, phase, facts, progress, message, attempts, error, warnings, result,
+       created_at, updated_at, finished_at, cancel_asked_at
+from job
+where (%(kind)s::text is null or kind = %(kind)s) and (%(did)s::text is null or did = %(did)s)
+  and (%(state)s::text is null or state = %(state)s)
+order by created_at desc, id limit %(limit)s
+
 -- name: begin
 -- Another attempt. No row comes back for one that has ended.
-update job set state = 'running', attempts = attempts + 1, updated_at = now()
-where id = %(id)s and finished_at is null
-returning id, kind, did, subject, args, state, phase, facts, progress, message, attempts, error, warnings, result,
-       created_at, updated_at, finished_at
+with told as (
+    update job set state = 'running', attempts = attempts + 1, updated_at = now()
+    where id = %(id)s and finished_at is null
+    returning id, kind, did, subject, args, state, phase, facts, progress, message, attempts, error, warnings, result,
+              created_at, updated_at, finished_at, cancel_asked_at
+), heard as (
+    select pg_notify('job', id::text) from told
+)
+select told.* from told, heard
 
 -- name: report
--- Where it is; whoever listens is told.
+-- Where it is; whoever listens is told. Says whether somebody wants it to end.
 with told as (
     update job set phase = %(phase)s, message = %(message)s, progress = %(progress)s, updated_at = now()
-    where id = %(id)s and finished_at is null returning id
+    where id = %(id)s and finished_at is null and (%(attempt)s::int is null or attempts = %(attempt)s)
+    returning id, cancel_asked_at is not null as cancel_asked
 )
-select pg_notify('job', id::text) from told
+select cancel_asked, pg_notify('job', id::text) from told
 
 -- name: save
 -- What a step came to, in the transaction of its effects.
 update job set facts = facts || %(facts)s::jsonb, warnings = warnings || %(warnings)s::jsonb, updated_at = now()
-where id = %(id)s and finished_at is null returning id
+where id = %(id)s and finished_at is null and (%(attempt)s::int is null or attempts = %(attempt)s)
+returning id
 
 -- name: wait
 -- It is tried again later.
 with told as (
     update job set state = 'pending', message = %(message)s, updated_at = now()
+    where id = %(id)s and finished_at is null and (%(attempt)s::int is null or attempts = %(attempt)s)
+    returning id
+)
+select pg_notify('job', id::text) from told
+
+-- name: give_back
+-- Its process is told to stop: that attempt does not count.
+with told as (
+    update job set state = 'pending', attempts = attempts - 1, updated_at = now()
+    where id = %(id)s and finished_at is null and attempts = %(attempt)s returning id
+)
+select pg_notify('job', id::text) from told
+
+-- name: doom
+-- It cannot be done: from now on it is only undone. Whoever reads the error before its end knows why.
+update job set error = %(error)s, updated_at = now()
+where id = %(id)s and finished_at is null and attempts = %(attempt)s returning id
+
+-- name: ask_to_end
+-- Somebody wants it to end, which it will once it is undone. No row comes back for one that has ended.
+with told as (
+    update job set cancel_asked_at = coalesce(cancel_asked_at, now()), updated_at = now()
     where id = %(id)s and finished_at is null returning id
 )
 select pg_notify('job', id::text) from told
@@ -57,8 +96,37 @@ with told as (
     update job
     set state = %(state)s, error = %(error)s, result = %(result)s::jsonb, message = %(message)s, finished_at = now(),
         progress = case when %(state)s = 'done' then 1 else progress end, updated_at = now()
-    where id = %(id)s and finished_at is null returning id
+    where id = %(id)s and finished_at is null and (%(attempt)s::int is null or attempts = %(attempt)s)
+    returning id
 ), heard as (
     select pg_notify('job', id::text) from told
 )
 select told.id from told, heard
+
+-- name: again
+-- A person has it done again from its beginning: what it had done was undone. Of no use while another about the
+-- same subject is not finished.
+with told as (
+    update job
+    set state = 'pending', phase = null, facts = '{}', progress = null, message = null, attempts = 0, error = null,
+        warnings = '[]', result = null, finished_at = null, cancel_asked_at = null, updated_at = now()
+    where id = %(id)s and state in ('failed', 'cancelled')
+      and not exists (select from job other where other.kind = job.kind and other.subject = job.subject
+                      and other.finished_at is null)
+    returning id
+)
+select pg_notify('job', id::text) from told
+
+-- name: unfinished
+-- How many of each kind are not finished.
+select kind, count(*) from job where finished_at is null group by kind
+
+-- name: last_of
+-- When a kind was last put into the queue.
+select max(created_at) from job where kind = %(kind)s
+
+-- name: forget_old
+-- Ended long ago. The newest of each kind stays: from it the scheduler knows when the next is due.
+delete from job
+where finished_at < now() - make_interval(days => %(days)s)
+  and created_at < (select max(created_at) from job newest where newest.kind = job.kind)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -20,6 +21,8 @@ from storage.migrate import (
 )
 
 SCHEMA = Path(module.__file__).parent / "schema.sql"
+
+numbered = partial(migrate, queue=False)
 
 ONE = Migration(1, "one", "create table one ()")
 TWO = Migration(2, "two", "create table two ()")
@@ -67,25 +70,25 @@ def test_a_misnumbered_file_is_refused(tmp_path: Path, name: str) -> None:
 
 async def test_each_migration_is_applied_once(empty_database: str, tmp_path: Path) -> None:
     folder = folder_of(tmp_path, m0001_one=ONE.sql)
-    assert await migrate(empty_database, folder) == ["0001_one"]
-    assert await migrate(empty_database, folder) == []
+    assert await numbered(empty_database, folder) == ["0001_one"]
+    assert await numbered(empty_database, folder) == []
     folder_of(tmp_path, m0002_two=TWO.sql)
-    assert await migrate(empty_database, folder) == ["0002_two"]
+    assert await numbered(empty_database, folder) == ["0002_two"]
     assert {"one", "two", "schema_migration"} == await tables(empty_database)
 
 
 async def test_a_migration_that_fails_leaves_nothing_of_itself(empty_database: str, tmp_path: Path) -> None:
     folder = folder_of(tmp_path, m0001_one=ONE.sql, m0002_two="create table half (); select 1 / 0")
     with pytest.raises(psycopg.errors.DivisionByZero):
-        await migrate(empty_database, folder)
+        await numbered(empty_database, folder)
     assert {"one", "schema_migration"} == await tables(empty_database)
     folder_of(folder, m0002_two=TWO.sql)
-    assert await migrate(empty_database, folder) == ["0002_two"]
+    assert await numbered(empty_database, folder) == ["0002_two"]
 
 
 async def test_of_many_at_once_one_migrates_and_none_fails(empty_database: str, tmp_path: Path) -> None:
     folder = folder_of(tmp_path, m0001_one="create table one (); select pg_sleep(0.3)", m0002_two=TWO.sql)
-    done = await asyncio.gather(*(migrate(empty_database, folder) for _ in range(5)))
+    done = await asyncio.gather(*(numbered(empty_database, folder) for _ in range(5)))
     assert sorted(done) == [[], [], [], [], ["0001_one", "0002_two"]]
 
 
@@ -94,8 +97,8 @@ async def test_a_lock_held_too_long_is_an_error(empty_database: str, tmp_path: P
     async with await psycopg.AsyncConnection.connect(empty_database, autocommit=True) as conn:
         await conn.execute("select pg_advisory_lock(%s)", (LOCK_KEY,))
         with pytest.raises(MigrationLockBusy):
-            await migrate(empty_database, folder, lock_timeout_s=0.3)
-    assert await migrate(empty_database, folder) == ["0001_one"]
+            await numbered(empty_database, folder, lock_timeout_s=0.3)
+    assert await numbered(empty_database, folder) == ["0001_one"]
 
 
 async def test_who_waits_for_the_lock_holds_no_snapshot(empty_database: str, tmp_path: Path) -> None:
@@ -103,7 +106,7 @@ async def test_who_waits_for_the_lock_holds_no_snapshot(empty_database: str, tmp
     async with await psycopg.AsyncConnection.connect(empty_database, autocommit=True) as conn:
         await conn.execute("create table busy (a int)")
         await conn.execute("select pg_advisory_lock(%s)", (LOCK_KEY,))
-        waiting = asyncio.create_task(migrate(empty_database, folder))
+        waiting = asyncio.create_task(numbered(empty_database, folder))
         await asyncio.sleep(0.3)
         await asyncio.wait_for(conn.execute("create index concurrently busy_a on busy (a)"), 10)
         await conn.execute("select pg_advisory_unlock(%s)", (LOCK_KEY,))
@@ -134,7 +137,8 @@ select 'function', p.oid::regprocedure::text, pg_get_functiondef(p.oid)
    and not exists (select 1 from pg_depend e where e.objid = p.oid and e.deptype = 'e')
 union all
 select 'trigger', t.tgrelid::regclass || '.' || t.tgname, pg_get_triggerdef(t.oid)
-  from pg_trigger t where not t.tgisinternal
+  from pg_trigger t join pg_class c on c.oid = t.tgrelid
+ where not t.tgisinternal and c.relnamespace = 'public'::regnamespace
 union all
 select 'extension', extname, extversion from pg_extension
 """

@@ -1,0 +1,94 @@
+"""`plyr worker`: does jobs, until it is told to stop."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import sys
+import time
+
+import psycopg
+import structlog
+from psycopg import OperationalError
+
+from appview.jobs.worker import NoSuchTask, Worker, check
+from bin.settings import Settings
+from bin.status import PartStatus, StatusWriter
+from bin.tasks import LANES, schedules, tasks
+from lexicons.catalog import Catalog, CatalogError
+from storage import jobs
+from storage.postgres import Pool, make_pool
+
+log = structlog.get_logger()
+
+CONNECTIONS = 8
+COUNT_EVERY_S = 5.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    del parser  # takes settings alone
+
+
+def run(args: argparse.Namespace, settings: Settings) -> int:
+    try:
+        catalog = Catalog.load(settings.namespace)
+    except CatalogError as error:
+        print(f"plyr: {error}", file=sys.stderr)
+        return 1
+    try:
+        asyncio.run(_until_stopped(settings, catalog, args.status_fd))
+    except NoSuchTask as error:
+        print(f"plyr: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+async def _until_stopped(settings: Settings, catalog: Catalog, status_fd: int | None) -> None:
+    work = asyncio.create_task(do_jobs(settings, catalog, status_fd))
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, work.cancel)
+    try:
+        await work
+    except asyncio.CancelledError:
+        return
+
+
+async def do_jobs(settings: Settings, catalog: Catalog, status_fd: int | None = None) -> None:
+    """Everything that does jobs. Ends by cancellation. Raises NoSuchTask."""
+    assert settings.database_url
+    async with (
+        make_pool(settings.database_url, max_size=CONNECTIONS, name="plyr worker") as pool,
+        tasks(settings, catalog, pool) as doers,
+    ):
+        if {task.kind: task.lane for task in doers} != LANES:
+            raise NoSuchTask("bin/tasks.py names other kinds in LANES than in tasks")
+        async with await psycopg.AsyncConnection.connect(settings.database_url, autocommit=True) as conn:
+            await check(conn, LANES, [each.kind for each in schedules(settings)])
+        lanes = {"light": settings.light_jobs, "heavy": settings.heavy_jobs}
+        worker = Worker(settings.database_url, pool, doers, lanes)
+        if status_fd is None:
+            print("doing jobs", flush=True)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(worker.run())
+            group.create_task(_report(worker, pool, StatusWriter(status_fd)))
+
+
+async def _report(worker: Worker, pool: Pool, status: StatusWriter) -> None:
+    """Say each second how it goes; what takes counting, less often."""
+    count_at = float("-inf")
+    said: PartStatus = {"part": "worker"}
+    while True:
+        now = time.monotonic()
+        if now >= count_at:
+            count_at = now + COUNT_EVERY_S
+            try:
+                async with pool.connection() as conn:
+                    said["unfinished"] = sum((await jobs.unfinished(conn)).values())
+            except OperationalError as error:
+                log.warning("cannot count the jobs", error=str(error).strip())
+        said["running"] = len(worker.attempts.running)
+        said["attempts"] = worker.attempts.made
+        status.write(said)
+        await asyncio.sleep(1)

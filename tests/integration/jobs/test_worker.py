@@ -1,0 +1,208 @@
+"""Jobs, from the caller's transaction to their end, done by real processes that are stopped and killed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from uuid import uuid4
+
+import pytest
+
+from appview.jobs.tasks import UnknownTask
+from storage import jobs
+from storage.jobs import JobState
+from storage.postgres import Connection
+from tests.integration.jobs.doing import QUEUE, connect, ended, seen, until_seen, working
+
+
+@pytest.fixture
+async def conn(database: str) -> AsyncIterator[Connection]:
+    async with await connect(database) as conn:
+        yield conn
+
+
+async def tickets(conn: Connection) -> int:
+    row = await (await conn.execute("select count(*) from procrastinate.procrastinate_jobs")).fetchone()
+    assert row
+    return row[0]
+
+
+async def test_a_job_exists_when_its_transaction_commits_and_not_otherwise(conn: Connection) -> None:
+    async with conn.transaction(force_rollback=True):
+        id = await QUEUE.enqueue(conn, "note", did="did:plc:a", args={"x": 1})
+        assert id is not None
+        assert await tickets(conn) == 1
+    assert await jobs.get(conn, id) is None
+    assert await tickets(conn) == 0
+    async with conn.transaction():
+        id = await QUEUE.enqueue(conn, "note", did="did:plc:a", args={"x": 1})
+    assert id is not None
+    job = await jobs.get(conn, id)
+    assert job is not None
+    assert (job.state, job.kind, job.did, job.args) == (JobState.PENDING, "note", "did:plc:a", {"x": 1})
+
+
+async def test_a_kind_that_no_task_has_is_refused_at_once(conn: Connection) -> None:
+    with pytest.raises(UnknownTask):
+        await QUEUE.enqueue(conn, "nothing")
+    assert await jobs.unfinished(conn) == {}
+
+
+async def test_there_is_one_unfinished_job_about_a_subject(conn: Connection) -> None:
+    assert await QUEUE.enqueue(conn, "note", subject="song") is not None
+    assert await QUEUE.enqueue(conn, "note", subject="song") is None
+    assert await QUEUE.enqueue(conn, "steps", subject="song") is not None
+    assert await tickets(conn) == 2
+
+
+async def test_two_workers_do_each_of_fifty_jobs_once(conn: Connection, database: str) -> None:
+    ids = [await QUEUE.enqueue(conn, "note") for _ in range(25)]
+    async with working(database), working(database):
+        ids += [await QUEUE.enqueue(conn, "note") for _ in range(25)]
+        done = [await ended(conn, id) for id in ids]
+    assert {job.state for job in done} == {JobState.DONE}
+    assert {job.result["attempts"] for job in done if job.result} == {1}
+    rows = await (await conn.execute("select job from seen")).fetchall()
+    assert Counter(row[0] for row in rows) == dict.fromkeys(ids, 1)
+    assert await tickets(conn) == 0
+
+
+async def test_a_job_whose_worker_is_killed_goes_on_with_what_was_saved(
+    conn: Connection, database: str
+) -> None:
+    id = await QUEUE.enqueue(conn, "steps", args={"s": 60})
+    async with working(database) as first:
+        await until_seen(conn, id, ["first", "second"])
+        first.kill()
+        await first.wait()
+        assert id is not None
+        job = await jobs.get(conn, id)
+        assert job is not None
+        assert job.state is JobState.RUNNING
+    async with working(database):
+        job = await ended(conn, id)
+    assert await seen(conn, id) == ["first", "second", "second"]
+    assert (job.state, job.attempts, job.facts, job.warnings) == (JobState.DONE, 2, {"first": 1}, ["slow"])
+
+
+async def test_a_job_that_kills_its_worker_every_time_fails_in_the_end(
+    conn: Connection, database: str
+) -> None:
+    id = await QUEUE.enqueue(conn, "steps")
+    await conn.execute("update job set attempts = 3, state = 'running'")  # as three that were killed left it
+    async with working(database):
+        job = await ended(conn, id)
+    assert job.state is JobState.FAILED
+    assert await seen(conn, id) == ["undo"]
+
+
+async def test_a_worker_that_stops_gives_its_jobs_back_at_once(conn: Connection, database: str) -> None:
+    id = await QUEUE.enqueue(conn, "forever")
+    assert id is not None
+    async with working(database) as worker:
+        await until_seen(conn, id, ["begun"])
+        began = time.monotonic()
+        worker.terminate()
+        assert await worker.wait() == 0
+        assert time.monotonic() - began < 5
+        job = await jobs.get(conn, id)
+        assert job is not None
+        assert (job.state, job.attempts) == (JobState.PENDING, 0)
+    async with working(database):
+        await until_seen(conn, id, ["begun", "begun"], timeout_s=5)
+
+
+async def test_after_the_last_attempt_it_is_undone_and_failed(conn: Connection, database: str) -> None:
+    id = await QUEUE.enqueue(conn, "away")
+    async with working(database):
+        job = await ended(conn, id)
+    assert (job.state, job.error, job.attempts) == (JobState.FAILED, "They are away.", 3)
+    assert await seen(conn, id) == ["tried", "tried", "tried", "undo"]
+
+
+async def test_what_cannot_be_done_is_undone_until_that_works(conn: Connection, database: str) -> None:
+    id = await QUEUE.enqueue(conn, "broken", args={"undo_fails": 2})
+    async with working(database):
+        job = await ended(conn, id)
+    assert (job.state, job.error) == (JobState.FAILED, "It is no sound.")
+    assert await seen(conn, id) == ["tried", "undo", "undo", "undo"]
+
+
+async def test_a_running_job_that_is_cancelled_stops_and_is_undone(conn: Connection, database: str) -> None:
+    id = await QUEUE.enqueue(conn, "forever")
+    assert id is not None
+    async with working(database):
+        await until_seen(conn, id, ["begun"])
+        began = time.monotonic()
+        assert await QUEUE.cancel(conn, id)
+        job = await ended(conn, id)
+        assert time.monotonic() - began < 3
+    assert job.state is JobState.CANCELLED
+    assert await seen(conn, id) == ["begun", "undo"]
+    assert not await QUEUE.cancel(conn, id)
+
+
+async def test_a_waiting_job_that_is_cancelled_is_not_begun_but_undone(
+    conn: Connection, database: str
+) -> None:
+    id = await QUEUE.enqueue(conn, "steps", delay_s=600)
+    assert id is not None
+    assert await QUEUE.cancel(conn, id)
+    async with working(database):
+        job = await ended(conn, id)
+    assert job.state is JobState.CANCELLED
+    assert await seen(conn, id) == ["undo"]
+    assert not await QUEUE.cancel(conn, uuid4())
+
+
+async def test_a_job_that_failed_is_done_again_from_its_beginning(conn: Connection, database: str) -> None:
+    id = await QUEUE.enqueue(conn, "steps")
+    assert id is not None
+    await jobs.finish(conn, id, JobState.FAILED, message="no", error="no")
+    await conn.execute("""update job set facts = '{"first": 1}'""")
+    assert await QUEUE.retry(conn, id)
+    async with working(database):
+        job = await ended(conn, id)
+    assert (job.state, job.error, job.attempts) == (JobState.DONE, None, 1)
+    assert await seen(conn, id) == ["first", "second"]
+    assert not await QUEUE.retry(conn, id)
+
+
+async def test_a_job_without_a_ticket_gets_one(conn: Connection, database: str) -> None:
+    id = await QUEUE.enqueue(conn, "note")
+    await conn.execute("delete from procrastinate.procrastinate_jobs")
+    async with working(database):
+        assert (await ended(conn, id)).state is JobState.DONE
+
+
+async def test_who_was_taken_for_dead_and_is_not_does_not_meddle(conn: Connection, database: str) -> None:
+    id = await QUEUE.enqueue(conn, "steps", args={"s": 1})
+    async with working(database) as first:
+        await until_seen(conn, id, ["first", "second"])
+        os.kill(first.pid, signal.SIGSTOP)
+        async with working(database):
+            job = await ended(conn, id)
+            os.kill(first.pid, signal.SIGCONT)
+            await asyncio.sleep(1.5)
+            other = await QUEUE.enqueue(conn, "note")
+            await ended(conn, other)
+    assert id is not None
+    assert await jobs.get(conn, id) == job
+    assert (job.state, job.attempts) == (JobState.DONE, 2)
+
+
+async def test_light_jobs_do_not_wait_behind_heavy_ones(conn: Connection, database: str) -> None:
+    for _ in range(3):
+        await QUEUE.enqueue(conn, "heavy")
+    light = await QUEUE.enqueue(conn, "note")
+    async with working(database):
+        await ended(conn, light)
+        async with asyncio.timeout(5):
+            while await seen(conn) != ["noted", "begun"] and await seen(conn) != ["begun", "noted"]:
+                await asyncio.sleep(0.02)
+        rows = await jobs.listed(conn, kind="heavy", limit=9)
+        assert Counter(job.state for job in rows) == {JobState.RUNNING: 1, JobState.PENDING: 2}
