@@ -56,5 +56,6 @@ async def keep_time(settings: Settings, status_fd: int | None = None) -> None:
 
 async def _report(scheduler: Scheduler, status: StatusWriter) -> None:
     while True:
-        status.write({"part": "scheduler", "leads": scheduler.leads, "enqueued": scheduler.enqueued})
-        await asyncio.sleep(1)
+        if scheduler.leads is not None:
+            status.write({"part": "scheduler", "leads": scheduler.leads, "enqueued": scheduler.enqueued})
+        await asyncio.sleep(1 if scheduler.leads is not None else 0.1)

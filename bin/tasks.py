@@ -20,8 +20,8 @@ from storage.postgres import Pool
 
 # Known without building anything: whoever only puts jobs into the queue needs no more.
 LANES = {
-    "collect_blobs": "light",
-    "forget_jobs": "light",
+    "blobs.collect": "light",
+    "jobs.forget": "light",
 }
 
 
@@ -33,8 +33,8 @@ def schedules(settings: Settings) -> list[Schedule]:
     """What the house wants done, and how often."""
     del settings
     return [
-        Schedule("collect_blobs", every=timedelta(hours=1)),
-        Schedule("forget_jobs", every=timedelta(days=1)),
+        Schedule("blobs.collect", every=timedelta(hours=1)),
+        Schedule("jobs.forget", every=timedelta(days=1)),
     ]
 
 
@@ -45,6 +45,6 @@ async def tasks(settings: Settings, catalog: Catalog, pool: Pool) -> AsyncIterat
     async with blob_store.opened(settings) as store:
         grace, keep = timedelta(hours=settings.blob_grace_hours), timedelta(hours=settings.upload_keep_hours)
         yield [
-            Task("collect_blobs", house.collect_blobs(settings.database_url, store, grace=grace, keep=keep)),
-            Task("forget_jobs", house.forget_jobs(pool)),
+            Task("blobs.collect", house.collect_blobs(settings.database_url, store, grace=grace, keep=keep)),
+            Task("jobs.forget", house.forget_jobs(pool)),
         ]

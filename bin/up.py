@@ -1,5 +1,5 @@
-"""`plyr up`: a Postgres if none is given, then `ingest`, `sync` and `web`, kept alive and shown until
-Ctrl-C.
+"""`plyr up`: a Postgres if none is given, then `ingest`, `sync`, `worker`, `scheduler` and `web`, kept
+alive and shown until Ctrl-C.
 
 All of it ends within 5 s: the children have 3 s to finish, the database then 1.5 s; what
 takes longer is killed, and both recover at the next start.
@@ -109,7 +109,13 @@ class _Up:
         self._postgres = postgres
         self._started = time.monotonic()
         self._screen = _Screen(sys.stdout.isatty())
-        self._parts = [Part("ingest"), Part("sync", arguments=("run",)), Part("web")]
+        self._parts = (
+            Part("ingest"),
+            Part("sync", arguments=("run",)),
+            Part("worker"),
+            Part("scheduler"),
+            Part("web"),
+        )
         self._children = [Supervisor(part, environment(settings), self._screen.say) for part in self._parts]
         self._signals = 0
         self._stop = asyncio.Event()
@@ -192,9 +198,8 @@ class _Up:
         next_plain = time.monotonic()
         while not self._stop.is_set():
             now = time.monotonic()
-            ingest, sync, web = self._parts
-            view = View(VERSION, now - self._started, ingest, sync, web, self._database)
-            address = web.status.get("address")
+            view = View(VERSION, now - self._started, *self._parts, self._database)
+            address = view.web.status.get("address")
             if address and not announced:
                 announced = True
                 self._screen.say(f"listening on {address}, after {duration(now - self._started)}")

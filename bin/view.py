@@ -22,6 +22,8 @@ class View:
     uptime_s: float
     ingest: Part
     sync: Part
+    worker: Part
+    scheduler: Part
     web: Part
     database: str
 
@@ -38,6 +40,8 @@ def live(view: View, width: int, now: float) -> list[str]:
     if rejected:
         rows.append(("rejected", f"{rejected:,} events wait in rejected_event with their reasons"))
     rows.append(("sync", _sync(view.sync, now)))
+    rows.append(("worker", _worker(view.worker, now)))
+    rows.append(("scheduler", _scheduler(view.scheduler, now)))
     rows.append(("web", _web(view.web, now)))
     rows.append(("database", view.database))
     name_width = max(len(name) for name, _ in rows)
@@ -56,6 +60,8 @@ def plain(view: View, now: float) -> str:
         parts.append(f"{rejected:,} rejected")
     parts += [
         f"sync {_sync(view.sync, now)}",
+        f"worker {_worker(view.worker, now)}",
+        f"scheduler {_scheduler(view.scheduler, now)}",
         f"web {_web(view.web, now)}",
         f"database {view.database}",
     ]
@@ -65,8 +71,9 @@ def plain(view: View, now: float) -> str:
 def states(view: View) -> Sequence[str]:
     """A change of these is worth a line at once; what a supervisor tells by itself is left out."""
     sources = view.ingest.status.get("sources", [])
+    parts = (view.ingest, view.sync, view.worker, view.scheduler, view.web)
     return [
-        *(f"{part.name} {part.state is PartState.RUNNING}" for part in (view.ingest, view.sync, view.web)),
+        *(f"{part.name} {part.state is PartState.RUNNING}" for part in parts),
         *(f"{source.get('url')} {source.get('state')}" for source in sources),
     ]
 
@@ -134,6 +141,22 @@ def _sync(part: Part, now: float) -> str:
     if "score" in part.status:
         said.append(f"{part.status['score']:.2%} complete at the last sweep")
     return ", ".join(said)
+
+
+def _worker(part: Part, now: float) -> str:
+    if part.state is not PartState.RUNNING:
+        return _state(part, now)
+    running, unfinished = part.status.get("running", 0), part.status.get("unfinished", 0)
+    if not running and not unfinished:
+        return "nothing to do"
+    doing = "1 job being done" if running == 1 else f"{running:,} jobs being done"
+    return f"{doing}, {unfinished:,} not finished" if unfinished > running else doing
+
+
+def _scheduler(part: Part, now: float) -> str:
+    if part.state is not PartState.RUNNING:
+        return _state(part, now)
+    return "keeps time" if part.status.get("leads") else "another one keeps time"
 
 
 def _web(part: Part, now: float) -> str:

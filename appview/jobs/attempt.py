@@ -222,8 +222,8 @@ def _cause(error: Exception) -> Exception:
 
 
 def _later(job: Job, cause: Exception) -> TryLater:
-    """Any error as one that another attempt may mend, with a text for the job's owner. Those of the house have
-    no other reader than the operator."""
+    """Any error as one that another attempt may mend, with a text for the job's owner. Those of the house
+    have no other reader than the operator."""
     if isinstance(cause, TryLater):
         return cause
     return TryLater(_OURS if job.did else f"{type(cause).__name__}: {cause}")

@@ -43,13 +43,13 @@ def due_at(last: datetime | None, every: timedelta, now: datetime) -> datetime:
 
 
 class Scheduler:
-    """`leads`: whether this one does."""
+    """`leads`: whether this one does; None: it could not ask yet."""
 
     def __init__(self, dsn: str, jobs_queue: JobQueue, schedules: Sequence[Schedule]) -> None:
         self._dsn = dsn
         self._queue = jobs_queue
         self._schedules = schedules
-        self.leads = False
+        self.leads: bool | None = None
         self.enqueued = 0
 
     async def run(self) -> None:
@@ -60,8 +60,12 @@ class Scheduler:
                     self._dsn, autocommit=True, connect_timeout=5, application_name="plyr scheduler"
                 )
                 async with conn:
-                    if await queue.lead(conn):
-                        await self._lead(conn)
+                    while True:
+                        self.leads = await queue.lead(conn)
+                        if self.leads:
+                            break
+                        await asyncio.sleep(LOOK_EVERY_S)
+                    await self._lead(conn)
             except psycopg.OperationalError as error:
                 log.warning("this scheduler does not lead", reason=str(error).strip())
             await asyncio.sleep(LOOK_EVERY_S)
@@ -85,7 +89,7 @@ class Scheduler:
         for each in self._schedules:
             clock.add_job(
                 enqueue,
-                IntervalTrigger(seconds=int(each.every.total_seconds()), timezone=UTC),
+                IntervalTrigger(seconds=each.every.total_seconds(), timezone=UTC),
                 args=[each.kind],
                 id=each.kind,
                 next_run_time=due_at(await jobs.last_of(conn, each.kind), each.every, now),
@@ -93,7 +97,6 @@ class Scheduler:
                 misfire_grace_time=None,
             )
         clock.start()
-        self.leads = True
         log.info("this scheduler leads")
         try:
             while not lost.done():

@@ -18,7 +18,14 @@ def view(*sources: SourceStatus, rejected: int = 0) -> View:
     web = Part(
         "web", PartState.RUNNING, PartStatus(part="web", address="http://127.0.0.1:8000", requests=1234)
     )
-    return View("0.1.0", 192, ingest, sync_part(active=1200), web, "12 MB")
+    worker = Part("worker", PartState.RUNNING, PartStatus(part="worker", running=1, unfinished=3))
+    scheduler = Part("scheduler", PartState.RUNNING, PartStatus(part="scheduler", leads=True))
+    return View("0.1.0", 192, ingest, sync_part(active=1200), worker, scheduler, web, "12 MB")
+
+
+def starting(sync: Part | None = None, web: Part | None = None) -> View:
+    parts = (Part("ingest"), sync or Part("sync"), Part("worker"), Part("scheduler"), web or Part("web"))
+    return View("0.1.0", 1, *parts, "12 MB")
 
 
 def sync_part(due: int = 0, per_s: float = 0, **repos: int) -> Part:
@@ -39,6 +46,8 @@ def test_each_thing_to_watch_has_its_line() -> None:
         "pds.example:444  waiting, cannot connect: No such host",
         "rejected         3 events wait in rejected_event with their reasons",
         "sync             1,200 of 1,200 repos in step",
+        "worker           1 job being done, 3 not finished",
+        "scheduler        keeps time",
         "web              serving, 1,234 requests",
         "database         12 MB",
     ]
@@ -47,6 +56,7 @@ def test_each_thing_to_watch_has_its_line() -> None:
 def test_a_log_gets_the_same_on_one_line() -> None:
     assert plain(view(SOURCE), 0) == (
         "relay.example live, seq 12,345,678, 0.4 s behind, 182 events/s | sync 1,200 of 1,200 repos in step"
+        " | worker 1 job being done, 3 not finished | scheduler keeps time"
         " | web serving, 1,234 requests | database 12 MB"
     )
 
@@ -56,10 +66,12 @@ def test_no_line_is_wider_than_the_terminal() -> None:
 
 
 def test_a_part_that_has_not_reported_shows_its_state() -> None:
-    silent = View(
-        "0.1.0", 1, Part("ingest"), Part("sync"), Part("web", PartState.WAITING, retry_at=10), "12 MB"
+    silent = starting(web=Part("web", PartState.WAITING, retry_at=10))
+    shown = plain(silent, now=6)
+    assert (
+        "ingest starting | sync starting | worker starting | scheduler starting | web ended, starts" in shown
     )
-    assert "ingest starting | sync starting | web ended, starts again in 4 s" in plain(silent, now=6)
+    assert "starts again in 4 s" in shown
 
 
 def test_a_status_with_keys_missing_is_shown_as_far_as_it_goes() -> None:
@@ -82,12 +94,12 @@ def test_a_duration_has_two_units_at_most(seconds: float, text: str) -> None:
 
 def test_sync_says_what_is_not_in_step_and_how_fast_that_changes() -> None:
     sync = sync_part(due=41, per_s=212.4, active=1200, pending=40, error=1, resyncing=0)
-    shown = View("0.1.0", 1, Part("ingest"), sync, Part("web"), "12 MB")
+    shown = starting(sync=sync)
     assert "sync 1,200 of 1,241 repos in step, 1 error, 40 pending, 41 due, 212.4 read/s |" in plain(shown, 0)
 
 
 def test_sync_shows_how_complete_the_last_sweep_found_the_index() -> None:
     sync = sync_part(active=3)
     sync.status["score"] = 0.9987
-    shown = View("0.1.0", 1, Part("ingest"), sync, Part("web"), "12 MB")
+    shown = starting(sync=sync)
     assert "sync 3 of 3 repos in step, 99.87% complete at the last sweep |" in plain(shown, 0)
