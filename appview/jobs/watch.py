@@ -45,6 +45,7 @@ class JobWatch:
         bell = asyncio.Event()
         self._bells[id].add(bell)
         told: Job | None = None
+        quiet = False
         try:
             while not self._stopping:
                 bell.clear()
@@ -57,13 +58,14 @@ class JobWatch:
                         raise
                 if job is None:
                     return
-                yield None if job == told else job
+                if job != told:
+                    yield job
+                elif quiet:
+                    yield None
                 told = job
                 if job.finished:
                     return
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(self._beat_s):
-                        await bell.wait()
+                quiet = not await _rung(bell, self._beat_s)
         finally:
             self._bells[id].discard(bell)
             if not self._bells[id]:
@@ -91,3 +93,12 @@ class JobWatch:
         every = (bell for bells in self._bells.values() for bell in bells)
         for bell in list(every) if id is None else self._bells.get(id, ()):
             bell.set()
+
+
+async def _rung(bell: asyncio.Event, timeout_s: float) -> bool:
+    try:
+        async with asyncio.timeout(timeout_s):
+            await bell.wait()
+    except TimeoutError:
+        return False
+    return True

@@ -160,7 +160,7 @@ async def opened(
     *,
     limits: UploadLimits | None = None,
     client: GuardedClient | None = None,
-    **uploads: Any,
+    beat_s: float = 15.0,
 ) -> AsyncIterator[Studio]:
     """The application at a free port. With `client` it takes services' tokens."""
 
@@ -195,7 +195,7 @@ async def opened(
             catalog,
             config,
             auth=auth,
-            uploads=Uploads(receiver, auth.desk, reads, JobWatch(dsn, pool), **uploads),
+            uploads=Uploads(receiver, auth.desk, reads, JobWatch(dsn, pool, beat_s=beat_s)),
         )
         runner = make_runner(app)
         await runner.setup()
