@@ -10,6 +10,7 @@ from appview.gauges import IndexGauges
 from appview.guards import Gate
 from appview.metrics import Metrics
 from appview.rest.media import Media
+from appview.rest.uploads import Uploads
 from appview.service import AppConfig, Service, TotalsCache
 from appview.subscribe import LiveFeed
 from appview.web.account import AccountPages
@@ -55,11 +56,18 @@ def build_app(
     dsn: str | None = None,
     auth: Auth | None = None,
     media: Media | None = None,
+    uploads: Uploads | None = None,
 ) -> web.Application:
     """All routes. `dsn` is for the live feed to be told of new events; without it, it asks each second.
-    Without `auth` nobody can sign in, without `media` there is no sound. Raises UnmatchedMethods if the
-    lexicons and the handlers do not agree."""
-    service = Service(reads, catalog, config, TotalsCache(reads, config.stats_ttl_s))
+    Without `auth` nobody can sign in, without `media` there is no sound, without `uploads` none comes in.
+    Raises UnmatchedMethods if the lexicons and the handlers do not agree."""
+    service = Service(
+        reads,
+        catalog,
+        config,
+        TotalsCache(reads, config.stats_ttl_s),
+        None if uploads is None else uploads.receiver,
+    )
     metrics = Metrics()
     app = web.Application(client_max_size=1024 * 1024)
     app[METRICS] = metrics
@@ -88,4 +96,6 @@ def build_app(
             AccountPages(auth, site, catalog.collections).add_to(router)
     if media is not None:
         media.add_to(router)
+    if uploads is not None:
+        uploads.add_to(app)
     return app

@@ -2,6 +2,8 @@
 
     AppError
     ├── InvalidRequest          400  the request makes no sense
+    ├── IncompleteBody          400  its body ended early, or stood still
+    ├── PayloadTooLarge         413  its body is larger than it may be
     ├── MethodNotImplemented    501  a method that we do not have
     ├── TrackNotFound           400  named by the lexicons
     ├── ActorNotFound           400
@@ -9,6 +11,7 @@
     ├── RecordNotFound          400
     ├── ProofNotFound           400
     ├── RepoNotFound            400
+    ├── JobNotFound             400
     ├── TooManySubscribers      503  the live feed has no place left
     ├── Unauthenticated         401  credentials that do not hold; answered with a challenge
     │   ├── AuthenticationRequired   none, or of a kind that we do not take
@@ -22,12 +25,15 @@
     │       ├── BadJwtIss            nobody who could have signed it
     │       └── BadJwtSignature
     ├── ForeignOrigin           403  a page of somebody else's acts with a visitor's cookie
+    ├── SignInNeeded            403  there is no grant to act with in the account's name
+    ├── ScopeMissing            403  there is one, and it does not cover this
     ├── RateLimitExceeded       429  the client's requests of this while are used up
+    ├── TooManyUploads          429  others of the account's have to end first
     ├── UpstreamFailure         502  whom we have to ask gives no answer
     └── AdminClosed             503  no secret is set, so nobody has it
 
-Storage's `Unavailable` and `TimedOut` become 503 and 504; everything else is a bug, hence 500, and tells
-no more than an id that the log carries too (rules X2, X3).
+Storage's `Unavailable`, `StoreDown` and `TimedOut` become 503 and 504; everything else is a bug, hence 500,
+and tells no more than an id that the log carries too (rules X2, X3).
 """
 
 from __future__ import annotations
@@ -36,8 +42,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import orjson
+import psycopg
 from aiohttp import hdrs
 
+from storage.blobs.store import StoreDown
 from storage.reader import TimedOut, Unavailable
 
 
@@ -57,6 +65,16 @@ class AppError(Exception):
 
 class InvalidRequest(AppError):
     """The request makes no sense."""
+
+
+class IncompleteBody(AppError):
+    """The body ended before it was whole, or stood still for too long."""
+
+
+class PayloadTooLarge(AppError):
+    """The body is larger than it may be."""
+
+    status = 413
 
 
 class MethodNotImplemented(AppError):
@@ -87,6 +105,10 @@ class ProofNotFound(AppError):
 
 class RepoNotFound(AppError):
     """We know of no such account."""
+
+
+class JobNotFound(AppError):
+    """There is no such job of this account."""
 
 
 class TooManySubscribers(AppError):
@@ -160,6 +182,24 @@ class ForeignOrigin(AppError):
     status = 403
 
 
+class SignInNeeded(AppError):
+    """This server may not write to your account: sign in here once, then try again."""
+
+    status = 403
+
+
+class ScopeMissing(AppError):
+    """What was granted at sign-in does not cover this: sign in again, and allow it."""
+
+    status = 403
+
+
+class TooManyUploads(AppError):
+    """Too many unfinished uploads: wait until one of them has ended."""
+
+    status = 429
+
+
 class RateLimitExceeded(AppError):
     """Too many requests."""
 
@@ -209,14 +249,16 @@ class Failure:
         return headers
 
 
-def failure_of(error: AppError | Unavailable | TimedOut) -> Failure:
+def failure_of(error: AppError | Unavailable | TimedOut | StoreDown | psycopg.OperationalError) -> Failure:
     """The answer to an error that we expect."""
     match error:
-        case Unavailable():
+        case StoreDown():
+            return Failure(503, "ServiceUnavailable", "The blob store cannot be reached.", retry_after_s=5)
+        case Unavailable() | psycopg.OperationalError():
             return Failure(503, "ServiceUnavailable", "The database cannot be reached.", retry_after_s=1)
         case TimedOut():
             return Failure(504, "UpstreamTimeout", "The database took too long.", retry_after_s=1)
-        case TooManySubscribers():
+        case TooManySubscribers() | TooManyUploads():
             return Failure(error.status, error.name, error.message, retry_after_s=30)
         case RateLimitExceeded():
             again_s, window = error.retry_after_s, error.window

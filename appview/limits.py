@@ -60,11 +60,21 @@ class RateLimiter:
     def __len__(self) -> int:
         return len(self._windows)
 
+    def left(self, client: Hashable) -> int:
+        """How many requests it could make now."""
+        window = self._current(client, self._now())
+        return self._limit.requests if window is None else window.left
+
+    def _current(self, client: Hashable, now: float) -> Window | None:
+        """Its window, if one is open; one that ends too late was begun before the clock was set back."""
+        window = self._windows.get(client)
+        return window if window and now < window.ends_at <= now + self._limit.window_s else None
+
     def take(self, client: Hashable) -> Window:
         """One request of this client's, and what is left to it. Raises RateLimitExceeded."""
         now = self._now()
-        window = self._windows.get(client)
-        if window is None or now >= window.ends_at or window.ends_at > now + self._limit.window_s:
+        window = self._current(client, now)
+        if window is None:
             window = Window(self._limit, self._limit.requests, now + self._limit.window_s)
             self._windows[client] = window
             self._windows.move_to_end(client)

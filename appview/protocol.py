@@ -63,6 +63,8 @@ class _Runner(web.AppRunner):
             "max_line_size": MAX_LINE_BYTES,
             "max_field_size": MAX_HEADER_BYTES,
             "lingering_time": LINGER_S,
+            # A few kilobytes can become gigabytes. Nobody who sends sound has anything to gain by that.
+            "auto_decompress": False,
         }
         return _Server(made.request_handler, request_factory=made.request_factory, options=options)
 

@@ -8,9 +8,13 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
+from appview.errors import AuthenticationRequired
 from appview.guards import GuardConfig, ViewerOf
+from appview.incoming import Incoming
 from appview.labelers import Labeler
+from appview.media.receive import Receiver
 from appview.subscriber import LiveConfig
+from appview.viewer import Viewer
 from indexer.alarms import Thresholds
 from lexicons.catalog import Catalog
 from lexicons.syntax import Did, Nsid
@@ -59,24 +63,40 @@ class TotalsCache:
 
 @dataclass(frozen=True, slots=True)
 class Service:
+    """`receiver` None: nothing can be uploaded here."""
+
     reads: Reads
     catalog: Catalog
     config: AppConfig
     totals: TotalsCache
+    receiver: Receiver | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request: its parameters, checked and with defaults, who asks, and whose labels they want to see."""
+    """One request: its parameters, checked and with defaults, who asks, and whose labels they want to see.
+
+    Of a procedure also its body: `input` is the JSON, checked; of any other media type it is still on its
+    way in, as `body`. `asker` is the viewer with what else is known of them.
+    """
 
     service: Service
     params: dict[str, Any]
     viewer: Did | None = None
     labelers: tuple[Labeler, ...] = ()
+    asker: Viewer | None = None
+    input: Any = None
+    body: Incoming | None = None
 
     @property
     def reads(self) -> Reads:
         return self.service.reads
+
+    def require_asker(self) -> Viewer:
+        """Who asks. Raises AuthenticationRequired."""
+        if self.asker is None:
+            raise AuthenticationRequired
+        return self.asker
 
 
 Handler = Callable[[Call], Awaitable[bytes]]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lexicons.syntax import Did, Rev
 
 
 @dataclass(frozen=True, slots=True)
 class Viewer:
-    """An account that asks. Up to `rev` all that it wrote was here when it asked; None: that is unknown."""
+    """An account that asks. Up to `rev` all that it wrote was here when it asked; None: that is unknown.
+    `session`: by whose key it asks; None: by a service's token."""
 
     did: Did
     rev: Rev | None = None
+    session: int | None = field(default=None, compare=False)

@@ -31,6 +31,8 @@ QUERIES = (
     "actor.getProfile",
     "actor.getProfiles",
     "actor.searchActors",
+    "audio.getJob",
+    "audio.getLimits",
     "feed.getActorLikes",
     "feed.getActorTracks",
     "feed.getComments",
@@ -47,9 +49,13 @@ QUERIES = (
     "sync.getRecordProof",
     "sync.getRepoState",
 )
+PROCEDURES = ("audio.uploadAudio",)
 SUBSCRIPTIONS = ("sync.subscribe",)
 REQUIRED = frozenset(
-    {f"{PUBLIC_NAMESPACE}.{name}" for name in (*RECORDS, *QUERIES, *SUBSCRIPTIONS, "authFullApp")}
+    {
+        f"{PUBLIC_NAMESPACE}.{name}"
+        for name in (*RECORDS, *QUERIES, *PROCEDURES, *SUBSCRIPTIONS, "authFullApp")
+    }
     | {"app.bsky.actor.profile", "com.atproto.label.defs", "com.atproto.repo.strongRef"}
 )
 _PROSE = frozenset({"description", "title", "detail"})
@@ -186,6 +192,10 @@ class Catalog:
     def queries(self) -> Mapping[Nsid, MethodDef]:
         """The methods that are asked with GET."""
         return {nsid: method for nsid, method in self.methods.items() if method.kind == "query"}
+
+    def procedures(self) -> Mapping[Nsid, MethodDef]:
+        """The methods that change something, and are called with POST."""
+        return {nsid: method for nsid, method in self.methods.items() if method.kind == "procedure"}
 
     def subscriptions(self) -> Mapping[Nsid, MethodDef]:
         """The methods that are followed over a WebSocket."""

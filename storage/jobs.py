@@ -10,14 +10,16 @@ written once another attempt has begun: whoever was taken for dead and is not mu
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, NoReturn
 from uuid import UUID
 
 import orjson
+import psycopg
+from psycopg import sql
 from psycopg.rows import class_row
 
 from storage.postgres import Connection
@@ -222,3 +224,17 @@ async def _one(conn: Connection, statement: str, params: Mapping[str, object]) -
     async with conn.cursor(row_factory=class_row(Job)) as cursor:
         await cursor.execute(_SQL[statement], params)
         return await cursor.fetchone()
+
+
+async def listen(dsn: str, heard: Callable[[UUID | None], None]) -> NoReturn:
+    """Calls `heard` with each job that changed, and with None when it begins to listen: whatever changed
+    before that was not heard. Raises psycopg.Error when the connection is lost."""
+    conn = await psycopg.AsyncConnection.connect(
+        dsn, autocommit=True, connect_timeout=5, application_name="plyr-jobs"
+    )
+    async with conn:
+        await conn.execute(sql.SQL("listen {}").format(sql.Identifier(CHANNEL)))
+        heard(None)
+        async for notice in conn.notifies():
+            heard(UUID(notice.payload))
+    raise psycopg.OperationalError("the connection ended")

@@ -397,9 +397,14 @@ create table staged_upload (
     did         text not null,          -- whose it is
     bytes       bigint,                 -- promised; null: as many as come
     created_at  timestamptz not null default now(),
-    touched_at  timestamptz not null default now()
+    touched_at  timestamptz not null default now(),
+    part        text check (part in ('sound', 'cover')),    -- of its owner's upload; null: a job makes it
+    plan        jsonb,                  -- what is to become of a sound that comes in parts; null: in one piece
+    lease       uuid,                   -- who is adding to it now
+    lease_until timestamptz
 );
 create index staged_upload_touched on staged_upload (touched_at);
+create index staged_upload_did on staged_upload (did) where part is not null;
 
 -- Work that outlives a request, as its owner sees it; the queue itself is procrastinate's, in a schema of its own.
 create table job (

@@ -134,6 +134,12 @@ async def give(conn: Connection, id: int, token_hash: bytes, prefix: str) -> Giv
         return await cursor.fetchone()
 
 
+async def grants(conn: Connection, did: Did, session: int | None) -> list[tuple[int, str]]:
+    """Sessions with which something can be done at the account's PDS, and their scopes, the newest first; of
+    one session alone, where that is given."""
+    return await (await conn.execute(_SQL["grants"], {"did": did, "session": session})).fetchall()
+
+
 async def wisher(conn: Connection, id: int) -> Wisher | None:
     async with conn.cursor(row_factory=class_row(Wisher)) as cursor:
         await cursor.execute(_SQL["wisher"], {"id": id})

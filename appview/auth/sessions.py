@@ -62,7 +62,7 @@ class Sessions:
             return None
         if found.stale:
             self._touch(found.session_id)
-        return Viewer(found.did, found.rev)
+        return Viewer(found.did, found.rev, found.session_id)
 
     async def find(self, token: str) -> Session | None:
         """The session with this key, also one that has ended."""

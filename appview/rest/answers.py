@@ -18,7 +18,9 @@ import structlog
 from aiohttp import hdrs, web
 
 from appview.auth.credentials import NoGrant, NotNow, SessionEnded
+from appview.errors import AppError
 from appview.pds import PdsUnreachable
+from storage.blobs.store import StoreDown
 from storage.reader import TimedOut, Unavailable
 
 log = structlog.get_logger()
@@ -50,6 +52,8 @@ def rest(handler: Handler) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
         try:
             return await handler(request)
+        except AppError:
+            raise  # the guard before every route answers it
         except Refused as refused:
             response = answer({"detail": refused.detail}, refused.status)
             if refused.status == 401:
@@ -63,6 +67,8 @@ def rest(handler: Handler) -> Handler:
             return _later(503, "the account's authorization server does not answer")
         except PdsUnreachable:
             return answer({"detail": "the account's PDS does not answer"}, 502)
+        except StoreDown:
+            return _later(503, "the blob store cannot be reached")
         except (Unavailable, psycopg.OperationalError):
             return _later(503, "the database cannot be reached")
         except TimedOut:

@@ -1,9 +1,10 @@
 """`/xrpc/*`: from an NSID to its handler, with everything around that the lexicons and the HTTP rules say.
 
 The catalog is the table of routes. What is wrong with a request is found in this order: who asks, and how
-often (`guards`), verb and method (X1, X3), parameters (X4), the handler's own errors. Every failure is
-`{error, message}` (X2). CORS is open and without credentials: a page elsewhere may ask anything, and is told
-what everybody is told, unless it has a token to show (X15). <https://atproto.com/specs/xrpc>
+often (`guards`), verb and method (X1, X3), parameters (X4), the body's media type and shape (X5), the
+handler's own errors. Every failure is `{error, message}` (X2). CORS is open and without credentials: a page
+elsewhere may ask anything, and is told what everybody is told, unless it has a token to show (X15).
+<https://atproto.com/specs/xrpc>
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from time import perf_counter
 from typing import Any
 from urllib.parse import parse_qs
 
+import psycopg
 import structlog
 from aiohttp import hdrs, web
 from isal import isal_zlib
@@ -28,9 +30,11 @@ from appview.metrics import Metrics
 from appview.service import Call, Handler, Service
 from appview.subscribe import LiveFeed
 from appview.viewer import Viewer
-from appview.xrpc import actor, feed, graph, server, sync
+from appview.xrpc import actor, audio, feed, graph, server, sync
+from appview.xrpc.bodies import body_of
 from lexicons.syntax import Nsid, is_nsid
 from lexicons.validate import Invalid, validate_params
+from storage.blobs.store import StoreDown
 from storage.reader import TimedOut, Unavailable
 
 log = structlog.get_logger()
@@ -44,19 +48,22 @@ _HEADERS = {
     hdrs.VARY: "Accept-Encoding, Authorization, Cookie, Atproto-Accept-Labelers",
     "X-Content-Type-Options": "nosniff",
 }
+_ASKING = (hdrs.METH_GET, hdrs.METH_HEAD)
+_CALLING = (hdrs.METH_POST,)
 _PLAIN = CIMultiDict(_HEADERS)
 _GZIPPED = CIMultiDict({**_HEADERS, hdrs.CONTENT_ENCODING: "gzip"})
 
 
 class UnmatchedMethods(Exception):
-    """A query of the lexicons has no handler, or a handler no lexicon."""
+    """A method of the lexicons has no handler, or a handler no lexicon."""
 
 
-def handlers(namespace: str, queries: Mapping[Nsid, object]) -> dict[str, Handler]:
-    """Every handler under its NSID. Raises UnmatchedMethods unless they are exactly the lexicons' queries."""
-    methods = feed.METHODS | actor.METHODS | graph.METHODS | server.METHODS | sync.METHODS
+def handlers(namespace: str, described: Mapping[Nsid, object]) -> dict[str, Handler]:
+    """Every handler under its NSID. Raises UnmatchedMethods unless they are exactly the methods that the
+    lexicons describe."""
+    methods = feed.METHODS | actor.METHODS | audio.METHODS | graph.METHODS | server.METHODS | sync.METHODS
     found = {f"{namespace}.{name}": handler for name, handler in methods.items()}
-    own = {nsid for nsid in queries if nsid.startswith(f"{namespace}.")}
+    own = {nsid for nsid in described if nsid.startswith(f"{namespace}.")}
     if own != found.keys():
         bare, unknown = sorted(own - found.keys()), sorted(found.keys() - own)
         raise UnmatchedMethods(f"without a handler: {bare}; without a lexicon: {unknown}")
@@ -71,7 +78,8 @@ class Dispatcher:
         self._metrics = metrics
         self._live = live
         self._gate = gate
-        self._handlers = handlers(service.catalog.namespace, service.catalog.queries())
+        catalog = service.catalog
+        self._handlers = handlers(catalog.namespace, {**catalog.queries(), **catalog.procedures()})
         self._subscribe = Nsid(f"{service.catalog.namespace}.sync.subscribe")
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
@@ -86,7 +94,7 @@ class Dispatcher:
             if method == self._subscribe:
                 return await self._live.handle(request, self._params(request, self._subscribe))
             body = await self._answer(request, method, admitted.viewer, more)
-        except (AppError, Unavailable, TimedOut) as error:
+        except (AppError, Unavailable, TimedOut, StoreDown, psycopg.OperationalError) as error:
             if isinstance(error, AppError):
                 self._gate.refused(error)
             response = failed(errors.failure_of(error))
@@ -123,18 +131,21 @@ class Dispatcher:
         if labelers:
             headers[CONTENT] = shown(labelers)
         if viewer is not None:
-            headers[hdrs.CACHE_CONTROL] = "private"
+            headers[hdrs.CACHE_CONTROL] = "private" if request.method in _ASKING else "no-store"
             if viewer.rev is not None:
                 # Read before the answer, which may be newer than that, never older (X14).
                 headers["Atproto-Repo-Rev"] = viewer.rev
-        body = await handler(Call(self._service, params, viewer and viewer.did, labelers))
+        read, incoming = await body_of(request, self._service.catalog, nsid)
+        call = Call(self._service, params, viewer and viewer.did, labelers, viewer, read, incoming)
+        body = await handler(call)
         if config.on_answer is not None:
             config.on_answer(nsid, body)
         return body
 
     def _params(self, request: web.Request, nsid: Nsid) -> dict[str, Any]:
         """The parameters, checked, with defaults. Raises InvalidRequest."""
-        if request.method not in (hdrs.METH_GET, hdrs.METH_HEAD):
+        asking = self._service.catalog.methods[nsid].kind != "procedure"
+        if request.method not in (_ASKING if asking else _CALLING):
             raise InvalidRequest("Incorrect HTTP method")
         query = request.raw_path.partition("?")[2]
         try:

@@ -16,16 +16,18 @@ EXAMPLES = {
     "uris": "at://alice.example.com/fm.plyr.track/3jzfcijpj2z2a",
     "list": "at://alice.example.com/fm.plyr.list/3jzfcijpj2z2a",
     "q": "night+ferry",
+    "title": "Night+Ferry",
+    "id": "0b8f2f4e-6f0c-4b5e-9a57-0f6f1f0f3c11",
 }
 INTRO = """\
 # XRPC
 
 Generated from `lexicons/`; do not edit, run `python -m appview.xrpc.reference`.
 
-Every method is `GET /xrpc/NSID`, as the AT Protocol's [XRPC](https://atproto.com/specs/xrpc) says, from any
-origin. All of them answer without signing in; whoever says who they are is shown in `viewer` what they did
-themselves. Answers are JSON, compressed with gzip for clients that ask for it. One method is
-[a live feed](live-feed.md) over a WebSocket.
+Every query is `GET /xrpc/NSID`, every procedure `POST /xrpc/NSID`, as the AT Protocol's
+[XRPC](https://atproto.com/specs/xrpc) says, from any origin. Queries about what everybody may see answer
+without signing in; whoever says who they are is shown in `viewer` what they did themselves. Answers are JSON,
+compressed with gzip for clients that ask for it. One method is [a live feed](live-feed.md) over a WebSocket.
 
 - **Accounts** are named by handle or DID (`actor`), records by AT-URI; its authority may be a handle.
 - **Arrays** repeat the parameter: `?uris=…&uris=…`. Unknown parameters are ignored.
@@ -48,14 +50,16 @@ themselves. Answers are JSON, compressed with gzip for clients that ask for it. 
   The first twenty count, and come back in `Atproto-Content-Labelers`.
 - **Limits**: `RateLimit-Limit`, `-Remaining`, `-Reset` (seconds since 1970) and `-Policy` tell what is left
   to the account, or to the address of nobody in particular.
-- **Errors** are `{"error": name, "message": text}`. Those that a method names below have status 400. Any
-  method may answer:
+- **Bodies** of procedures need a `Content-Type`, and are not compressed. JSON has up to 1 MiB; anything else
+  streams, as large as `fm.plyr.audio.getLimits` says.
+- **Errors** are `{"error": name, "message": text}`. Those that a method names below have status 400, unless
+  they are in this table. Any method may answer:
 
 | Error | Status | |
 | --- | --- | --- |
 | `InvalidRequest` | 400 | a parameter or the cursor is malformed or missing, or the verb is wrong |
 | `MethodNotImplemented` | 501 | there is no such method here |
-| `AuthenticationRequired` | 401 | `Authorization` is there and is no `Bearer` token |
+| `AuthenticationRequired` | 401 | no `Bearer` token in `Authorization`, or none where the method needs one |
 | `InvalidToken` | 401 | no session or developer token, or not any more |
 | `BadJwt` | 401 | a service token that is malformed, has no end or no id, or was used before |
 | `BadJwtType` | 401 | a token for another purpose |
@@ -67,6 +71,10 @@ themselves. Answers are JSON, compressed with gzip for clients that ask for it. 
 | `ForeignOrigin` | 403 | a page of another origin wants to change something with a visitor's cookie |
 | `RateLimitExceeded` | 429 | too many requests; try again after `Retry-After` seconds |
 | `UpstreamFailure` | 502 | whoever knows a token's issuer gives no answer; try again after `Retry-After` |
+| `SignInNeeded` | 403 | this server has no grant to act for the account |
+| `ScopeMissing` | 403 | what was granted does not cover this |
+| `PayloadTooLarge` | 413 | the body is larger than it may be |
+| `TooManyUploads` | 429 | the account has as many unfinished uploads as it may have |
 | `InternalServerError` | 500 | a bug; the message has an id that the server's log has too |
 | `ServiceUnavailable` | 503 | the database cannot be reached; try again after `Retry-After` seconds |
 | `UpstreamTimeout` | 504 | the database took too long; try again after `Retry-After` seconds |
@@ -78,7 +86,7 @@ Other addresses: `/xrpc/_health` (200 with the version; 503 if the database does
 
 def reference(catalog: Catalog) -> str:
     """The whole page."""
-    methods = [*catalog.queries(), *catalog.subscriptions()]
+    methods = [*catalog.queries(), *catalog.procedures(), *catalog.subscriptions()]
     own = sorted(nsid for nsid in methods if nsid.startswith(f"{catalog.namespace}."))
     lines = [INTRO, "| Method | |", "| --- | --- |"]
     for nsid in own:
@@ -113,6 +121,9 @@ def _method(catalog: Catalog, method: MethodDef) -> Iterator[str]:
         yield ""
         yield from _fields(parameters, method.nsid)
         yield ""
+    if method.input is not None:
+        yield f"Body: `{method.input}`."
+        yield ""
     schema = definition.get("output", {}).get("schema")
     if method.kind == "subscription":
         kinds = ", ".join(f"`{ref}`" for ref in definition["message"]["schema"]["refs"])
@@ -134,6 +145,13 @@ def _method(catalog: Catalog, method: MethodDef) -> Iterator[str]:
     query = "&".join(f"{name}={EXAMPLES[name]}" for name in required)
     if "limit" in parameters.get("properties", {}):
         query += ("&" if query else "") + "limit=10"
+    if method.kind == "procedure":
+        yield "```sh"
+        yield f"curl 'http://127.0.0.1:8000/xrpc/{method.nsid}?{query}' -H 'Authorization: Bearer TOKEN' \\"
+        yield "    -H 'Content-Type: audio/flac' --data-binary @ferry.flac"
+        yield "```"
+        yield ""
+        return
     if method.kind == "subscription":
         yield "```sh"
         yield f"python -m websockets 'ws://127.0.0.1:8000/xrpc/{method.nsid}?cursor=0&format=json'"

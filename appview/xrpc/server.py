@@ -18,7 +18,7 @@ async def describe(call: Call) -> bytes:
         "version": config.version,
         "namespace": catalog.namespace,
         "collections": sorted(catalog.collections.own),
-        "methods": sorted([*catalog.queries(), *catalog.subscriptions()]),
+        "methods": sorted([*catalog.queries(), *catalog.procedures(), *catalog.subscriptions()]),
         "sources": [
             {"url": row.url, "seq": row.seq, "updatedAt": iso(row.updated_at).decode(), "ageS": row.age_s}
             for row in await stats.sources(call.reads)

@@ -55,3 +55,11 @@ create table image_rendition (
     primary key (blob_id, width)
 );
 create index image_rendition_of on image_rendition (rendition_id);
+
+-- What else is known of an upload by its owner, while it comes in.
+alter table staged_upload
+    add column part        text check (part in ('sound', 'cover')),    -- null: a job makes it
+    add column plan        jsonb,       -- what is to become of a sound that comes in parts; null: in one piece
+    add column lease       uuid,        -- who is adding to it now
+    add column lease_until timestamptz;
+create index staged_upload_did on staged_upload (did) where part is not null;

@@ -128,6 +128,13 @@ select exists (
 -- Long ended ones are of no use to anybody; the audit log remembers them.
 delete from session where ended_at < now() - interval '90 days' and credentials is null
 
+-- name: grants
+-- With what we may act for an account. A session that was minted here has nothing.
+select id, scope from session
+where did = %(did)s and (%(session)s::bigint is null or id = %(session)s) and credentials is not null
+      and ended_at is null and (expires_at is null or expires_at > now())
+order by id desc
+
 -- name: wisher
 -- Who set out on a flow, if they are still signed in.
 select did, coalesce(browser, id) as browser from session

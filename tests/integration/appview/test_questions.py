@@ -31,6 +31,8 @@ MOST = {
     "server.getStats": 1,
     "sync.getRepoState": 1,
 }
+# They ask about the asker's own, of which there is one row.
+OF_ONE_ROW = {"fm.plyr.audio.getJob", "fm.plyr.audio.getLimits"}
 
 
 class Counting:
@@ -49,7 +51,7 @@ class Counting:
 @pytest.mark.parametrize("size", [1, 60])
 async def test_questions_do_not_grow_with_the_answer(database: str, catalog: Catalog, size: int):
     json = {nsid for nsid, method in catalog.queries().items() if method.output == "application/json"}
-    assert {f"fm.plyr.{name}" for name in MOST} == json
+    assert {f"fm.plyr.{name}" for name in MOST} == json - OF_ONE_ROW
     seed = Seed(database, catalog)
     accounts = [seed.account(f"ann{number}", display_name="Ann") for number in range(size)]
     tracks = [seed.track(accounts[0], "song") for _ in range(size)]

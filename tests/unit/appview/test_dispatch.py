@@ -7,25 +7,30 @@ import pytest
 from appview.xrpc.dispatch import UnmatchedMethods, handlers
 from appview.xrpc.reference import PAGE, reference
 from lexicons.catalog import Catalog
+from lexicons.syntax import Nsid
 
 
-def test_every_query_has_a_handler_in_each_namespace():
+def described(catalog: Catalog) -> dict[Nsid, object]:
+    return {**catalog.queries(), **catalog.procedures()}
+
+
+def test_every_method_has_a_handler_in_each_namespace():
     for namespace in ("fm.plyr", "fm.plyr.stg", "fm.plyr.dev"):
-        found = handlers(namespace, Catalog.load(namespace).queries())
+        found = handlers(namespace, described(Catalog.load(namespace)))
         assert f"{namespace}.feed.getLatest" in found
 
 
 def test_t30_a_query_without_a_handler_fails_the_start():
-    queries = {**Catalog.load().queries(), "fm.plyr.feed.getNew": None}
+    methods = {**described(Catalog.load()), Nsid("fm.plyr.feed.getNew"): None}
     with pytest.raises(UnmatchedMethods, match="getNew"):
-        handlers("fm.plyr", queries)
+        handlers("fm.plyr", methods)
 
 
 def test_t30_a_handler_without_a_lexicon_fails_the_start():
-    queries = dict(Catalog.load().queries())
-    del queries["fm.plyr.feed.getTop"]  # pyright: ignore[reportArgumentType]
+    methods = described(Catalog.load())
+    del methods[Nsid("fm.plyr.feed.getTop")]
     with pytest.raises(UnmatchedMethods, match="getTop"):
-        handlers("fm.plyr", queries)
+        handlers("fm.plyr", methods)
 
 
 def test_the_reference_in_docs_is_that_of_the_lexicons():
@@ -34,7 +39,7 @@ def test_the_reference_in_docs_is_that_of_the_lexicons():
 
 def test_every_parameter_field_and_error_of_ours_is_described():
     catalog = Catalog.load()
-    for nsid in [*catalog.queries(), *catalog.subscriptions()]:
+    for nsid in [*catalog.queries(), *catalog.procedures(), *catalog.subscriptions()]:
         definition = catalog.definition(nsid)
         fields = [*definition.get("parameters", {}).get("properties", {}).items()]
         fields += definition.get("output", {}).get("schema", {}).get("properties", {}).items()

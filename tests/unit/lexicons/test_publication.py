@@ -24,6 +24,7 @@ def test_x19_each_group_of_names_has_one_record_in_dns() -> None:
     assert groups(documents()) == [
         "_lexicon.plyr.fm",
         "_lexicon.actor.plyr.fm",
+        "_lexicon.audio.plyr.fm",
         "_lexicon.feed.plyr.fm",
         "_lexicon.graph.plyr.fm",
         "_lexicon.server.plyr.fm",

@@ -1,0 +1,67 @@
+"""A request's body on its way in, chunk by chunk, so that its size is nobody's memory.
+
+Contract: `chunks` gives every byte, once, in order, or raises
+
+    PayloadTooLarge    more came than may, or was announced: then before anything was read
+    IncompleteBody     the connection ended in the middle, or nothing came for `IDLE_S`
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+from aiohttp import ClientError, StreamReader, hdrs, web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from appview.errors import IncompleteBody, InvalidRequest, PayloadTooLarge
+
+IDLE_S = 60.0
+
+
+class Incoming:
+    """`size` is what its sender announced, None for a body that just ends."""
+
+    def __init__(
+        self, content: StreamReader, *, size: int | None, media_type: str = "", idle_s: float = IDLE_S
+    ) -> None:
+        self._content = content
+        self._idle_s = idle_s
+        self.size = size
+        self.media_type = media_type
+
+    @classmethod
+    def of(cls, request: web.BaseRequest) -> Incoming:
+        """Raises InvalidRequest for one that is compressed."""
+        if request.headers.get(hdrs.CONTENT_ENCODING, "identity").strip().lower() != "identity":
+            raise InvalidRequest("a body with Content-Encoding is not taken: send it as it is")
+        return cls(request.content, size=request.content_length, media_type=request.content_type)
+
+    def check(self, max_bytes: int) -> None:
+        """Raises PayloadTooLarge if more is announced."""
+        if self.size is not None and self.size > max_bytes:
+            raise PayloadTooLarge
+
+    async def chunks(self, max_bytes: int) -> AsyncGenerator[bytes]:
+        """See the module."""
+        self.check(max_bytes)
+        count = 0
+        while chunk := await self.next():
+            count += len(chunk)
+            if count > max_bytes:
+                raise PayloadTooLarge
+            yield chunk
+
+    async def next(self) -> bytes:
+        """Whatever has come; nothing at the end. Raises IncompleteBody."""
+        try:
+            async with asyncio.timeout(self._idle_s):
+                return await self._content.readany()
+        except TimeoutError:
+            raise IncompleteBody("nothing came for too long") from None
+        except (OSError, ClientError, HttpProcessingError):
+            raise IncompleteBody from None
+
+    async def read(self, max_bytes: int) -> bytes:
+        """All of a small one. Raises what `chunks` does."""
+        return b"".join([chunk async for chunk in self.chunks(max_bytes)])

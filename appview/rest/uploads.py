@@ -1,0 +1,265 @@
+"""The way in for sound, over REST: a form, how its job stands, and what is too large.
+
+`POST /tracks/` takes the parts of its form in any order, each streamed into the store as it comes. What is
+wrong with a text is known only when it has come, which may be behind the file; then the file is dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import aclosing
+from typing import Any, cast
+from uuid import UUID
+
+import orjson
+from aiohttp import hdrs, web
+
+from appview.auth.acting import Actor
+from appview.auth.desk import Desk
+from appview.errors import PayloadTooLarge, ScopeMissing, SignInNeeded
+from appview.jobs.watch import JobWatch
+from appview.media.receive import KIND, MIB, Intake, Plan, Receiver, Staged
+from appview.rest.answers import Refused, answer, rest
+from appview.rest.form import Form
+from appview.rest.multipart import Head
+from appview.viewer import Viewer
+from lexicons.syntax import is_did
+from storage import people
+from storage.jobs import Job, JobState
+from storage.reader import Reads
+
+MOST_FEATURES = 10
+# As long as records may have them.
+_TEXTS = {"title": 256, "album": 256, "description": 5000}
+_SSE = {
+    hdrs.CONTENT_TYPE: "text/event-stream",
+    hdrs.CACHE_CONTROL: "no-cache",
+    hdrs.CONNECTION: "keep-alive",
+    "X-Accel-Buffering": "no",
+}
+_STATUS = {
+    JobState.PENDING: "pending",
+    JobState.RUNNING: "processing",
+    JobState.DONE: "completed",
+    JobState.FAILED: "failed",
+    JobState.CANCELLED: "failed",
+}
+_QUEUED = "upload queued for processing"
+_LOST = {"status": "failed", "message": "upload job not found", "error": "job lost"}
+
+
+class Uploads:
+    """All of it. `reads` is for the handles of people whom a track features."""
+
+    def __init__(self, receiver: Receiver, desk: Desk, reads: Reads, watch: JobWatch) -> None:
+        self.receiver = receiver
+        self._desk = desk
+        self._reads = reads
+        self._watch = watch
+
+    def add_to(self, app: web.Application) -> None:
+        """Its routes; what is followed ends with the application."""
+        router = app.router
+        router.add_get("/config", rest(self.config))
+        router.add_post("/tracks/", rest(self.publish))
+        router.add_post("/tracks", rest(self.moved))
+        router.add_get("/tracks/uploads/{id}/progress", rest(self.progress))
+
+        async def stop(_: web.Application) -> None:
+            await self._watch.stop()
+
+        app.on_shutdown.append(stop)
+
+    async def config(self, _: web.Request) -> web.StreamResponse:
+        limits = self.receiver.limits
+        return answer(
+            {
+                "max_upload_size_mb": limits.max_bytes // MIB,
+                "max_image_size_mb": limits.max_image_bytes // MIB,
+            }
+        )
+
+    async def moved(self, _: web.Request) -> web.StreamResponse:
+        raise web.HTTPTemporaryRedirect("/tracks/")
+
+    async def publish(self, request: web.Request) -> web.StreamResponse:
+        """A track: `title`, `file`, and perhaps `album`, `description`, `features`, `image`."""
+        actor = await self.actor(request)
+        limits = self.receiver.limits
+        if (request.content_length or 0) > limits.max_bytes + limits.max_image_bytes + MIB:
+            raise self.too_large()
+        form = Form.of(request)
+        async with self.receiver.taking(actor) as intake:
+            read = _Read(self, form, intake)
+            await read.all()
+            plan = await self.plan(read.texts, filename=read.filename)
+            if read.sound is None:
+                raise _missing("file")
+            id = await intake.hand_on(plan, read.sound, read.cover)
+        return answer({"upload_id": str(id), "status": "pending", "message": _QUEUED})
+
+    async def actor(self, request: web.Request) -> Actor:
+        """Who asks, if a track can be written in their name. Raises Refused 401 and 403."""
+        session = (await self._desk.asking(request)).session
+        try:
+            return await self.receiver.actor(Viewer(session.did, None, session.id))
+        except ScopeMissing:
+            raise Refused(403, "scope_upgrade_required") from None
+        except SignInNeeded:
+            raise Refused(403, "this token cannot act for its account") from None
+
+    def too_large(self) -> Refused:
+        return Refused(413, f"file too large (max {self.receiver.limits.max_bytes // MIB}MB)")
+
+    async def plan(self, texts: Mapping[str, str], *, filename: str | None) -> Plan:
+        """What somebody wrote of a track. Raises Refused 400 and 422."""
+        title = texts.get("title", "").strip()
+        if not title:
+            raise _missing("title")
+        for name, most in _TEXTS.items():
+            if len(texts.get(name, "").strip().encode()) > most:
+                raise Refused(422, [_problem("string_too_long", name, f"at most {most} bytes")])
+        features = await self._features(texts.get("features", "").strip())
+        return Plan(
+            title=title,
+            album=texts.get("album"),
+            description=texts.get("description"),
+            features=features,
+            filename=filename,
+        )
+
+    async def _features(self, text: str) -> list[str]:
+        """DIDs of those named, by handle or DID. Raises Refused 400."""
+        if not text:
+            return []
+        try:
+            value = orjson.loads(text)
+        except orjson.JSONDecodeError as error:
+            raise Refused(400, f"invalid JSON in features: {error}") from None
+        if not isinstance(value, list):
+            raise Refused(400, "features must be a JSON array of handles")
+        named = cast("list[object]", value)
+        if len(named) > MOST_FEATURES:
+            raise Refused(400, f"maximum {MOST_FEATURES} featured artists allowed")
+        names: list[str] = []
+        for name in named:
+            if not isinstance(name, str):
+                raise Refused(400, "each feature must be a string handle")
+            names.append(name.strip().removeprefix("@"))
+        found = await people.dids(self._reads, [name for name in names if not name.startswith("did:")])
+        dids: dict[str, None] = {}
+        for name in names:
+            did = name if name.startswith("did:") and is_did(name) else found.get(name)
+            if did is None:
+                raise Refused(400, f"failed to resolve handle: {name}")
+            dids[did] = None
+        return list(dids)
+
+    async def progress(self, request: web.Request) -> web.StreamResponse:
+        """Events about an upload of one's own until its end. One that is not, does not exist."""
+        session = (await self._desk.asking(request)).session
+        try:
+            id = UUID(request.match_info["id"])
+        except ValueError:
+            id = None
+        response = web.StreamResponse(headers=_SSE)
+        await response.prepare(request)
+        try:
+            if id is None or not await self._tell(response, id, session.did):
+                await response.write(_event(_LOST))
+            await response.write_eof()
+        except ConnectionError:
+            pass  # they left
+        return response
+
+    async def _tell(self, response: web.StreamResponse, id: UUID, did: str) -> bool:
+        """False: there is nothing to tell."""
+        known = False
+        async with aclosing(self._watch.follow(id)) as jobs:
+            async for job in jobs:
+                if job is None:
+                    await response.write(b":\n\n")
+                    continue
+                if job.did != did or job.kind != KIND:
+                    return False
+                known = True
+                await response.write(_event(upload_event(job)))
+        return known
+
+
+class _Read:
+    """What came of a form, as it comes."""
+
+    def __init__(self, uploads: Uploads, form: Form, intake: Intake) -> None:
+        self._uploads = uploads
+        self._form = form
+        self._intake = intake
+        self.texts: dict[str, str] = {}
+        self.filename: str | None = None
+        self.sound: Staged | None = None
+        self.cover: Staged | None = None
+
+    async def all(self) -> None:
+        """To its end. Raises Refused, and what staging raises."""
+        while (head := await self._form.next()) is not None:
+            match head.name:
+                case "file":
+                    await self._file(head)
+                case "image" if head.filename is not None:
+                    await self._image()
+                case "title" | "album" | "description" | "features" if head.filename is None:
+                    self.texts[head.name] = await self._form.text()
+                case _:
+                    pass  # whatever a newer frontend has to say
+
+    async def _file(self, head: Head) -> None:
+        if not head.filename:
+            raise Refused(400, "no filename provided")
+        if self.sound is not None:
+            raise Refused(400, "more than one file")
+        self.filename = head.filename[-255:]
+        try:
+            self.sound = await self._intake.sound(self._form.chunks(self._uploads.receiver.limits.max_bytes))
+        except PayloadTooLarge:
+            raise self._uploads.too_large() from None
+
+    async def _image(self) -> None:
+        if self.cover is not None:
+            raise Refused(400, "more than one image")
+        most = self._uploads.receiver.limits.max_image_bytes
+        try:
+            self.cover = await self._intake.cover(self._form.chunks(most))
+        except PayloadTooLarge:
+            raise Refused(413, f"image too large (max {most // MIB}MB)") from None
+
+
+def upload_event(job: Job) -> dict[str, Any]:
+    """How an upload's job stands, as the frontend reads it."""
+    status = _STATUS[job.state]
+    result = job.result or {}
+    percent = 0.0 if job.state is JobState.PENDING else 100.0
+    event: dict[str, Any] = {
+        "upload_id": str(job.id),
+        "status": status,
+        "message": "upload failed" if status == "failed" else job.message or _QUEUED,
+        "error": job.error or ("cancelled" if job.state is JobState.CANCELLED else None),
+        "phase": job.phase,
+        "server_progress_pct": percent if job.progress is None else round(job.progress * 100, 1),
+        "created_at": job.created_at.isoformat(),
+        "completed_at": None if job.finished_at is None else job.finished_at.isoformat(),
+        "warnings": job.warnings,
+    }
+    named = {"track_id": "trackId", "atproto_uri": "uri", "atproto_cid": "cid"}
+    return event | {ours: result[theirs] for ours, theirs in named.items() if theirs in result}
+
+
+def _event(value: Mapping[str, Any]) -> bytes:
+    return b"data: " + orjson.dumps(value) + b"\n\n"
+
+
+def _missing(name: str) -> Refused:
+    return Refused(422, [_problem("missing", name, "Field required")])
+
+
+def _problem(kind: str, name: str, text: str) -> dict[str, Any]:
+    return {"type": kind, "loc": ["body", name], "msg": text, "input": None}
