@@ -27,6 +27,7 @@ from lexicons.syntax import Did
 from storage import jobs, sessions
 from storage.blobs import rows
 from storage.blobs.filesystem import FilesystemStore
+from storage.blobs.store import Area, Key
 from storage.jobs import Job, JobState
 from storage.postgres import Connection, Pool, make_pool
 from storage.sessions import Kind, NewSession
@@ -108,7 +109,7 @@ class Studio:
         """A job, not begun."""
         args = await self.stage(account.did, data) | {"session": self.sessions[account.did]} | more
         async with self.pool.connection() as conn:
-            id = await jobs.add(conn, kind, did=account.did, subject=args["name"], args=args)
+            id = await jobs.add(conn, kind, did=account.did, subject=str(args["name"]), args=args)
         assert id is not None
         return id
 
@@ -154,6 +155,15 @@ class Studio:
         async with self.pool.connection() as conn:
             row = await (await conn.execute(query, params)).fetchone()  # type: ignore[arg-type]
         return None if row is None else row[0] if len(row) == 1 else row
+
+    async def sound_of(self, record: Mapping[str, Any]) -> Path:
+        """The file that a track's record says is played."""
+        url, _, file_id = record["audioUrl"].rpartition("/")
+        assert url == f"{ORIGIN}/audio"
+        path = self.store.path(Key(Area.AUDIO, file_id))
+        assert path is not None
+        assert path.exists()
+        return path
 
     async def record(self, uri: str) -> Any:
         """The record as the index has it, in JSON."""
