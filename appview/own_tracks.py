@@ -23,7 +23,7 @@ from storage.postgres import Connection
 _MOST_SWAPS = 5
 
 Change = Callable[[Record], Record]
-Effect = Callable[[Connection], Awaitable[object]]
+Effect = Callable[[Connection, Put], Awaitable[object]]
 
 
 class NoSuchTrack(Exception):
@@ -80,6 +80,6 @@ class OwnTracks:
     async def _index(self, put: Put, effect: Effect | None) -> None:
         async with self._place.pool.connection() as conn, conn.transaction():
             if effect is not None:
-                await effect(conn)
+                await effect(conn, put)
             if put.write is not None:
                 await take_in(conn, put.write, self._place.catalog)

@@ -16,7 +16,7 @@ from appview.media.record_steps import sound_of
 from appview.media.steps import NEW_SOUND, Step
 from appview.media.track_record import Edit, edited
 from appview.own_tracks import NoSuchTrack, OwnTracks
-from appview.records import NotSignedIn
+from appview.records import NotSignedIn, Put
 from lexicons.records import InvalidRecord
 from storage import track_media
 from storage.blobs import rows
@@ -68,13 +68,13 @@ async def _rewritten(at: Attempt) -> None:
     if holder is not None and holder.rkey != at.rkey:
         raise TaskFailed("another track of yours has this audio already")
 
-    async def effect(conn: Connection) -> None:
-        await at.save(Step.RECORD, conn)
+    async def effect(conn: Connection, put: Put) -> None:
+        await at.save(Step.RECORD, conn, uri=put.uri, cid=put.cid)
         await _take_over(at, conn)
 
     tracks = OwnTracks(at.place, at.wish.session, at.did)
     try:
-        put = await tracks.rewrite(
+        await tracks.rewrite(
             at.rkey,
             lambda record: edited(catalog, at.rkey, record, Edit(sound=sound)),
             new_sound=True,
@@ -84,8 +84,6 @@ async def _rewritten(at: Attempt) -> None:
         raise TaskFailed("the track is not there any more") from None
     except InvalidRecord as error:
         raise TaskFailed(f"this cannot be published: {error}") from error
-    async with at.transaction() as conn:
-        await at.save(None, conn, uri=put.uri, cid=put.cid)
 
 
 async def _take_over(at: Attempt, conn: Connection) -> None:

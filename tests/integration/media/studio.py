@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -37,6 +38,7 @@ from tests.devnet.person import Person
 CATALOG = Catalog.load()
 WISH = scopes.full("fm.plyr")
 PUBLISHED = scopes.union(scopes.fallbacks(WISH, CATALOG.definitions))
+TRACK = "fm.plyr.track"
 ORIGIN = "http://127.0.0.1:8000"
 
 
@@ -155,6 +157,27 @@ class Studio:
         async with self.pool.connection() as conn:
             row = await (await conn.execute(query, params)).fetchone()  # type: ignore[arg-type]
         return None if row is None else row[0] if len(row) == 1 else row
+
+    async def echoed(self, *people: Account) -> None:
+        """Wait until the firehose has proven what the index holds, and it is what is on the PDSs."""
+        async with asyncio.timeout(30):
+            while await self.one("select count(*) from record where not verified"):
+                await asyncio.sleep(0.1)
+        for person in people:
+            listed = {each.uri: (each.cid, each.value) for each in await self.net.list_records(person, TRACK)}
+            async with asyncio.timeout(30):
+                while await self._shown(person) != listed:
+                    await asyncio.sleep(0.1)
+
+    async def _shown(self, person: Account) -> dict[str, Any]:
+        async with self.pool.connection() as conn:
+            rows = await (
+                await conn.execute(
+                    "select card from track t join repo r on r.id = t.repo_id where r.did = %s", [person.did]
+                )
+            ).fetchall()
+        cards = [orjson.loads("{" + card + "}") for (card,) in rows]
+        return {card["uri"]: (card["cid"], card["record"]) for card in cards if card["verified"]}
 
     async def sound_of(self, record: Mapping[str, Any]) -> Path:
         """The file that a track's record says is played."""
