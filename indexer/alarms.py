@@ -25,6 +25,7 @@ class Thresholds:
     cursor_s: float = 120.0
     unsealed_s: float = 7200.0
     sweep_s: float = 48 * 3600.0
+    unproven_s: float = 1800.0
     score: float = 0.99
 
 
@@ -97,6 +98,10 @@ def _whole(health: Health, limits: Thresholds) -> Iterator[Alarm]:
     if sweep is not None and sweep.age_s > limits.sweep_s:
         text = f"the last comparison with the PDSs ended {sweep.age_s / 3600:,.0f} h ago"
         yield Alarm("sweep_old", text, "plyr sync reconcile")
+    unproven = health.unproven
+    if unproven is not None and unproven.age_s > limits.unproven_s:
+        text = f"{unproven.records:,} records wait for their proof, one for {unproven.age_s:,.0f} s"
+        yield Alarm("echo_missing", text, "plyr sync status")
     if sweep is not None and sweep.score is not None and sweep.score < limits.score:
         text = f"only {sweep.score:.1%} of the repos were in step with their PDS"
         yield Alarm("score_low", text, "plyr sync reconcile")

@@ -6,7 +6,7 @@
 Contract: this is a version like any other, so the newest rev wins here, too: an echo that came first leaves
 nothing to do, and a newer version that is known already stays. What is known of the repo's history does not
 move, for nobody has proven anything yet: the echo is what continues it. An echo that never comes leaves a row
-that says that it is unproven; `recheck` has the PDS asked for the whole repo then.
+that says that it is unproven; `doubt_unproven` has the repo read whole then.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from dataclasses import dataclass
 
 from firehose.events import Action, RecordOp, Unproven
 from indexer.apply import apply_batch
+from indexer.doubts import Suspicion, raise_doubts
 from indexer.prepare import Prepared
 from lexicons.catalog import Catalog
 from lexicons.syntax import AtUri, Cid, Did, Nsid, Rev, Rkey
+from storage import outbox, records, repos
 from storage.postgres import Connection
 from storage.repos import NewRepo
 
@@ -41,12 +43,26 @@ class OwnWrite:
         return AtUri(f"at://{self.did}/{self.collection}/{self.rkey}")
 
 
-async def take_in(conn: Connection, written: OwnWrite, catalog: Catalog, *, pds: str | None = None) -> bool:
-    """Index it, in the caller's transaction or one of its own; whether that changed anything. An account
-    that nobody knew is tracked from now on, at home at `pds`."""
+async def take_in(
+    conn: Connection, written: OwnWrite, catalog: Catalog, *, newcomer: NewRepo | None = None
+) -> bool:
+    """Index it, in the caller's transaction or one of its own; whether that changed anything. An account that
+    nobody knew is tracked from now on, as `newcomer` or with an identity that is to be looked up."""
     op = RecordOp(written.action, written.collection, written.rkey, written.cid, written.block)
     batch = Prepared()
     batch.write(Unproven(0, written.did, written.rev, "", op), catalog)
-    newcomer = NewRepo(written.did, pds, None)
-    applied = await apply_batch(conn, batch, catalog=catalog, source=SOURCE, seq=None, identities=[newcomer])
+    identity = newcomer or NewRepo(written.did, None, None)
+    applied = await apply_batch(conn, batch, catalog=catalog, source=SOURCE, seq=None, identities=[identity])
     return applied.changed > 0
+
+
+async def doubt_unproven(conn: Connection, *, before: Rev, limit: int = 100) -> int:
+    """Have repos read in which a record from before this rev is still unproven; how many that were. Whoever
+    is due anyway is left alone."""
+    async with conn.transaction():
+        standings = await repos.lock(conn, await records.unproven(conn, before=before, limit=limit))
+        reason = "a record of theirs was never proven: its echo did not come"
+        doubts = [Suspicion(did, "unproven", reason) for did in standings]
+        entries = await raise_doubts(conn, doubts, standings, SOURCE)
+        await outbox.append(conn, entries)
+    return len(entries)

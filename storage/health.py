@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import msgspec
 import orjson
 
+from lexicons.syntax import Rev, tid_time_us
 from storage.postgres import Connection
 from storage.queries import load
 from storage.reader import Reads
@@ -64,6 +65,20 @@ class Pulse:
 
 
 @dataclass(frozen=True, slots=True)
+class Unproven:
+    """Records that nothing proves yet, the oldest of `rev`; `now_s`: when that was asked, since 1970."""
+
+    records: int
+    rev: Rev | None
+    now_s: float
+
+    @property
+    def age_s(self) -> float:
+        """How long the oldest waits; 0 where there is none."""
+        return 0 if self.rev is None else self.now_s - tid_time_us(self.rev) / 1e6
+
+
+@dataclass(frozen=True, slots=True)
 class Health:
     """`…_late_s`: how long the oldest due piece of work waits; None: nothing is due. `quiet_s`: since the
     last event of ours; `unsealed_s`: age of the oldest event that is not in the archive. `stuck`: rejected
@@ -88,6 +103,7 @@ class Health:
     unsealed_s: float | None
     sweep: Sweep | None
     pulse: Pulse | None = None
+    unproven: Unproven | None = None
 
     @property
     def repos(self) -> int:

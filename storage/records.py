@@ -96,6 +96,12 @@ async def live(conn: Connection, collections: Iterable[Nsid]) -> AsyncIterator[L
             yield row
 
 
+async def unproven(conn: Connection, *, before: Rev, limit: int) -> list[Did]:
+    """Accounts with a record older than this rev that nothing proves, and who are not to be read anyway."""
+    cursor = await conn.execute(_SQL["unproven"], {"before": before, "limit": limit})
+    return [Did(did) for (did,) in await cursor.fetchall()]
+
+
 async def judge(conn: Connection, verdicts: Sequence[tuple[RecordKey, str | None]]) -> None:
     """Store why each of these records is invalid, None: it is valid."""
     rows = [key._asdict() | {"invalid": invalid} for key, invalid in verdicts]

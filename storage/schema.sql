@@ -491,3 +491,6 @@ create table image_rendition (
     primary key (blob_id, width)
 );
 create index image_rendition_of on image_rendition (rendition_id);
+
+-- What nothing proves yet: hearsay, and what we wrote ourselves until its echo comes.
+create index record_unproven on record (rev) where not verified;

@@ -65,6 +65,11 @@ async def get(conn: Connection, did: Did, rkey: Rkey) -> TrackMedia | None:
     return await _one(conn, "get", {"did": did, "rkey": rkey})
 
 
+async def holder(conn: Connection, did: Did, original_id: int) -> TrackMedia | None:
+    """The track of this account that has this original."""
+    return await _one(conn, "holder", {"did": did, "original_id": original_id})
+
+
 async def publish(
     conn: Connection, did: Did, rkey: Rkey, *, stream_id: int, opus_id: int | None, cover_id: int | None
 ) -> None:
@@ -144,6 +149,13 @@ async def track_id(conn: Connection, uri: AtUri | str) -> int | None:
     """The number under which the index knows a track."""
     row = await (await conn.execute(_SQL["track_id"], {"uri": uri})).fetchone()
     return None if row is None else int(row[0])
+
+
+async def is_indexed(conn: Connection, did: Did, collection: Nsid, rkey: Rkey) -> bool:
+    """Whether the index holds this record, as one that is there."""
+    params = {"did": did, "collection": collection, "rkey": rkey}
+    row = await (await conn.execute(_SQL["is_indexed"], params)).fetchone()
+    return row is not None and bool(row[0])
 
 
 async def artist(conn: Connection, did: Did) -> str:

@@ -29,16 +29,19 @@ _BUSY_S = 5.0
 
 log = structlog.get_logger()
 
-STEPS: Mapping[Step, Callable[[Attempt], Awaitable[None]]] = {
+Steps = Mapping[Step, Callable[[Attempt], Awaitable[None]]]
+
+MEDIA_STEPS: Steps = {
     Step.PROBE: sound_steps.probed,
     Step.STORE: sound_steps.stored,
-    Step.CLAIM: record_steps.claimed,
-    Step.COVER: record_steps.covered,
     Step.RENDER: sound_steps.rendered,
     Step.LISTEN: sound_steps.listened,
     Step.OFFER: record_steps.offered,
+}
+_TRACK_STEPS: Steps = {
+    Step.CLAIM: record_steps.claimed,
+    Step.COVER: record_steps.covered,
     Step.RECORD: record_steps.recorded,
-    Step.PUBLISH: record_steps.published,
 }
 
 
@@ -54,7 +57,7 @@ class Uploads:
 
     async def run(self, work: Work) -> Done:
         async with begun(self._place, work) as at:
-            await walk(at, NEW_TRACK)
+            await walk(at, NEW_TRACK, {**MEDIA_STEPS, **_TRACK_STEPS})
             stream = await at.blob(at.facts.stream)
             async with self._place.pool.connection() as conn:
                 id = await track_media.track_id(conn, at.facts.uri or "")
@@ -62,22 +65,25 @@ class Uploads:
         return Done("upload completed successfully", result)
 
     async def failed(self, work: Work) -> None:
-        """Undo what was begun."""
+        """Undo what was begun, unless it is all done."""
         async with begun(self._place, work) as at:
-            if at.facts.step in (Step.OFFER, Step.RECORD) and not await _taken_back(at):
-                await record_steps.published(at)
+            if at.facts.step is Step.RECORD:
                 return
-            if at.facts.step is not Step.PUBLISH:
-                await drop(at)
+            if at.facts.step is Step.OFFER and not await _taken_back(at):
+                async with at.transaction() as conn:
+                    await at.save(Step.RECORD, conn)
+                    await record_steps.take_over(at, conn)
+                return
+            await drop(at)
 
 
-async def walk(at: Attempt, way: tuple[Step, ...]) -> None:
+async def walk(at: Attempt, way: tuple[Step, ...], steps: Steps) -> None:
     """Make the steps that are not made yet. Raises TaskFailed and TryLater alone, of what is expected."""
     while (step := following(at.facts.step, way)) is not None:
         said = SAID[step]
         await at.work.report(said.phase, said.message)
         try:
-            await STEPS[step](at)
+            await steps[step](at)
         except NoFfmpeg as error:
             raise TryLater(str(error)) from error
         except MediaFailed as error:
@@ -97,13 +103,17 @@ async def walk(at: Attempt, way: tuple[Step, ...]) -> None:
 
 
 async def _taken_back(at: Attempt) -> bool:
-    """The record is not on the PDS any more, or never was. False: nobody may remove it."""
+    """No record is there, whether it was written or not. False: it is, and nobody may remove it."""
     collection = at.place.catalog.collections.track
     try:
         deletion = await at.records.delete(collection, at.rkey)
     except NotSignedIn as error:
-        log.warning("a record cannot be taken back", did=at.did, rkey=at.rkey, reason=str(error))
-        return at.facts.step is not Step.RECORD
+        async with at.place.pool.connection() as conn:
+            seen = await track_media.is_indexed(conn, at.did, collection, at.rkey)
+        log.warning("a record cannot be taken back", did=at.did, rkey=at.rkey, seen=seen, reason=str(error))
+        return not seen
+    except Away as error:
+        raise TryLater(str(error), error.wait_s) from error
     if deletion is not None:
         async with at.place.pool.connection() as conn:
             await take_in(conn, deletion, at.place.catalog)

@@ -45,7 +45,7 @@ async def covered(at: Attempt) -> None:
 
 
 async def offered(at: Attempt) -> None:
-    """The PDS keeps what is played, too, unless it does not want to: then we alone have it, with a warning."""
+    """The PDS keeps what is played, too, unless it does not want to: then we alone do, with a warning."""
     blob = await at.blob(at.facts.stream)
     reference, warning = None, None
     if blob.bytes > at.place.pds_bytes:
@@ -67,10 +67,9 @@ async def offered(at: Attempt) -> None:
 
 
 async def recorded(at: Attempt) -> None:
-    """The record is on the PDS under the key that we made, and in the index by the PDS's word. Written again
-    after a crash it is the same record: key and date are among the facts."""
+    """The record is on the PDS under the key that we made; with its answer the track is in the index and owns
+    its blobs. Written again after a crash it is the same record: key and date are among the facts."""
     place, facts, wish = at.place, at.facts, at.wish
-    collection = place.catalog.collections.track
     async with place.pool.connection() as conn:
         artist = await track_media.artist(conn, at.did)
     words = Words(wish.title, artist, wish.album, wish.description, wish.features, facts.image_url)
@@ -79,23 +78,21 @@ async def recorded(at: Attempt) -> None:
         record = new_record(place.catalog, at.rkey, words, sound, facts.created_at)
     except InvalidRecord as error:
         raise TaskFailed(f"this cannot be published: {error}") from error
-    put = await at.records.put(collection, at.rkey, record)
+    put = await at.records.put(place.catalog.collections.track, at.rkey, record)
     async with at.transaction() as conn:
         await at.save(Step.RECORD, conn, uri=put.uri, cid=put.cid)
+        await take_over(at, conn)
         if put.write is not None:
             await take_in(conn, put.write, place.catalog)
 
 
-async def published(at: Attempt) -> None:
+async def take_over(at: Attempt, conn: Connection) -> None:
     """From here on the blobs are the track's."""
-    facts = at.facts
-    assert facts.stream is not None
-    async with at.transaction() as conn:
-        await at.save(Step.PUBLISH, conn)
-        await track_media.publish(
-            conn, at.did, at.rkey, stream_id=facts.stream, opus_id=None, cover_id=facts.cover
-        )
-        await rows.release(conn, kind=OWNER, owner=at.owner)
+    assert at.facts.stream is not None
+    await track_media.publish(
+        conn, at.did, at.rkey, stream_id=at.facts.stream, opus_id=None, cover_id=at.facts.cover
+    )
+    await rows.release(conn, kind=OWNER, owner=at.owner)
 
 
 async def sound_of(at: Attempt) -> Sound:

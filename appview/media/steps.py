@@ -1,9 +1,9 @@
 """The steps from staged bytes to a track that plays, and which may follow which.
 
-                        ┌─▶ claim ─▶ cover ─┐
-    probe ─▶ store ─────┤                   ├─▶ render ─▶ listen ─▶ offer ─▶ record ─▶ publish
-                        └───────────────────┘
-                        new sound for a track
+                    ┌─▶ claim ─▶ cover ─┐
+    probe ─▶ store ─┤                   ├─▶ render ─▶ listen ─▶ offer ─▶ record
+                    └───────────────────┘
+                    new sound for a track
 
 What a step came to is saved as the job's facts, in the transaction of its effects, with its name as `step`.
 Whoever goes on after a crash begins behind that one.
@@ -24,8 +24,7 @@ class Step(StrEnum):
     RENDER = "render"  # there is something that every browser plays
     LISTEN = "listen"  # how loud, how long, what shape
     OFFER = "offer"  # the PDS has the bytes, too, if it wants them
-    RECORD = "record"  # the record is on the PDS, and in the index
-    PUBLISH = "publish"  # the track owns its blobs
+    RECORD = "record"  # the record is on the PDS and in the index, and the track owns its blobs
 
 
 MOVES: Mapping[Step | None, frozenset[Step]] = {
@@ -37,8 +36,7 @@ MOVES: Mapping[Step | None, frozenset[Step]] = {
     Step.RENDER: frozenset({Step.LISTEN}),
     Step.LISTEN: frozenset({Step.OFFER}),
     Step.OFFER: frozenset({Step.RECORD}),
-    Step.RECORD: frozenset({Step.PUBLISH}),
-    Step.PUBLISH: frozenset(),
+    Step.RECORD: frozenset(),
 }
 
 NEW_TRACK = tuple(Step)
@@ -62,7 +60,6 @@ SAID: Mapping[Step, Said] = {
     Step.LISTEN: Said("metadata", "listening to it..."),
     Step.OFFER: Said("pds_upload", "uploading to your PDS..."),
     Step.RECORD: Said("atproto", "creating atproto record..."),
-    Step.PUBLISH: Said("database", "saving track metadata..."),
 }
 
 

@@ -63,3 +63,6 @@ alter table staged_upload
     add column lease       uuid,        -- who is adding to it now
     add column lease_until timestamptz;
 create index staged_upload_did on staged_upload (did) where part is not null;
+
+-- What nothing proves yet: hearsay, and what we wrote ourselves until its echo comes.
+create index record_unproven on record (rev) where not verified;

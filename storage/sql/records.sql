@@ -28,6 +28,12 @@ select r.repo_id, r.collection, r.rkey, r.rev, r.cid, r.block, r.verified, r.inv
 from record r join repo p on p.id = r.repo_id
 where r.repo_id = %(repo_id)s and r.collection = %(collection)s and r.cid is not null and r.invalid is null
 
+-- name: unproven
+-- Whose echo is overdue. A repo that nobody has read yet is due by itself.
+select distinct p.did from record r join repo p on p.id = r.repo_id
+where not r.verified and r.rev < %(before)s and p.resync_due is null and p.rev is not null and p.active
+limit %(limit)s
+
 -- name: judge
 -- The lexicons changed their mind about these.
 update record r set invalid = n.invalid

@@ -111,6 +111,12 @@ delete from staged_upload where did = %(did)s returning name
 -- The number under which a track is known, if it is.
 select id from track_uri where uri = %(uri)s
 
+-- name: is_indexed
+-- Whether it is there, as far as we know.
+select exists (
+    select from record r join repo p on p.id = r.repo_id
+    where p.did = %(did)s and r.collection = %(collection)s and r.rkey = %(rkey)s and r.cid is not null)
+
 -- name: artist
 -- How an account is called: by the name that it gave itself, else by its handle.
 select coalesce(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -27,6 +28,7 @@ from lexicons.syntax import Did
 from storage import jobs, sessions
 from storage.blobs import rows
 from storage.blobs.filesystem import FilesystemStore
+from storage.blobs.store import Area, Key
 from storage.jobs import Job, JobState
 from storage.postgres import Connection, Pool, make_pool
 from storage.sessions import Kind, NewSession
@@ -36,6 +38,7 @@ from tests.devnet.person import Person
 CATALOG = Catalog.load()
 WISH = scopes.full("fm.plyr")
 PUBLISHED = scopes.union(scopes.fallbacks(WISH, CATALOG.definitions))
+TRACK = "fm.plyr.track"
 ORIGIN = "http://127.0.0.1:8000"
 
 
@@ -108,7 +111,7 @@ class Studio:
         """A job, not begun."""
         args = await self.stage(account.did, data) | {"session": self.sessions[account.did]} | more
         async with self.pool.connection() as conn:
-            id = await jobs.add(conn, kind, did=account.did, subject=args["name"], args=args)
+            id = await jobs.add(conn, kind, did=account.did, subject=str(args["name"]), args=args)
         assert id is not None
         return id
 
@@ -154,6 +157,36 @@ class Studio:
         async with self.pool.connection() as conn:
             row = await (await conn.execute(query, params)).fetchone()  # type: ignore[arg-type]
         return None if row is None else row[0] if len(row) == 1 else row
+
+    async def echoed(self, *people: Account) -> None:
+        """Wait until the firehose has proven what the index holds, and it is what is on the PDSs."""
+        async with asyncio.timeout(30):
+            while await self.one("select count(*) from record where not verified"):
+                await asyncio.sleep(0.1)
+        for person in people:
+            listed = {each.uri: (each.cid, each.value) for each in await self.net.list_records(person, TRACK)}
+            async with asyncio.timeout(30):
+                while await self._shown(person) != listed:
+                    await asyncio.sleep(0.1)
+
+    async def _shown(self, person: Account) -> dict[str, Any]:
+        async with self.pool.connection() as conn:
+            rows = await (
+                await conn.execute(
+                    "select card from track t join repo r on r.id = t.repo_id where r.did = %s", [person.did]
+                )
+            ).fetchall()
+        cards = [orjson.loads("{" + card + "}") for (card,) in rows]
+        return {card["uri"]: (card["cid"], card["record"]) for card in cards if card["verified"]}
+
+    async def sound_of(self, record: Mapping[str, Any]) -> Path:
+        """The file that a track's record says is played."""
+        url, _, file_id = record["audioUrl"].rpartition("/")
+        assert url == f"{ORIGIN}/audio"
+        path = self.store.path(Key(Area.AUDIO, file_id))
+        assert path is not None
+        assert path.exists()
+        return path
 
     async def record(self, uri: str) -> Any:
         """The record as the index has it, in JSON."""

@@ -2,28 +2,47 @@
 
 from __future__ import annotations
 
+import asyncio
+import secrets
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
 from appview.media.pipeline import Uploads
-from storage.blobs import rows
+from appview.media.probe import probe
+from appview.own_tracks import OwnTracks
+from lexicons.syntax import Rkey
+from storage import sessions
 from storage.jobs import JobState
+from storage.sessions import End
 from tests.devnet.fixtures import _devnet_when_marked, devnet_packages
 from tests.devnet.network import Account, Devnet
-from tests.integration.media.studio import ORIGIN, Studio, studio
-from tests.music import aiff, music
+from tests.integration.media.order import in_order
+from tests.integration.media.studio import ORIGIN, Studio, did_of, studio
+from tests.music import aiff, decoded, ffmpeg, music
 
 __all__ = ["_devnet_when_marked", "devnet_packages"]
 
 pytestmark = [pytest.mark.devnet, pytest.mark.timeout(300), pytest.mark.asyncio(loop_scope="module")]
 
+BLOB_LIMIT = 1_000_000
+# How each is made, behind what the track's record calls it.
+KINDS = {
+    "one.mp3": ["mp3"],
+    "one.wav": ["wav"],
+    "one.m4a": ["m4a"],
+    "one.flac": ["flac"],
+    "one.ogg": ["mp3", "-c:a", "libvorbis"],
+    "one.webm": ["mp3", "-c:a", "libopus"],
+}
+
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def net(devnet_packages: Path) -> AsyncIterator[Devnet]:
-    async with Devnet(pds=1) as net:
+    async with Devnet(pds=1, blob_limit=BLOB_LIMIT) as net:
         yield net
 
 
@@ -34,9 +53,9 @@ async def here(net: Devnet, database: str, tmp_path: Path) -> AsyncIterator[Stud
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def ann(net: Devnet, here: Studio, request: pytest.FixtureRequest) -> Account:
+async def ann(net: Devnet, here: Studio) -> Account:
     """Somebody of this test's own, signed in."""
-    ann = await net.account(f"a{abs(hash(request.node.name)) % 10**9}")
+    ann = await net.account(f"a{secrets.token_hex(4)}")
     await here.sign_in(ann)
     return ann
 
@@ -72,9 +91,131 @@ async def test_an_aiff_becomes_a_track_that_plays_and_all_agree(
         f"{ann.did}/{rkey}",
     )
     assert owned == ["audio", "private"]
-    assert await here.one("select count(*) from blob_owner where kind = 'job'") == 0
-    assert [each async for each in here.store.list_staged()] == []
-    assert await here.one("select count(*) from staged_upload") == 0
     assert await here.one("select count(*) from sound where loudness_lufs is not null") == 2
+    await in_order(here, ann)
+
+
+@pytest.mark.parametrize("name", KINDS)
+async def test_whatever_the_format_it_plays_and_pds_and_index_agree(
+    net: Devnet, here: Studio, ann: Account, sound: Path, tmp_path: Path, name: str
+) -> None:
+    file_type, *arguments = KINDS[name]
+    path = tmp_path / name
+    await ffmpeg("-i", sound, *arguments, path)
+    job = await here.work(Uploads(here.place).task, await here.wish(ann, path.read_bytes(), title=name))
+    assert (job.state, job.error) == (JobState.DONE, None)
+    [listed] = await net.list_records(ann, "fm.plyr.track")
+    assert listed.value["fileType"] == file_type
+    card = await here.record(listed.uri)
+    assert (card["cid"], card["record"]) == (listed.cid, listed.value)
+    played = await here.sound_of(listed.value)
+    assert len(await decoded(played)) / (await probe(played)).rate == pytest.approx(4, abs=0.1)
+    await in_order(here, ann)
+
+
+@pytest.mark.parametrize(
+    ("case", "error"),
+    [
+        ("a text", "this is no audio file that we know"),
+        ("half of it", "the file ends"),
+        ("too long", "it is longer than"),
+        ("no title", "this cannot be published: title"),
+    ],
+)
+async def test_what_cannot_be_a_track_ends_with_a_reason_and_leaves_nothing(
+    net: Devnet, here: Studio, ann: Account, sound: Path, case: str, error: str
+) -> None:
+    data, place = sound.read_bytes(), here.place
+    if case == "a text":
+        data = b"la la la\n" * 1000
+    elif case == "half of it":
+        data = data[: len(data) // 2]
+    elif case == "too long":
+        place = replace(place, max_duration_s=3)
+    title = "" if case == "no title" else "Dawn"
+    job = await here.work(Uploads(place).task, await here.wish(ann, data, title=title))
+    assert job.state is JobState.FAILED
+    assert job.error is not None
+    assert job.error.startswith(error)
+    assert await net.list_records(ann, "fm.plyr.track") == []
+    await in_order(here, ann)
+    assert await here.one("select count(*) from blob") == 0
+
+
+async def test_four_identical_uploads_at_once_make_one_track_and_three_clear_answers(
+    here: Studio, ann: Account, sound: Path
+) -> None:
+    task, data = Uploads(here.place).task, sound.read_bytes()
+    ids = [await here.wish(ann, data, title=f"Dawn {n}") for n in range(4)]
+    jobs = await asyncio.gather(*(here.work(task, id) for id in ids))
+    assert sorted(job.state for job in jobs) == ["done", "failed", "failed", "failed"]
+    errors = {job.error for job in jobs if job.state is JobState.FAILED}
+    assert all(error and error.startswith("duplicate upload: track already exists (") for error in errors)
+    again = await here.work(task, await here.wish(ann, data, title="Once more"))
+    assert (
+        again.error
+        == f"duplicate upload: track already exists (id: {await here.one('select id from track')})"
+    )
+    await in_order(here, ann)
+    assert await here.one("select count(*) from track_media") == 1
+
+
+async def test_an_upload_that_failed_does_not_stand_in_the_way_of_the_next(
+    here: Studio, ann: Account, sound: Path
+) -> None:
+    task, data = Uploads(here.place).task, sound.read_bytes()
+    id = await here.wish(ann, data, title="")
+    assert (await here.work(task, id)).state is JobState.FAILED
+    assert (await here.work(task, await here.wish(ann, data, title="Dawn"))).state is JobState.DONE
+    await in_order(here, ann)
+
+
+async def test_deleting_one_of_two_tracks_that_share_bytes_leaves_the_other_playing(
+    net: Devnet, here: Studio, ann: Account, sound: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "one.mp3"
+    await ffmpeg("-i", sound, path)
+    bob = await net.account(f"b{secrets.token_hex(4)}")
+    await here.sign_in(bob)
+    task, data = Uploads(here.place).task, path.read_bytes()
+    for person in (ann, bob):
+        assert (await here.work(task, await here.wish(person, data, title="Dawn"))).state is JobState.DONE
+    [hers], [his] = [await net.list_records(each, "fm.plyr.track") for each in (ann, bob)]
+    assert hers.value["audioUrl"] == his.value["audioUrl"]
+    tracks = OwnTracks(here.place, here.sessions[ann.did], did_of(ann))
+    rkey = Rkey(hers.uri.rpartition("/")[2])
+    await tracks.delete(rkey)
+    await tracks.delete(rkey)
+    assert await here.record(hers.uri) is None
+    assert await here.record(his.uri) is not None
+    await in_order(here, ann, bob)
+    assert len(await decoded(await here.sound_of(his.value))) > 0
+    await OwnTracks(here.place, here.sessions[bob.did], did_of(bob)).delete(Rkey(his.uri.rpartition("/")[2]))
+    await in_order(here, ann, bob)
+    assert await here.one("select count(*) from blob") == 0
+
+
+async def test_what_the_pds_does_not_take_is_kept_here_with_a_warning(
+    net: Devnet, here: Studio, ann: Account, tmp_path: Path
+) -> None:
+    path = tmp_path / "large.wav"
+    await ffmpeg("-i", aiff(tmp_path / "long.aiff", music(8)), path)
+    assert path.stat().st_size > BLOB_LIMIT
+    job = await here.work(Uploads(here.place).task, await here.wish(ann, path.read_bytes(), title="Large"))
+    assert job.state is JobState.DONE
+    [warning] = job.warnings
+    assert warning.startswith("only we keep the audio")
+    [listed] = await net.list_records(ann, "fm.plyr.track")
+    assert "audioBlob" not in listed.value
+    await in_order(here, ann)
+
+
+async def test_a_grant_that_is_gone_ends_an_upload_with_a_reason(
+    here: Studio, ann: Account, sound: Path
+) -> None:
+    id = await here.wish(ann, sound.read_bytes(), title="Dawn")
     async with here.pool.connection() as conn:
-        assert await rows.miscounted(conn) == []
+        await sessions.end(conn, [here.sessions[ann.did]], End.SIGNED_OUT)
+    job = await here.work(Uploads(here.place).task, id)
+    assert job.error == "sign in again, then upload again: the session has ended: signed_out"
+    await in_order(here, ann)

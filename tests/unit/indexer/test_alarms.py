@@ -10,7 +10,8 @@ import pytest
 
 from bin.cli import COMMANDS
 from indexer.alarms import Alarm, Thresholds, alarms
-from storage.health import Cursor, Failing, Health, Sweep
+from lexicons.syntax import tid_from_us
+from storage.health import Cursor, Failing, Health, Sweep, Unproven
 
 WELL = Health(
     states={"active": 350, "pending": 2},
@@ -48,6 +49,7 @@ def test_all_is_well() -> None:
         ("no_source", {"sources": []}),
         ("sources_stand_still", {"sources": [Cursor("wss://relay.example", 7, 121.0)]}),
         ("resyncs_late", {"resync_late_s": 901.0}),
+        ("echo_missing", {"unproven": Unproven(3, tid_from_us(0), 1801.0)}),
         ("accounts_late", {"accounts_due": 1, "accounts_late_s": 901.0}),
         ("identities_late", {"identities_late_s": 901.0}),
         ("rejected", {"rejected": {"bad_signature": 99, "storage": 1}}),

@@ -1,0 +1,112 @@
+"""Task `replace`: other sound for a track that is there; what it sounded like before is kept as a revision.
+
+It makes the steps of an upload but for those that make a track of it (`appview.media.pipeline` has the
+contract). The record is rewritten whole. Should the job end between the PDS's yes and ours, the track has the
+new sound: whether the PDS said yes is asked there.
+"""
+
+from __future__ import annotations
+
+import structlog
+
+from appview.jobs.tasks import Done, Task, TaskFailed, Work
+from appview.media.attempt import OWNER, Attempt, Place, begun
+from appview.media.pipeline import MEDIA_STEPS, drop, walk
+from appview.media.record_steps import sound_of
+from appview.media.steps import NEW_SOUND, Step
+from appview.media.track_record import Edit, edited
+from appview.own_tracks import NoSuchTrack, OwnTracks
+from appview.records import NotSignedIn, Put
+from lexicons.records import InvalidRecord
+from storage import track_media
+from storage.blobs import rows
+from storage.postgres import Connection
+
+KIND = "replace"
+KEPT_REVISIONS = 10
+
+log = structlog.get_logger()
+
+
+class Replacements:
+    """Gives tracks another sound."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+
+    @property
+    def task(self) -> Task:
+        return Task(KIND, self.run, self.failed, lane="heavy")
+
+    async def run(self, work: Work) -> Done:
+        async with begun(self._place, work) as at:
+            await walk(at, NEW_SOUND, {**MEDIA_STEPS, Step.RECORD: _rewritten})
+            stream = await at.blob(at.facts.stream)
+            async with self._place.pool.connection() as conn:
+                id = await track_media.track_id(conn, at.facts.uri or "")
+        result = {"uri": at.facts.uri, "cid": at.facts.cid, "trackId": id, "fileId": stream.sha256}
+        return Done("audio replaced successfully", result)
+
+    async def failed(self, work: Work) -> None:
+        """Undo what was begun, unless the record has the new sound."""
+        async with begun(self._place, work) as at:
+            if at.facts.step is Step.RECORD:
+                return
+            if at.facts.step is Step.OFFER and await _is_written(at):
+                async with at.transaction() as conn:
+                    await at.save(Step.RECORD, conn)
+                    await _take_over(at, conn)
+                return
+            await drop(at)
+
+
+async def _rewritten(at: Attempt) -> None:
+    catalog, sound = at.place.catalog, await sound_of(at)
+    assert at.facts.original is not None
+    async with at.place.pool.connection() as conn:
+        holder = await track_media.holder(conn, at.did, at.facts.original)
+    if holder is not None and holder.rkey != at.rkey:
+        raise TaskFailed("another track of yours has this audio already")
+
+    async def effect(conn: Connection, put: Put) -> None:
+        await at.save(Step.RECORD, conn, uri=put.uri, cid=put.cid)
+        await _take_over(at, conn)
+
+    tracks = OwnTracks(at.place, at.wish.session, at.did)
+    try:
+        await tracks.rewrite(
+            at.rkey,
+            lambda record: edited(catalog, at.rkey, record, Edit(sound=sound)),
+            new_sound=True,
+            effect=effect,
+        )
+    except NoSuchTrack:
+        raise TaskFailed("the track is not there any more") from None
+    except InvalidRecord as error:
+        raise TaskFailed(f"this cannot be published: {error}") from error
+
+
+async def _take_over(at: Attempt, conn: Connection) -> None:
+    facts = at.facts
+    assert facts.original is not None
+    assert facts.stream is not None
+    await track_media.revise(
+        conn,
+        at.did,
+        at.rkey,
+        original_id=facts.original,
+        stream_id=facts.stream,
+        opus_id=None,
+        keep=KEPT_REVISIONS,
+    )
+    await rows.release(conn, kind=OWNER, owner=at.owner)
+
+
+async def _is_written(at: Attempt) -> bool:
+    """Whether the record has the new sound. Where nobody may ask it counts as written: both are kept."""
+    try:
+        found = await at.records.get(at.place.catalog.collections.track, at.rkey)
+    except NotSignedIn as error:
+        log.warning("nobody may look at a record", did=at.did, rkey=at.rkey, reason=str(error))
+        return True
+    return found is not None and found.value.get("audioUrl") == (await sound_of(at)).url
