@@ -9,7 +9,9 @@ from appview.auth.assembly import Auth
 from appview.gauges import IndexGauges
 from appview.guards import Gate
 from appview.metrics import Metrics
+from appview.rest.analytics import Analytics
 from appview.rest.media import Media
+from appview.rest.plays import Plays
 from appview.service import AppConfig, Service, TotalsCache
 from appview.subscribe import LiveFeed
 from appview.web.account import AccountPages
@@ -17,7 +19,7 @@ from appview.web.home import HomePage
 from appview.web.site import Site
 from appview.xrpc.dispatch import Dispatcher
 from lexicons.catalog import Catalog
-from storage import feed, health, lists, live, people, provenance, stats, used_tokens, viewers
+from storage import analytics, feed, health, lists, live, people, provenance, stats, used_tokens, viewers
 from storage.media import STATEMENTS as MEDIA
 from storage.reader import Reader, Reads
 
@@ -36,7 +38,8 @@ def make_reader(dsn: str, *, connections: int = 4) -> Reader:
         | live.STATEMENTS
         | health.STATEMENTS
         | viewers.STATEMENTS
-        | MEDIA,
+        | MEDIA
+        | analytics.STATEMENTS,
         optional={"pg_trgm": feed.OPTIONAL["pg_trgm"] | people.OPTIONAL["pg_trgm"]},
         connections=connections,
     )
@@ -55,9 +58,11 @@ def build_app(
     dsn: str | None = None,
     auth: Auth | None = None,
     media: Media | None = None,
+    plays: Plays | None = None,
 ) -> web.Application:
     """All routes. `dsn` is for the live feed to be told of new events; without it, it asks each second.
-    Without `auth` nobody can sign in, without `media` there is no sound. Raises UnmatchedMethods if the
+    Without `auth` nobody can sign in, without `media` there is no sound, without
+    `plays` none is counted. Raises UnmatchedMethods if the
     lexicons and the handlers do not agree."""
     service = Service(reads, catalog, config, TotalsCache(reads, config.stats_ttl_s))
     metrics = Metrics()
@@ -88,4 +93,7 @@ def build_app(
             AccountPages(auth, site, catalog.collections).add_to(router)
     if media is not None:
         media.add_to(router)
+    if plays is not None:
+        plays.add_to(router)
+    Analytics(reads, None if auth is None else auth.desk).add_to(router)
     return app

@@ -76,7 +76,7 @@ async def latest(reads: Reads, viewer: str | None, after: Place, limit: int) -> 
 
 
 async def top(reads: Reads, viewer: str | None, after: Place, limit: int) -> Page[TrackRow]:
-    """Tracks that somebody likes, most liked first. Place: `keyset.COUNT_ID`."""
+    """Tracks that somebody played or likes, most played first, then most liked. Place: `keyset.COUNT_ID`."""
     return await _page(reads, "feed_top", viewer, after, limit)
 
 
