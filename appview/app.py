@@ -17,6 +17,7 @@ from appview.subscribe import LiveFeed
 from appview.web.account import AccountPages
 from appview.web.home import HomePage
 from appview.web.site import Site
+from appview.web.track import TrackPage
 from appview.xrpc.dispatch import Dispatcher
 from lexicons.catalog import Catalog
 from storage import analytics, feed, health, lists, live, people, provenance, stats, used_tokens, viewers
@@ -87,6 +88,7 @@ def build_app(
     site = Site(service)
     own_pages = auth is not None and auth.desk.config.frontend_url is None
     router.add_get("/", HomePage(service, site, can_sign_in=own_pages).handle)
+    router.add_get("/track/{id}", TrackPage(service, site, None if media is None else media.origins).handle)
     if auth is not None:
         auth.add_to(app)
         if own_pages:

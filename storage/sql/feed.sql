@@ -72,6 +72,13 @@ select t.id, t.card, p.card author, -u.place a, 0 b
   join track t on t.id = n.id
   join profile p on p.repo_id = t.repo_id and not p.hidden
 
+-- name: by_id
+-- The track of number $2.
+select t.id, t.card, p.card author, 0 a, 0 b
+  from track t
+  join profile p on p.repo_id = t.repo_id and not p.hidden
+ where t.id = $2::bigint
+
 -- name: in_list
 -- The tracks of list $5 by their place in it, after place $2.
 select * from (
