@@ -9,16 +9,19 @@ from appview.auth.assembly import Auth
 from appview.gauges import IndexGauges
 from appview.guards import Gate
 from appview.metrics import Metrics
+from appview.rest.analytics import Analytics
 from appview.rest.media import Media
+from appview.rest.plays import Plays
 from appview.rest.uploads import Uploads
 from appview.service import AppConfig, Service, TotalsCache
 from appview.subscribe import LiveFeed
 from appview.web.account import AccountPages
 from appview.web.home import HomePage
 from appview.web.site import Site
+from appview.web.track import TrackPage
 from appview.xrpc.dispatch import Dispatcher
 from lexicons.catalog import Catalog
-from storage import feed, health, lists, live, people, provenance, stats, used_tokens, viewers
+from storage import analytics, feed, health, lists, live, people, provenance, stats, used_tokens, viewers
 from storage.media import STATEMENTS as MEDIA
 from storage.reader import Reader, Reads
 
@@ -37,7 +40,8 @@ def make_reader(dsn: str, *, connections: int = 4) -> Reader:
         | live.STATEMENTS
         | health.STATEMENTS
         | viewers.STATEMENTS
-        | MEDIA,
+        | MEDIA
+        | analytics.STATEMENTS,
         optional={"pg_trgm": feed.OPTIONAL["pg_trgm"] | people.OPTIONAL["pg_trgm"]},
         connections=connections,
     )
@@ -57,10 +61,11 @@ def build_app(
     auth: Auth | None = None,
     media: Media | None = None,
     uploads: Uploads | None = None,
+    plays: Plays | None = None,
 ) -> web.Application:
     """All routes. `dsn` is for the live feed to be told of new events; without it, it asks each second.
-    Without `auth` nobody can sign in, without `media` there is no sound, without `uploads` none comes in.
-    Raises UnmatchedMethods if the lexicons and the handlers do not agree."""
+    Without `auth` nobody can sign in, without `media` there is no sound, without `uploads` none comes in,
+    without `plays` none is counted. Raises UnmatchedMethods if the lexicons and the handlers do not agree."""
     service = Service(
         reads,
         catalog,
@@ -90,6 +95,7 @@ def build_app(
     site = Site(service)
     own_pages = auth is not None and auth.desk.config.frontend_url is None
     router.add_get("/", HomePage(service, site, can_sign_in=own_pages).handle)
+    router.add_get("/track/{id}", TrackPage(service, site, None if media is None else media.origins).handle)
     if auth is not None:
         auth.add_to(app)
         if own_pages:
@@ -98,4 +104,7 @@ def build_app(
         media.add_to(router)
     if uploads is not None:
         uploads.add_to(app)
+    if plays is not None:
+        plays.add_to(router)
+    Analytics(reads, None if auth is None else auth.desk).add_to(router)
     return app

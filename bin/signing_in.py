@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 
@@ -13,6 +13,7 @@ from aiohttp import web
 
 from appview.auth import kept_keys, scopes
 from appview.auth.assembly import Auth, assembled
+from appview.auth.deletion import Eraser
 from appview.auth.desk import SignIn
 from appview.auth.grant import Credentials, Flow, Granted, Refusal, SignInFailed
 from appview.auth.keyring import CannotOpen, GivenKeys, KeyFile, KeyRing
@@ -52,10 +53,12 @@ async def signing_in(
     pool: Pool,
     http: GuardedClient,
     *,
+    ring: KeyRing,
     client_of: Callable[[web.Request], str | None] = lambda request: request.remote,
+    private: Sequence[Eraser] = (),
 ) -> AsyncIterator[Auth]:
-    """All of it, as long as the block lasts; `client_of` tells a client's address. Raises KeyRingError."""
-    ring = key_ring(settings)
+    """All of it, as long as the block lasts; `client_of` tells a client's address, `private` erases what
+    others keep of an account."""
     wish = scopes.full(catalog.namespace)
     resolvers = [settings.handle_resolver] if settings.handle_resolver else []
     origin = own_origin(settings)
@@ -72,7 +75,7 @@ async def signing_in(
     oauth = NoOAuth() if app is None else OAuthClient(app, http, identities, catalog.definitions)
     watch = asyncio.create_task(_watch_keys(oauth, pool, ring), name="client keys")
     try:
-        async with assembled(pool, reads, ring, oauth, config) as auth:
+        async with assembled(pool, reads, ring, oauth, config, private=private) as auth:
             yield auth
     finally:
         watch.cancel()

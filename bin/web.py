@@ -19,10 +19,13 @@ from appview.auth.viewers import Viewers
 from appview.clients import Clients
 from appview.guards import GuardConfig
 from appview.limits import Limit
+from appview.listeners import Listeners, eraser
 from appview.media.serve import ServeConfig
 from appview.media.signed import Links
+from appview.play_counter import PlayCounter
 from appview.protocol import make_runner
 from appview.rest.media import Media
+from appview.rest.plays import Plays
 from appview.service import AppConfig
 from appview.subscriber import LiveConfig
 from bin import VERSION, blob_store
@@ -93,12 +96,24 @@ async def application(
     # A port that is not chosen yet cannot be part of a name.
     did = settings.service_did if settings.port or settings.public_url else None
     clients = Clients(map(ipaddress.ip_network, settings.trusted_proxies))
+    ring = key_ring(settings)
     async with (
         make_reader(settings.database_url, connections=connections) as reads,
         make_writer(settings.database_url) as writes,
         make_pool(settings.database_url, max_size=WRITERS, name="plyr web") as pool,
         GuardedClient(settings.dev_loopback) as client,
-        signing_in(settings, catalog, reads, pool, client, client_of=clients.address) as auth,
+        # A track that everybody plays must not keep anybody from signing in.
+        make_pool(settings.database_url, max_size=WRITERS, name="plyr plays") as play_pool,
+        signing_in(
+            settings,
+            catalog,
+            reads,
+            pool,
+            client,
+            ring=ring,
+            client_of=clients.address,
+            private=[eraser(ring)],
+        ) as auth,
         # Strangers make us look them up. That must not keep anybody from signing in.
         GuardedClient(settings.dev_loopback, max_connections=20) as strangers,
         blob_store.opened(settings) as store,
@@ -115,6 +130,7 @@ async def application(
             ),
             audiences={*settings.extra_dids, *([did] if did else [])},
         )
+        viewer_of = Viewers(clients, services=services, sessions=auth.sessions).of
         config = AppConfig(
             version=VERSION,
             public_url=settings.public_url,
@@ -122,15 +138,25 @@ async def application(
             live=LiveConfig(max_subscribers=settings.live_subscribers),
             thresholds=thresholds(settings),
             guards=guards(settings, clients),
-            viewer_of=Viewers(clients, services=services, sessions=auth.sessions).of,
+            viewer_of=viewer_of,
         )
+        secure = auth.desk.config.secure
+        listeners = Listeners(play_pool, ring, clients, viewer_of, secure=secure)
         media = Media(
             reads,
             store,
-            Links(key_ring(settings)),
+            Links(ring),
             ServeConfig(settings.media_accel, settings.media_url, settings.media_link_s),
         )
-        yield build_app(reads, catalog, config, dsn=settings.database_url, auth=auth, media=media)
+        yield build_app(
+            reads,
+            catalog,
+            config,
+            dsn=settings.database_url,
+            auth=auth,
+            media=media,
+            plays=Plays(PlayCounter(play_pool), listeners),
+        )
 
 
 def guards(settings: Settings, clients: Clients) -> GuardConfig:

@@ -17,7 +17,7 @@ from storage.reader import Cell, Reads, Rows
 from storage.search import ts_query, ts_query_any, words
 
 _SQL = load("feed")
-_SKELETONS = ("latest", "top", "by_actor", "liked_by", "by_uris", "in_list", "search")
+_SKELETONS = ("latest", "top", "by_actor", "liked_by", "by_uris", "by_id", "in_list", "search")
 
 
 def _hydrated(skeleton: str) -> str:
@@ -76,7 +76,7 @@ async def latest(reads: Reads, viewer: str | None, after: Place, limit: int) -> 
 
 
 async def top(reads: Reads, viewer: str | None, after: Place, limit: int) -> Page[TrackRow]:
-    """Tracks that somebody likes, most liked first. Place: `keyset.COUNT_ID`."""
+    """Tracks that somebody played or likes, most played first, then most liked. Place: `keyset.COUNT_ID`."""
     return await _page(reads, "feed_top", viewer, after, limit)
 
 
@@ -132,6 +132,13 @@ async def by_uris(reads: Reads, viewer: str | None, uris: Sequence[str]) -> list
     who = None if viewer is None else viewer.encode()
     rows = await reads.fetch("feed_by_uris", who, text_array(uris))
     return _tracks(rows, len(uris))
+
+
+async def by_id(reads: Reads, viewer: str | None, track_id: int) -> TrackRow | None:
+    """The track of this number, if it can be shown."""
+    who = None if viewer is None else viewer.encode()
+    tracks = _tracks(await reads.fetch("feed_by_id", who, b"%d" % track_id), 1)
+    return tracks[0] if tracks else None
 
 
 async def track_id(reads: Reads, uri: str) -> int | None:

@@ -43,3 +43,22 @@ async def find(reads: Reads, area: Area, sha256: str, *, width: int | None = Non
     sight = Sight.SHOWN if title is not None else Sight.HIDDEN if hidden == b"t" else Sight.NOWHERE
     key = Key(area, (own or b"").decode())
     return Found(key, (mime or b"").decode(), sight, (title or b"").decode())
+
+
+@dataclass(frozen=True, slots=True)
+class TrackMedia:
+    """Hashes of what we have of a track: its sound as what it is served, and its cover."""
+
+    sound: str | None = None
+    mime: str | None = None
+    cover: str | None = None
+
+
+async def of_track(reads: Reads, track_id: int) -> TrackMedia:
+    """What we have of a track; whether it may be seen is another question."""
+    rows = await reads.fetch("media_of_track", b"%d" % track_id)
+    if not rows.count:
+        return TrackMedia()
+    return TrackMedia(
+        *[None if cell is None else cell.decode() for cell in (rows.cell(0, n) for n in range(3))]
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Protocol
@@ -15,7 +15,7 @@ from appview.auth import credentials, flows
 from appview.auth.account_routes import Accounts
 from appview.auth.client_routes import ClientDocuments
 from appview.auth.credentials import CredentialStore
-from appview.auth.deletion import Deletions
+from appview.auth.deletion import Deletions, Eraser
 from appview.auth.deletion_routes import DeletionRoutes
 from appview.auth.desk import Desk, SignIn
 from appview.auth.flows import Flows
@@ -71,12 +71,19 @@ class Auth:
 
 @asynccontextmanager
 async def assembled(
-    pool: Pool, reads: Reads, ring: KeyRing, oauth: OAuth, config: SignIn
+    pool: Pool,
+    reads: Reads,
+    ring: KeyRing,
+    oauth: OAuth,
+    config: SignIn,
+    *,
+    private: Sequence[Eraser] = (),
 ) -> AsyncIterator[Auth]:
-    """All of it, as long as the block lasts; at its end a refresh that is under way is waited for."""
+    """All of it, as long as the block lasts; at its end a refresh that is under way is waited for. `private`:
+    as `Deletions` has it."""
     async with CredentialStore(pool, ring, oauth) as store:
         sessions = Sessions(pool, reads, store)
         desk = Desk(pool, sessions, Flows(pool, ring, oauth, sessions), config)
         calls = Pds(store, oauth)
-        deletions = Deletions(pool, calls, store, config.collections)
+        deletions = Deletions(pool, calls, store, config.collections, private=private)
         yield Auth(desk, calls, ClientDocuments(lambda: oauth.app), deletions)

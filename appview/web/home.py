@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 import orjson
 from aiohttp import web
@@ -79,7 +79,7 @@ def source_line(row: stats.SourceRow) -> SourceLine:
     return SourceLine(urlsplit(row.url).netloc or row.url, row.seq, state, ago(row.age_s))
 
 
-def track_card(row: TrackRow, namespace: str, now: datetime) -> TrackCard:
+def track_card(row: TrackRow, now: datetime) -> TrackCard:
     """The few members of the cards that the page shows."""
     track = orjson.loads(b"{%b}" % row[1])
     author = orjson.loads(b"{%b}" % row[2])
@@ -96,7 +96,7 @@ def track_card(row: TrackRow, namespace: str, now: datetime) -> TrackCard:
         title=track["record"]["title"],
         artist=author.get("displayName") or track["record"]["artist"],
         handle=author["handle"],
-        link=f"/xrpc/{namespace}.feed.getTrack?uri={quote(uri, safe='')}",
+        link=f"/track/{int(row[0] or 0)}",
         uri=uri,
         hue=int.from_bytes(digest[:2], "big") % 360,
         bars=tuple([4 + byte % 15 for byte in digest[2:7]]),
@@ -139,12 +139,11 @@ class HomePage:
         except ReadFailed:
             return Snapshot(broken=True)
         shown = [(name, f"{count:,}") for name, count in totals.items() if count or name != "plays"]
-        namespace = service.catalog.namespace
         return Snapshot(
             broken=False,
             sources=[source_line(row) for row in sources],
             totals=shown,
-            tracks=[track_card(row, namespace, now) for row in page.rows],
+            tracks=[track_card(row, now) for row in page.rows],
         )
 
     def _base(self, request: web.Request) -> str:

@@ -1,6 +1,7 @@
 """What all pages share: layout, style, and what a browser is told about them.
 
-A page carries its style in itself and loads nothing from anywhere; its Content-Security-Policy says so.
+A page carries its style in itself and loads nothing but our own sound and images; its Content-Security-Policy
+says so.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 
 class Site:
-    """Renders pages. `form_action` is where forms may lead, redirects after them included."""
+    """Renders pages. `form_action` is where forms may lead, `media` where sound and images may come from,
+    redirects included."""
 
     def __init__(self, service: Service) -> None:
         css = (TEMPLATES / "site.css").read_text()
@@ -38,12 +40,19 @@ class Site:
         }
 
     def page(
-        self, template: str, values: Mapping[str, Any], *, status: int = 200, form_action: str = "'none'"
+        self,
+        template: str,
+        values: Mapping[str, Any],
+        *,
+        status: int = 200,
+        form_action: str = "'none'",
+        media: str | None = None,
     ) -> web.Response:
         html = self._templates.get_template(template).render(values)
         policy = (
-            f"default-src 'none'; style-src '{self._style}'; img-src data:; base-uri 'none'; "
-            f"form-action {form_action}; frame-ancestors 'none'"
+            f"default-src 'none'; style-src '{self._style}'; img-src data:{f' {media}' if media else ''}; "
+            f"{f'media-src {media}; ' if media else ''}base-uri 'none'; form-action {form_action}; "
+            "frame-ancestors 'none'"
         )
         headers = {
             hdrs.CONTENT_TYPE: "text/html; charset=utf-8",

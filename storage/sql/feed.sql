@@ -26,14 +26,15 @@ select * from (
  limit $4::int
 
 -- name: top
--- Everybody's liked tracks by likes; the index on track_stat gives the order.
+-- Everybody's tracks that are played or liked, by plays, then likes; the index on track_stat gives the order, and
+-- has both in one number.
 select * from (
-    select t.id, t.card, p.card author, s.likes a, s.id b
+    select t.id, t.card, p.card author, (s.plays << 31) | s.likes a, s.id b
       from track_stat s
       join track t on t.id = s.id
       join profile p on p.repo_id = t.repo_id and not p.hidden
-     where s.likes > 0 and (s.likes, s.id) < ($2::int, $3::bigint)
-     order by s.likes desc, s.id desc
+     where (s.plays > 0 or s.likes > 0) and ((s.plays << 31) | s.likes, s.id) < ($2::bigint, $3::bigint)
+     order by (s.plays << 31) | s.likes desc, s.id desc
      limit 101) page
  limit $4::int
 
@@ -70,6 +71,13 @@ select t.id, t.card, p.card author, -u.place a, 0 b
   join track_uri n on n.uri = u.uri
   join track t on t.id = n.id
   join profile p on p.repo_id = t.repo_id and not p.hidden
+
+-- name: by_id
+-- The track of number $2.
+select t.id, t.card, p.card author, 0 a, 0 b
+  from track t
+  join profile p on p.repo_id = t.repo_id and not p.hidden
+ where t.id = $2::bigint
 
 -- name: in_list
 -- The tracks of list $5 by their place in it, after place $2.

@@ -29,3 +29,13 @@ select encode(coalesce(s.sha256, w.sha256), 'hex'), coalesce(s.mime, w.mime),
        where n.blob_id = w.id and n.width >= $3::int
        order by n.width
        limit 1) s on true
+
+-- name: of_track
+-- What track $1 is played and shown with, where we have it: made here, or mirrored.
+select encode(s.sha256, 'hex'), s.mime, encode(c.sha256, 'hex')
+  from track t
+  join repo r on r.id = t.repo_id
+  join track_media m on m.did = r.did and m.rkey = t.rkey
+  left join blob s on s.id = m.stream_id and s.state = 'published' and s.area = 'audio'
+  left join blob c on c.id = m.cover_id and c.state = 'published'
+ where t.id = $1::bigint

@@ -1,0 +1,35 @@
+"""`POST /tracks/{id}/play`: a play, counted once for each listener in the length of the track."""
+
+from __future__ import annotations
+
+import re
+
+from aiohttp import web
+
+from appview.listeners import Listeners
+from appview.play_counter import PlayCounter
+from appview.rest.answers import Refused, answer, rest
+
+_ID = re.compile(r"[1-9]\d{0,17}")
+
+
+class Plays:
+    def __init__(self, counter: PlayCounter, listeners: Listeners) -> None:
+        self.counter = counter
+        self.listeners = listeners
+
+    def add_to(self, router: web.UrlDispatcher) -> None:
+        router.add_post("/tracks/{track_id}/play", rest(self.play))
+
+    async def play(self, request: web.Request) -> web.StreamResponse:
+        """`{play_count}`, whether this one counted or not."""
+        track_id = request.match_info["track_id"]
+        if _ID.fullmatch(track_id) is None:
+            raise Refused(422, "the id of a track is a number")
+        heard = await self.listeners.of(request)
+        counted = await self.counter.count(int(track_id), heard.listener)
+        if counted is None:
+            raise Refused(404, "track not found")
+        response = answer({"play_count": counted.plays})
+        self.listeners.give(response, heard)
+        return response

@@ -1,0 +1,64 @@
+"""`/track/{id}`: one track, to be listened to. Without a script: the browser's own player, and our bytes.
+
+What we do not have is not played here: a visitor's browser asks nobody else because of a page of ours.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from urllib.parse import quote, urlsplit
+
+import orjson
+from aiohttp import web
+
+from appview.service import Service
+from appview.web.home import track_card
+from appview.web.site import Site
+from storage import feed, media
+from storage.media import TrackMedia
+from storage.reader import ReadFailed
+
+_ID = re.compile(r"[1-9]\d{0,17}")
+
+
+class TrackPage:
+    """`origins`: where sound and images come from, as a Content-Security-Policy says it; None: nowhere."""
+
+    def __init__(self, service: Service, site: Site, origins: str | None) -> None:
+        self._service = service
+        self._site = site
+        self._origins = origins
+
+    async def handle(self, request: web.Request) -> web.Response:
+        text = request.match_info["id"]
+        try:
+            row = await feed.by_id(self._service.reads, None, int(text)) if _ID.fullmatch(text) else None
+            if row is None:
+                return self._nothing(404, "There is no such track here", "It was removed, or never was.")
+            has = await self._has(int(text))
+        except ReadFailed:
+            return self._nothing(503, "The database cannot be reached", "Try again in a moment.")
+        track = orjson.loads(b"{%b}" % row[1])
+        namespace = self._service.catalog.namespace
+        values = {
+            "track": track_card(row, datetime.now(UTC)),
+            "plays": int(row[3] or 0),
+            "description": track["record"].get("description"),
+            "has": has,
+            "elsewhere": None if has.sound else _link(track["audio"].get("url")),
+            "data": f"/xrpc/{namespace}.feed.getTrack?uri={quote(track['uri'], safe='')}",
+        }
+        return self._site.page("track.html", values, media=self._origins)
+
+    async def _has(self, track_id: int) -> TrackMedia:
+        return TrackMedia() if self._origins is None else await media.of_track(self._service.reads, track_id)
+
+    def _nothing(self, status: int, title: str, text: str) -> web.Response:
+        return self._site.page("nothing.html", {"title": title, "text": text}, status=status)
+
+
+def _link(url: str | None) -> tuple[str, str] | None:
+    """An address that a stranger wrote and its host, if a browser may be sent there."""
+    parts = urlsplit(url or "")
+    return (url or "", parts.netloc) if parts.scheme in ("http", "https") and parts.netloc else None
