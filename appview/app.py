@@ -9,6 +9,7 @@ from appview.auth.assembly import Auth
 from appview.gauges import IndexGauges
 from appview.guards import Gate
 from appview.metrics import Metrics
+from appview.rest.exports import Exports
 from appview.rest.media import Media
 from appview.service import AppConfig, Service, TotalsCache
 from appview.subscribe import LiveFeed
@@ -55,10 +56,11 @@ def build_app(
     dsn: str | None = None,
     auth: Auth | None = None,
     media: Media | None = None,
+    exports: Exports | None = None,
 ) -> web.Application:
     """All routes. `dsn` is for the live feed to be told of new events; without it, it asks each second.
-    Without `auth` nobody can sign in, without `media` there is no sound. Raises UnmatchedMethods if the
-    lexicons and the handlers do not agree."""
+    Without `auth` nobody can sign in, without `media` there is no sound, without `exports` nobody takes
+    theirs along. Raises UnmatchedMethods if the lexicons and the handlers do not agree."""
     service = Service(reads, catalog, config, TotalsCache(reads, config.stats_ttl_s))
     metrics = Metrics()
     app = web.Application(client_max_size=1024 * 1024)
@@ -88,4 +90,6 @@ def build_app(
             AccountPages(auth, site, catalog.collections).add_to(router)
     if media is not None:
         media.add_to(router)
+    if exports is not None:
+        exports.add_to(router)
     return app
