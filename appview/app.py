@@ -10,6 +10,7 @@ from appview.gauges import IndexGauges
 from appview.guards import Gate
 from appview.metrics import Metrics
 from appview.rest.analytics import Analytics
+from appview.rest.exports import Exports
 from appview.rest.media import Media
 from appview.rest.plays import Plays
 from appview.rest.uploads import Uploads
@@ -62,10 +63,12 @@ def build_app(
     media: Media | None = None,
     uploads: Uploads | None = None,
     plays: Plays | None = None,
+    exports: Exports | None = None,
 ) -> web.Application:
     """All routes. `dsn` is for the live feed to be told of new events; without it, it asks each second.
     Without `auth` nobody can sign in, without `media` there is no sound, without `uploads` none comes in,
-    without `plays` none is counted. Raises UnmatchedMethods if the lexicons and the handlers do not agree."""
+    without `plays` none is counted, without `exports` nobody takes theirs along. Raises UnmatchedMethods if
+    the lexicons and the handlers do not agree."""
     service = Service(
         reads,
         catalog,
@@ -107,4 +110,6 @@ def build_app(
     if plays is not None:
         plays.add_to(router)
     Analytics(reads, None if auth is None else auth.desk).add_to(router)
+    if exports is not None:
+        exports.add_to(router)
     return app

@@ -7,11 +7,15 @@ cannot see is a file cut between two blocks: whoever then needs a block finds it
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from hashlib import sha256
 from typing import Any, cast
 
 import libipld
 import msgspec
+
+from lexicons.dagcbor import encode
+from lexicons.values import Link, cid_str
 
 DAG_CBOR = b"\x01\x71\x12\x20"
 RAW = b"\x01\x55\x12\x20"
@@ -90,8 +94,18 @@ def write_car(root: bytes, blocks: dict[bytes, bytes]) -> bytes:
     """A CAR v1 file with one root and the blocks in the order of the dict."""
     parts = [_HEADER_START, root, _HEADER_END]
     for cid, block in blocks.items():
-        parts += (_to_varint(36 + len(block)), cid, block)
+        parts.append(write_section(cid, block))
     return b"".join(parts)
+
+
+def write_header(roots: Sequence[bytes]) -> bytes:
+    """The start of a CAR v1 file with these roots, at least one; sections go behind it."""
+    header = encode({"roots": [Link(cid_str(cid)) for cid in roots], "version": 1})
+    return _to_varint(len(header)) + header
+
+
+def write_section(cid: bytes, block: bytes) -> bytes:
+    return _to_varint(36 + len(block)) + cid + block
 
 
 def read_varint(data: bytes, offset: int) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import struct
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Generic, TypeVar
@@ -101,21 +101,23 @@ class Layout(Generic[S]):
         yield from self._places[low:]
 
 
-def unique_names(titles: Iterable[tuple[str, str]]) -> list[str]:
-    """File names for titles with suffixes, fit for every system; the second of one becomes `name (2)`."""
-    taken: set[str] = set()
-    out: list[str] = []
-    for title, suffix in titles:
+class FileNames:
+    """Gives out names for the files of a ZIP that every system takes, each but once."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+
+    def take(self, title: str, suffix: str) -> str:
+        """A name for this title; the second of one becomes `name (2)`."""
         text = unicodedata.normalize("NFC", title)
         text = "".join("_" if c in _FORBIDDEN or not c.isprintable() else c for c in text).strip(" .")
         stem = _cut(text) or "untitled"
         name, number = stem + suffix, 1
-        while name.casefold() in taken:  # some systems don't tell a from A
+        while name.casefold() in self._taken:  # some systems don't tell a from A
             number += 1
             name = f"{stem} ({number}){suffix}"
-        taken.add(name.casefold())
-        out.append(name)
-    return out
+        self._taken.add(name.casefold())
+        return name
 
 
 def _cut(text: str) -> str:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appview.media.ziplayout import Layout, Member, unique_names
+from appview.media.ziplayout import FileNames, Layout, Member
 from tests.conftest import require
 
 WHEN = datetime(2026, 11, 28, 18, 30, 42, tzinfo=UTC)
@@ -161,7 +161,8 @@ def test_the_tag_changes_with_what_is_in_it() -> None:
 
 def test_titles_become_names_that_every_system_takes() -> None:
     titles = ["A/B: “C”?", "a_b_ “c”_", "..", "", "x" * 300, "e\u0301", "é", "tab\there"]
-    assert unique_names([(title, ".mp3") for title in titles]) == [
+    names = FileNames()
+    assert [names.take(title, ".mp3") for title in titles] == [
         "A_B_ “C”_.mp3",
         "a_b_ “c”_ (2).mp3",
         "untitled.mp3",

@@ -1,0 +1,56 @@
+-- name: count
+-- Before an export is begun.
+select count(*) from repo r join profile v on v.repo_id = r.id and not v.hidden join track t on t.repo_id = r.id
+where r.did = %(did)s
+
+-- name: page
+-- All that is told of each track, and where its bytes are. The original counts; a mirrored one has none.
+select t.rkey, u.uri, t.cid, t.title, t.sort_at, c.block, p.car as proof,
+       coalesce(s.plays, 0) as plays, coalesce(s.likes, 0) as likes, coalesce(s.comments, 0) as comments,
+       m.original_id is not null as original, d.duration_s,
+       b.id as blob_id, b.area, encode(b.sha256, 'hex') as sha256, b.bytes, b.crc32, b.mime
+from repo r
+join profile v on v.repo_id = r.id and not v.hidden
+join track t on t.repo_id = r.id
+join track_uri u on u.id = t.id
+left join track_stat s on s.id = t.id
+left join record c on c.repo_id = r.id and c.collection = split_part(u.uri, '/', 4) and c.rkey = t.rkey
+     and c.cid is not null
+left join commit_proof p on p.repo_id = r.id and p.rev = c.rev and c.verified
+left join track_media m on m.did = r.did and m.rkey = t.rkey
+left join blob b on b.id = coalesce(m.original_id, m.stream_id) and b.state = 'published'
+left join sound d on d.blob_id = b.id
+where r.did = %(did)s and t.rkey > %(after)s
+order by t.rkey limit %(limit)s
+
+-- name: may_have
+-- Neither expired nor out of sight.
+select 1 from repo r join profile v on v.repo_id = r.id and not v.hidden
+where r.did = %(did)s and exists (select from blob_owner where kind = 'export' and owner = %(owner)s)
+
+-- name: expire
+-- Whole exports by the age of their oldest claim; the grace of what nobody else owns begins.
+with old as (
+    select owner from blob_owner where kind = 'export' group by owner
+    having min(created_at) < now() - make_interval(secs => %(keep_s)s)
+), gone as (
+    delete from blob_owner o using old where o.kind = 'export' and o.owner = old.owner returning o.blob_id
+), released as (
+    select blob_id, count(*) as n from gone group by 1
+), counted as (
+    update blob b set owners = b.owners - n, unowned_at = case when b.owners = n then now() end
+    from released where b.id = released.blob_id
+)
+select count(*) from old
+
+-- name: erase
+-- Who leaves takes their exports along.
+with own as (
+    delete from job where kind = 'export' and did = %(did)s returning id::text as owner
+), gone as (
+    delete from blob_owner o using own where o.kind = 'export' and o.owner = own.owner returning o.blob_id
+), released as (
+    select blob_id, count(*) as n from gone group by 1
+)
+update blob b set owners = b.owners - n, unowned_at = case when b.owners = n then now() end
+from released where b.id = released.blob_id
