@@ -20,6 +20,7 @@ from appview.web.account import AccountPages
 from appview.web.home import HomePage
 from appview.web.site import Site
 from appview.web.track import TrackPage
+from appview.web.upload import UploadPages
 from appview.xrpc.dispatch import Dispatcher
 from lexicons.catalog import Catalog
 from storage import analytics, feed, health, lists, live, people, provenance, stats, used_tokens, viewers
@@ -102,11 +103,13 @@ def build_app(
     if auth is not None:
         auth.add_to(app)
         if own_pages:
-            AccountPages(auth, site, catalog.collections).add_to(router)
+            AccountPages(auth, site, catalog.collections, can_upload=uploads is not None).add_to(router)
     if media is not None:
         media.add_to(router)
     if uploads is not None:
         uploads.add_to(app)
+        if own_pages:
+            UploadPages(uploads, site).add_to(router)
     if plays is not None:
         plays.add_to(router)
     Analytics(reads, None if auth is None else auth.desk).add_to(router)

@@ -83,8 +83,12 @@ class Uploads:
         raise web.HTTPTemporaryRedirect("/tracks/")
 
     async def publish(self, request: web.Request) -> web.StreamResponse:
-        """A track: `title`, `file`, and perhaps `album`, `description`, `features`, `image`."""
-        actor = await self.actor(request)
+        id = await self.take(request, await self.actor(request))
+        return answer({"upload_id": str(id), "status": "pending", "message": _QUEUED})
+
+    async def take(self, request: web.Request, actor: Actor) -> UUID:
+        """The job that makes a track of a form: `title`, `file`, and perhaps `album`, `description`,
+        `features`, `image`. Raises Refused 400, 413, 422."""
         limits = self.receiver.limits
         if (request.content_length or 0) > limits.max_bytes + limits.max_image_bytes + MIB:
             raise self.too_large()
@@ -95,8 +99,7 @@ class Uploads:
             plan = await self.plan(read.texts, filename=read.filename)
             if read.sound is None:
                 raise _missing("file")
-            id = await intake.hand_on(plan, read.sound, read.cover)
-        return answer({"upload_id": str(id), "status": "pending", "message": _QUEUED})
+            return await intake.hand_on(plan, read.sound, read.cover)
 
     async def actor(self, request: web.Request) -> Actor:
         """Who asks, if a track can be written in their name. Raises Refused 401 and 403."""

@@ -19,7 +19,7 @@ from appview.auth.deletion_routes import DeletionRoutes, is_finished
 from appview.auth.desk import HANDLE_INVALID, Asking, SetOut
 from appview.auth.token_routes import TokenRoutes
 from appview.rest.answers import Refused, rest
-from appview.web.problems import Problem, problem_of
+from appview.web.problems import Problem, problem_of, sentence
 from appview.web.site import Site
 from lexicons.catalog import Collections
 from storage import sessions
@@ -40,13 +40,14 @@ _MAX_FORM = 16 * 1024
 class AccountPages:
     """`/sign-in` and `/account`, where no other frontend has them."""
 
-    def __init__(self, auth: Auth, site: Site, collections: Collections) -> None:
+    def __init__(self, auth: Auth, site: Site, collections: Collections, *, can_upload: bool = False) -> None:
         desk = self._desk = auth.desk
         self._deletion = DeletionRoutes(desk, auth.deletions)
         self._accounts = Accounts(desk)
         self._tokens = TokenRoutes(desk)
         self._site = site
         self._collections = collections
+        self._can_upload = can_upload
         # A form may lead to anybody's authorization server: browsers look at redirects after it, too.
         local = "" if desk.config.secure else " http://localhost:* http://127.0.0.1:*"
         self._form_action = f"'self' https:{local}"
@@ -105,6 +106,7 @@ class AccountPages:
             "grants": self._grants(session),
             "linked": [{"did": each.did, "handle": each.handle or HANDLE_INVALID} for each in beside],
             "tokens": [_token(token) for token in tokens],
+            "can_upload": self._can_upload,
         }
         return self._site.page("account.html", values, status=status, form_action=self._form_action)
 
@@ -151,7 +153,7 @@ class AccountPages:
             try:
                 came = await deed(request, await request.post())
             except Refused as refused:
-                problem = Problem("That did not work.", _sentence(refused))
+                problem = Problem("That did not work.", sentence(refused))
                 return await self._shown(asked.session, problem, None, status=refused.status)
             if isinstance(came, web.Response) and came.content_type == "text/html":
                 return came
@@ -224,13 +226,3 @@ def _token(token: Token) -> Mapping[str, str]:
 
 def _day(time: datetime) -> str:
     return f"{time.day} {time:%b %Y}"
-
-
-def _sentence(refused: Refused) -> str:
-    if isinstance(refused.detail, list):
-        return "; ".join(str(each.get("msg", "")) for each in refused.detail)
-    text = refused.detail.removeprefix("failed to start OAuth flow: ")
-    problem = problem_of(text.partition(":")[0])
-    if text != refused.detail and problem is not None:
-        return f"{problem.title} {problem.advice}"
-    return text[:1].upper() + text[1:] + ("" if text.endswith(("?", ".")) else ".")

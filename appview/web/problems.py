@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from appview.auth.grant import Refusal
+from appview.rest.answers import Refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,3 +55,14 @@ def problem_of(code: str) -> Problem | None:
     """The problem that a code stands for; none for an empty one. Anybody can write a code into an address, so
     its own text is never shown."""
     return _PROBLEMS.get(code, _UNKNOWN) if code else None
+
+
+def sentence(refused: Refused) -> str:
+    """Why a form was refused, as a sentence."""
+    if isinstance(refused.detail, list):
+        return "; ".join(f"{each['loc'][-1]}: {each['msg']}" for each in refused.detail)
+    text = refused.detail.removeprefix("failed to start OAuth flow: ")
+    problem = problem_of(text.partition(":")[0])
+    if text != refused.detail and problem is not None:
+        return f"{problem.title} {problem.advice}"
+    return text[:1].upper() + text[1:] + ("" if text.endswith(("?", ".")) else ".")
