@@ -16,7 +16,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from indexer.alarms import Thresholds, alarms
 from indexer.states import State
 from storage import health as numbers
-from storage.health import Health
+from storage.health import Health, Jobs
 from storage.reader import ReadFailed, Reads
 
 TTL_S = 10.0
@@ -106,8 +106,22 @@ class _Once:
             yield _one("plyr_sweep_age_seconds", "Since it ended.", sweep.age_s)
             if sweep.score is not None:
                 yield _one("plyr_completeness", "Part of the compared repos that were in step.", sweep.score)
+        if health.jobs is not None:
+            yield from _jobs(health.jobs)
         firing = {alarm.name: 1 for alarm in alarms(health, self._thresholds)}
         yield _each("plyr_alarm", "1 for what a person should look at: plyr sync status.", "name", firing)
+
+
+def _jobs(jobs: Jobs) -> Iterator[Metric]:
+    count = GaugeMetricFamily("plyr_jobs", "Jobs that are kept.", labels=["kind", "state"])
+    tries = GaugeMetricFamily("plyr_job_attempts", "Attempts at those.", labels=["kind", "state"])
+    for each in jobs.counts:
+        count.add_metric([each.kind, each.state], each.jobs)
+        tries.add_metric([each.kind, each.state], each.attempts)
+    yield count
+    yield tries
+    yield _one("plyr_jobs_late_seconds", "How long the oldest job waits for a worker.", jobs.late_s or 0)
+    yield _one("plyr_workers", "Lanes of workers that live.", jobs.workers)
 
 
 def _one(name: str, text: str, value: float) -> Metric:

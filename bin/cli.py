@@ -32,6 +32,7 @@ COMMANDS = {
         "bin.scheduler", "only put the house's own jobs into the queue", True, "migrated", supervised=True
     ),
     "sync": Command("bin.sync", "make the index whole: backfill and resync, and how that goes", group=True),
+    "jobs": Command("bin.jobs", "what is being done for whom: look, retry, cancel", group=True),
     "archive": Command("bin.archive", "everything that happened, in Parquet files", group=True),
     "keys": Command("bin.keys", "the keys that seal what people trust us with", group=True),
     "token": Command("bin.tokens", "tokens that need no browser", group=True),

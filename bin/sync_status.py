@@ -14,7 +14,7 @@ from indexer.alarms import Alarm, Thresholds, alarms
 from indexer.explain import span
 from indexer.states import State
 from storage import health as numbers
-from storage.health import Health
+from storage.health import Health, Jobs
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,6 +52,8 @@ def summary(health: Health, found: Sequence[Alarm]) -> Iterator[str]:
     ]
     rows += [("last event", "none yet" if health.quiet_s is None else f"{span(health.quiet_s)} ago")]
     rows += [("rejected", _rejected(health)), ("in step", _score(health)), ("archive", _archive(health))]
+    if health.jobs is not None:
+        rows += [("jobs", _jobs(health.jobs))]
     rows += [("failing", f"{f.host}: {f.repos:,}, as {f.did}: {f.error}") for f in health.failing]
     for name, text in rows:
         yield f"{name:<10}  {text}"
@@ -61,6 +63,12 @@ def summary(health: Health, found: Sequence[Alarm]) -> Iterator[str]:
     for alarm in found:
         yield f"ALARM {alarm.name}: {alarm.text}"
         yield f"      more: {alarm.command}"
+
+
+def _jobs(jobs: Jobs) -> str:
+    counts = [f"{n:,} {state}" for state in ("running", "pending", "failed") if (n := jobs.in_state(state))]
+    late = [f"the oldest waits for {span(jobs.late_s)}"] if jobs.late_s and jobs.late_s > 5 else []
+    return ", ".join([*counts, *late]) or "nothing to do"
 
 
 def _repos(health: Health) -> str:

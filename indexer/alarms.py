@@ -22,6 +22,7 @@ class Thresholds:
     failing: float = 0.02
     failing_repos: int = 3
     late_s: float = 900.0
+    no_worker_s: float = 60.0
     cursor_s: float = 120.0
     unsealed_s: float = 7200.0
     sweep_s: float = 48 * 3600.0
@@ -46,6 +47,7 @@ def alarms(health: Health, limits: Thresholds = Thresholds()) -> list[Alarm]:
         *_work(health, limits),
         *_refused(health, limits),
         *_whole(health, limits),
+        *_jobs(health, limits),
     ]
 
 
@@ -108,3 +110,15 @@ def _whole(health: Health, limits: Thresholds) -> Iterator[Alarm]:
     if health.unsealed_s is not None and health.unsealed_s > limits.unsealed_s:
         text = f"events wait for the archive, the oldest for {health.unsealed_s / 3600:,.0f} h"
         yield Alarm("archive_late", text, "plyr archive status")
+
+
+def _jobs(health: Health, limits: Thresholds) -> Iterator[Alarm]:
+    jobs = health.jobs
+    if jobs is None:
+        return
+    if jobs.late_s is not None and jobs.late_s > (limits.late_s if jobs.workers else limits.no_worker_s):
+        who = f"{jobs.workers:,} lanes of workers live" if jobs.workers else "no worker lives"
+        text = f"{jobs.in_state('pending'):,} jobs wait, the oldest for {jobs.late_s:,.0f} s; {who}"
+        yield Alarm("jobs_late", text, "plyr jobs list")
+    for job in jobs.failing:
+        yield Alarm("jobs_failing", f"{job.kind} failed: {job.error}", "plyr jobs list")

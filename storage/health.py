@@ -79,6 +79,36 @@ class Unproven:
 
 
 @dataclass(frozen=True, slots=True)
+class JobCount:
+    kind: str
+    state: str
+    jobs: int
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class FailingJob:
+    """One of the house's own jobs that failed when it was done last."""
+
+    kind: str
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Jobs:
+    """`counts`: of those that are kept. `late_s`: how long the oldest waits that could be done now; None:
+    none waits. `workers`: lanes of workers that live."""
+
+    counts: list[JobCount]
+    late_s: float | None
+    workers: int
+    failing: list[FailingJob]
+
+    def in_state(self, state: str) -> int:
+        return sum(count.jobs for count in self.counts if count.state == state)
+
+
+@dataclass(frozen=True, slots=True)
 class Health:
     """`…_late_s`: how long the oldest due piece of work waits; None: nothing is due. `quiet_s`: since the
     last event of ours; `unsealed_s`: age of the oldest event that is not in the archive. `stuck`: rejected
@@ -104,6 +134,7 @@ class Health:
     sweep: Sweep | None
     pulse: Pulse | None = None
     unproven: Unproven | None = None
+    jobs: Jobs | None = None
 
     @property
     def repos(self) -> int:

@@ -201,6 +201,11 @@ async def unfinished(conn: Connection) -> dict[str, int]:
     return dict(await (await conn.execute(_SQL["unfinished"])).fetchall())
 
 
+async def states(conn: Connection) -> dict[str, int]:
+    """How many are in each state."""
+    return dict(await (await conn.execute(_SQL["states"])).fetchall())
+
+
 async def last_of(conn: Connection, kind: str) -> datetime | None:
     """When the newest of a kind was put into the queue."""
     row = await (await conn.execute(_SQL["last_of"], {"kind": kind})).fetchone()

@@ -45,4 +45,18 @@ select json_build_object(
                 from (select max(last_at) filter (where records > 0) as last_at, min(hour) as first,
                              coalesce(sum(records) filter (where hour > now() - interval '7 days'), 0) as records
                         from pulse) p
-               where p.first is not null))
+               where p.first is not null),
+    'jobs', json_build_object(
+        'counts', coalesce((select json_agg(c order by c.kind, c.state)
+                              from (select kind, state, count(*) as jobs, sum(attempts) as attempts
+                                      from job group by kind, state) c), '[]'),
+        'late_s', (select extract(epoch from now() - min(greatest(t.scheduled_at, job.updated_at)))
+                     from procrastinate.procrastinate_jobs t join job on job.id = t.queueing_lock::uuid
+                    where t.status = 'todo' and (t.scheduled_at is null or t.scheduled_at <= now())),
+        'workers', (select count(*) from procrastinate.procrastinate_workers
+                     where last_heartbeat > now() - interval '10 seconds'),
+        'failing', coalesce((select json_agg(f order by f.kind)
+                               from (select distinct on (kind) kind, state, error from job
+                                      where did is null and finished_at is not null
+                                      order by kind, created_at desc) f
+                              where f.state = 'failed'), '[]')))

@@ -121,6 +121,10 @@ select pg_notify('job', id::text) from told
 -- How many of each kind are not finished.
 select kind, count(*) from job where finished_at is null group by kind
 
+-- name: states
+-- How many are in each state.
+select state, count(*) from job group by state
+
 -- name: last_of
 -- When a kind was last put into the queue.
 select max(created_at) from job where kind = %(kind)s

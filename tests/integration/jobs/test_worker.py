@@ -206,3 +206,19 @@ async def test_light_jobs_do_not_wait_behind_heavy_ones(conn: Connection, databa
                 await asyncio.sleep(0.02)
         rows = await jobs.listed(conn, kind="heavy", limit=9)
         assert Counter(job.state for job in rows) == {JobState.RUNNING: 1, JobState.PENDING: 2}
+
+
+async def test_a_worker_whose_connections_are_cut_goes_on(conn: Connection, database: str) -> None:
+    on = await QUEUE.enqueue(conn, "forever")
+    async with working(database):
+        await until_seen(conn, on, ["begun"])
+        cut = await conn.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity"
+            " where datname = current_database() and pid <> pg_backend_pid()"
+        )
+        assert cut.rowcount > 3
+        id = await QUEUE.enqueue(conn, "note")
+        assert (await ended(conn, id)).state is JobState.DONE
+        assert on is not None
+        assert await QUEUE.cancel(conn, on)
+        assert (await ended(conn, on)).state is JobState.CANCELLED

@@ -11,7 +11,7 @@ import pytest
 from bin.cli import COMMANDS
 from indexer.alarms import Alarm, Thresholds, alarms
 from lexicons.syntax import tid_from_us
-from storage.health import Cursor, Failing, Health, Sweep, Unproven
+from storage.health import Cursor, Failing, FailingJob, Health, Jobs, Sweep, Unproven
 
 WELL = Health(
     states={"active": 350, "pending": 2},
@@ -57,6 +57,9 @@ def test_all_is_well() -> None:
         ("sweep_old", {"sweep": Sweep(49 * 3600, 350, 350, 0, 0)}),
         ("score_low", {"sweep": Sweep(60, 350, 300, 50, 0)}),
         ("archive_late", {"unsealed_s": 7201.0}),
+        ("jobs_late", {"jobs": Jobs([], late_s=901.0, workers=2, failing=[])}),
+        ("jobs_late", {"jobs": Jobs([], late_s=61.0, workers=0, failing=[])}),
+        ("jobs_failing", {"jobs": Jobs([], None, 2, [FailingJob("blobs.collect", "the disk is full")])}),
     ],
 )
 def test_an_alarm_fires_alone_and_names_a_command_that_tells_more(name: str, changes: dict[str, Any]) -> None:
