@@ -8,6 +8,7 @@ import hashlib
 import io
 import os
 import random
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -149,7 +150,7 @@ async def test_all_is_here_and_the_server_died_before_it_said_so(studio: Studio)
     key, data = await studio.key(), noise(MIB)
     place = await begun(studio, key, len(data))
 
-    async def chunks() -> Any:
+    async def chunks() -> AsyncIterator[bytes]:
         yield data
 
     await studio.store.append(place.rpartition("/")[2], chunks(), at=0)
