@@ -72,6 +72,13 @@ async def resumable(conn: Connection, name: str, did: Did) -> Resumable | None:
         return await cursor.fetchone()
 
 
+async def resumables(conn: Connection, did: Did) -> list[Resumable]:
+    """Those of an account that have not become jobs, the one that moved last first."""
+    async with conn.cursor(row_factory=class_row(Resumable)) as cursor:
+        await cursor.execute(_SQL["resumables"], {"did": did})
+        return await cursor.fetchall()
+
+
 async def lease(conn: Connection, name: str, lease: UUID, *, lease_s: float) -> bool:
     """The right to add to it, taken or kept, for `lease_s`. False: somebody else has it, or it is gone."""
     params = {"name": name, "lease": lease, "lease_s": lease_s}

@@ -22,6 +22,7 @@ from appview.media.receive import KIND, MIB, Intake, Plan, Receiver, Staged
 from appview.rest.answers import Refused, answer, rest
 from appview.rest.form import Form
 from appview.rest.multipart import Head
+from appview.rest.resumable import Resumables, too_large
 from appview.viewer import Viewer
 from lexicons.syntax import is_did
 from storage import people
@@ -64,6 +65,7 @@ class Uploads:
         router.add_post("/tracks/", rest(self.publish))
         router.add_post("/tracks", rest(self.moved))
         router.add_get("/tracks/uploads/{id}/progress", rest(self.progress))
+        Resumables(self.receiver, self.actor, self.plan).add_to(router)
 
         async def stop(_: web.Application) -> None:
             await self._watch.stop()
@@ -91,7 +93,7 @@ class Uploads:
         `features`, `image`. Raises Refused 400, 413, 422."""
         limits = self.receiver.limits
         if (request.content_length or 0) > limits.max_bytes + limits.max_image_bytes + MIB:
-            raise self.too_large()
+            raise too_large(limits)
         form = Form.of(request)
         async with self.receiver.taking(actor) as intake:
             read = _Read(self, form, intake)
@@ -110,9 +112,6 @@ class Uploads:
             raise Refused(403, "scope_upgrade_required") from None
         except SignInNeeded:
             raise Refused(403, "this token cannot act for its account") from None
-
-    def too_large(self) -> Refused:
-        return Refused(413, f"file too large (max {self.receiver.limits.max_bytes // MIB}MB)")
 
     async def plan(self, texts: Mapping[str, str], *, filename: str | None) -> Plan:
         """What somebody wrote of a track. Raises Refused 400 and 422."""
@@ -224,7 +223,7 @@ class _Read:
         try:
             self.sound = await self._intake.sound(self._form.chunks(self._uploads.receiver.limits.max_bytes))
         except PayloadTooLarge:
-            raise self._uploads.too_large() from None
+            raise too_large(self._uploads.receiver.limits) from None
 
     async def _image(self) -> None:
         if self.cover is not None:

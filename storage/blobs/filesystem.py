@@ -73,9 +73,9 @@ class FilesystemStore:
                     end += len(chunk)
             finally:
                 await _sync(descriptor)
+                await _sync_folder(self._staged)
         finally:
             os.close(descriptor)
-        await _sync_folder(self._staged)
         return end
 
     async def staged_size(self, name: str) -> int:

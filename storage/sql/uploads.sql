@@ -21,6 +21,13 @@ values (%(name)s, %(did)s, %(bytes)s, %(part)s, %(plan)s::jsonb)
 select name, did, bytes, plan, touched_at from staged_upload
 where name = %(name)s and did = %(did)s and plan is not null
 
+-- name: resumables
+-- All of them, for who has lost their addresses.
+select s.name, s.did, s.bytes, s.plan, s.touched_at from staged_upload s
+where s.did = %(did)s and s.plan is not null
+  and not exists (select from job j where j.did = s.did and j.kind = 'upload' and j.subject = s.name)
+order by s.touched_at desc
+
 -- name: lease
 -- One may add to it at a time.
 update staged_upload

@@ -171,7 +171,10 @@ HOSTILE = {
         "multipart/form-data; boundary=x",
     ),
     "parts in a part": (
-        b"--x\r\nContent-Type: multipart/mixed; boundary=y\r\n\r\n--y--\r\n--x--",
+        (
+            b"--x\r\nContent-Disposition: attachment\r\n"
+            b"Content-Type: multipart/mixed; boundary=y\r\n\r\n--y--\r\n--x--"
+        ),
         "multipart/form-data; boundary=x",
     ),
     "cut off in the middle": (
