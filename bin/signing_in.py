@@ -13,12 +13,14 @@ from aiohttp import web
 
 from appview.auth import kept_keys, scopes
 from appview.auth.assembly import Auth, assembled
+from appview.auth.credentials import CredentialStore
 from appview.auth.deletion import Eraser
 from appview.auth.desk import SignIn
 from appview.auth.grant import Credentials, Flow, Granted, Refusal, SignInFailed
 from appview.auth.keyring import CannotOpen, GivenKeys, KeyFile, KeyRing
 from appview.auth.metadata import App, NoClient, app_at
 from appview.auth.oauth import OAuthClient, PdsAnswer
+from appview.pds import Pds
 from bin.settings import Settings
 from firehose.identity import IdentityResolver
 from firehose.net import GuardedClient
@@ -60,7 +62,6 @@ async def signing_in(
     """All of it, as long as the block lasts; `client_of` tells a client's address, `private` erases what
     others keep of an account."""
     wish = scopes.full(catalog.namespace)
-    resolvers = [settings.handle_resolver] if settings.handle_resolver else []
     origin = own_origin(settings)
     config = SignIn(
         scope=wish,
@@ -70,13 +71,38 @@ async def signing_in(
         collections=catalog.collections.own,
         client_of=client_of,
     )
-    app = await _client(origin, scopes.union(scopes.fallbacks(wish, catalog.definitions)), pool, ring)
+    async with (
+        _oauth(settings, catalog, pool, http, ring) as oauth,
+        assembled(pool, reads, ring, oauth, config, private=private) as auth,
+    ):
+        yield auth
+
+
+@asynccontextmanager
+async def acting(
+    settings: Settings, catalog: Catalog, pool: Pool, http: GuardedClient, *, ring: KeyRing
+) -> AsyncIterator[Pds]:
+    """Calls in the name of people who signed in elsewhere, as long as the block lasts."""
+    async with (
+        _oauth(settings, catalog, pool, http, ring) as oauth,
+        CredentialStore(pool, ring, oauth) as store,
+    ):
+        yield Pds(store, oauth)
+
+
+@asynccontextmanager
+async def _oauth(
+    settings: Settings, catalog: Catalog, pool: Pool, http: GuardedClient, ring: KeyRing
+) -> AsyncIterator[OAuthClient | NoOAuth]:
+    wish = scopes.full(catalog.namespace)
+    resolvers = [settings.handle_resolver] if settings.handle_resolver else []
+    published = scopes.union(scopes.fallbacks(wish, catalog.definitions))
+    app = await _client(own_origin(settings), published, pool, ring)
     identities = IdentityResolver(http, settings.plc_url, handle_resolvers=resolvers)
     oauth = NoOAuth() if app is None else OAuthClient(app, http, identities, catalog.definitions)
     watch = asyncio.create_task(_watch_keys(oauth, pool, ring), name="client keys")
     try:
-        async with assembled(pool, reads, ring, oauth, config, private=private) as auth:
-            yield auth
+        yield oauth
     finally:
         watch.cancel()
         with suppress(asyncio.CancelledError):

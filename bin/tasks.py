@@ -13,8 +13,14 @@ from appview.jobs import house
 from appview.jobs.queue import JobQueue
 from appview.jobs.schedule import Schedule
 from appview.jobs.tasks import Task
+from appview.media.attempt import Place
+from appview.media.pipeline import Uploads
+from appview.media.receive import UploadLimits
+from appview.media.replacement import Replacements
 from bin import blob_store
 from bin.settings import Settings
+from bin.signing_in import acting, key_ring, own_origin
+from firehose.net import GuardedClient
 from lexicons.catalog import Catalog
 from storage.postgres import Pool
 
@@ -22,6 +28,10 @@ from storage.postgres import Pool
 LANES = {
     "blobs.collect": "light",
     "jobs.forget": "light",
+    "records.doubt": "light",
+    "replace": "heavy",
+    "tracks.sweep": "light",
+    "upload": "heavy",
 }
 
 
@@ -35,6 +45,8 @@ def schedules(settings: Settings) -> list[Schedule]:
     return [
         Schedule("blobs.collect", every=timedelta(hours=1)),
         Schedule("jobs.forget", every=timedelta(days=1)),
+        Schedule("records.doubt", every=timedelta(minutes=10)),
+        Schedule("tracks.sweep", every=timedelta(minutes=10)),
     ]
 
 
@@ -42,9 +54,26 @@ def schedules(settings: Settings) -> list[Schedule]:
 async def tasks(settings: Settings, catalog: Catalog, pool: Pool) -> AsyncIterator[list[Task]]:
     """Whoever does each kind of job, with the clients that they need as long as the block lasts."""
     assert settings.database_url
-    async with blob_store.opened(settings) as store:
+    async with (
+        blob_store.opened(settings) as store,
+        GuardedClient(settings.dev_loopback) as http,
+        acting(settings, catalog, pool, http, ring=key_ring(settings)) as pds,
+    ):
         grace, keep = timedelta(hours=settings.blob_grace_hours), timedelta(hours=settings.upload_keep_hours)
+        place = Place(
+            pool=pool,
+            store=store,
+            pds=pds,
+            catalog=catalog,
+            public_url=own_origin(settings) or f"http://{settings.host}",
+            scratch=settings.data_dir / "scratch",
+            max_duration_s=UploadLimits().max_duration_s,
+        )
         yield [
             Task("blobs.collect", house.collect_blobs(settings.database_url, store, grace=grace, keep=keep)),
             Task("jobs.forget", house.forget_jobs(pool)),
+            Task("records.doubt", house.doubt_records(pool)),
+            Task("tracks.sweep", house.sweep_tracks(pool, catalog.collections.track)),
+            Replacements(place).task,
+            Uploads(place).task,
         ]

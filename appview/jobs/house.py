@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 
 import psycopg
 
 from appview.jobs.tasks import Done, Run, TryLater, Work
-from storage import jobs
+from indexer.written import doubt_unproven
+from lexicons.syntax import Nsid, tid_from_us
+from storage import jobs, track_media
 from storage.blobs.collector import collect
 from storage.blobs.store import BlobStore
 from storage.postgres import Pool
 
 KEEP_JOBS_DAYS = 30
+SETTLED_S = 300.0  # since a track was published, before it can be taken for deleted
+ECHO_S = 900  # that a record of ours may take to come back
+_BATCH = 100
 
 
 def collect_blobs(dsn: str, store: BlobStore, *, grace: timedelta, keep: timedelta) -> Run:
@@ -36,5 +42,33 @@ def forget_jobs(pool: Pool) -> Run:
     async def run(work: Work) -> Done:
         async with pool.connection() as conn:
             return Done("Removed old jobs.", {"jobs": await jobs.forget_old(conn, days=KEEP_JOBS_DAYS)})
+
+    return run
+
+
+def sweep_tracks(pool: Pool, collection: Nsid) -> Run:
+    """Lets go of the blobs of tracks that were deleted elsewhere, or whose account is forgotten."""
+
+    async def run(work: Work) -> Done:
+        count = 0
+        while True:
+            async with pool.connection() as conn, conn.transaction():
+                found = await track_media.left_behind(conn, collection, age_s=SETTLED_S, limit=_BATCH)
+                for did, rkey in found:
+                    await track_media.remove(conn, did, rkey)
+            count += len(found)
+            if len(found) < _BATCH:
+                return Done("Let go of what was deleted elsewhere.", {"tracks": count})
+
+    return run
+
+
+def doubt_records(pool: Pool) -> Run:
+    """Has the repos read of whoever has a record that the firehose did not prove in time."""
+
+    async def run(work: Work) -> Done:
+        before = tid_from_us(time.time_ns() // 1000 - ECHO_S * 1_000_000)
+        async with pool.connection() as conn:
+            return Done("Doubted what nobody proved.", {"repos": await doubt_unproven(conn, before=before)})
 
     return run

@@ -154,20 +154,36 @@ class Attempt:
             raise BlobMissing(f"blob {id} is gone")
         return found
 
+    def folder(self, name: str) -> Path:
+        """A new, empty one."""
+        path = self.room / name
+        path.mkdir()
+        return path
+
     async def original(self) -> Path:
         """A file of the sound as it was uploaded. Raises BlobMissing."""
         if self.facts.original is None:
-            name = self.wish.name
-            path = self.place.store.staged_path(name)
-            return path or await self._copied(self.place.store.read_staged(name))
+            return await self._staged(self.wish.name, "original")
         blob = await self.blob(self.facts.original)
-        return self.place.store.path(blob.key) or await self._copied(self.place.store.read(blob.key))
+        path = self.place.store.path(blob.key)
+        return path or await self._copied(self.place.store.read(blob.key), "original")
 
-    async def _copied(self, chunks: AsyncIterator[bytes]) -> Path:
-        """Where blobs are no files: once an attempt."""
-        path = self.room / "original"
+    async def picture(self, staged: Staged) -> Path:
+        """A file of the picture that came with it. Raises BlobMissing."""
+        return await self._staged(staged.name, "picture")
+
+    async def _staged(self, name: str, copy: str) -> Path:
+        store = self.place.store
+        path = store.staged_path(name) or await self._copied(store.read_staged(name), copy)
         if not path.exists():
-            part = self.room / "original.part"
+            raise BlobMissing(f"nothing is staged as {name}")
+        return path
+
+    async def _copied(self, chunks: AsyncIterator[bytes], name: str) -> Path:
+        """Where blobs are no files: once an attempt."""
+        path = self.room / name
+        if not path.exists():
+            part = self.room / f"{name}.part"
             with await asyncio.to_thread(part.open, "wb") as file:
                 async for chunk in chunks:
                     await asyncio.to_thread(file.write, chunk)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from appview.jobs.tasks import TaskFailed
-from appview.media.attempt import OWNER, Attempt
+from appview.media.attempt import OWNER, Attempt, Place
+from appview.media.failures import MediaFailed
+from appview.media.images import prepare, store_image
 from appview.media.steps import Step
 from appview.media.track_record import Sound, Words, new_record
 from appview.records import Away, Declined, TooLarge
@@ -13,6 +15,7 @@ from lexicons.records import InvalidRecord
 from lexicons.syntax import Rkey
 from storage import track_media
 from storage.blobs import rows
+from storage.blobs.rows import Blob
 from storage.postgres import Connection
 
 _OFFERS = 2  # to a PDS that breaks off
@@ -38,10 +41,31 @@ async def _refuse_another(at: Attempt, conn: Connection, rkey: Rkey) -> None:
 
 
 async def covered(at: Attempt) -> None:
-    """No cover can be stored yet: the track is published without, and its owner told."""
-    warnings = [] if at.wish.cover is None else ["the cover could not be stored: add it to the track later"]
+    """The picture that came with it, drawn anew. One that is none is left out, with a warning."""
+    wish, place = at.wish.cover, at.place
+    if wish is None:
+        async with at.transaction() as conn:
+            await at.save(Step.COVER, conn)
+        return
+    blob, warnings = None, list[str]()
+    try:
+        prepared = await prepare(await at.picture(wish), at.folder("cover"))
+        async with place.pool.connection() as conn:
+            blob = await store_image(conn, place.store, prepared)
+    except MediaFailed as error:
+        warnings.append(f"the cover was left out: {error}")
     async with at.transaction() as conn:
-        await at.save(Step.COVER, conn, warnings=warnings)
+        url = None if blob is None else image_url(place, blob)
+        await at.save(Step.COVER, conn, warnings=warnings, cover=blob and blob.id, image_url=url)
+        if blob is not None:
+            await rows.claim(conn, blob.id, kind=OWNER, owner=at.owner)
+        await rows.end_upload(conn, wish.name)
+    await place.store.unstage(wish.name)
+
+
+def image_url(place: Place, blob: Blob) -> str:
+    """Where everybody finds a picture."""
+    return f"{place.public_url}/image/{blob.sha256}"
 
 
 async def offered(at: Attempt) -> None:

@@ -26,6 +26,8 @@ from storage.blobs.store import Area
 from storage.sounds import SoundBody, SoundHead
 
 _CHUNK = 1 << 20
+_MOST_COVER_BYTES = 4 << 20
+_COVERS = ("image/jpeg", "image/png")  # what every player shows
 
 
 async def probed(at: Attempt) -> None:
@@ -121,7 +123,12 @@ def stream_name(owner: str) -> str:
 async def _tags(at: Attempt) -> Tags:
     async with at.place.pool.connection() as conn:
         artist = await track_media.artist(conn, at.did)
-    return Tags(at.wish.title, artist, at.wish.album or "")
+    cover, mime = None, ""
+    if at.facts.cover is not None:
+        blob = await at.blob(at.facts.cover)
+        if blob.bytes <= _MOST_COVER_BYTES and blob.mime in _COVERS:
+            cover, mime = b"".join([chunk async for chunk in at.place.store.read(blob.key)]), blob.mime
+    return Tags(at.wish.title, artist, at.wish.album or "", cover, mime)
 
 
 def _head(found: Probe) -> SoundHead:

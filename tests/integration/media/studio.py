@@ -18,7 +18,8 @@ from appview.auth.credentials import CredentialStore
 from appview.auth.keyring import GivenKeys, KeyRing, new_key
 from appview.auth.metadata import loopback_app
 from appview.auth.oauth import OAuthClient
-from appview.jobs.tasks import Done, Task, TaskFailed, TryLater
+from appview.jobs.attempt import Attempts
+from appview.jobs.tasks import Task
 from appview.media.attempt import Place
 from appview.pds import Pds
 from firehose.identity import IdentityResolver
@@ -29,7 +30,7 @@ from storage import jobs, sessions
 from storage.blobs import rows
 from storage.blobs.filesystem import FilesystemStore
 from storage.blobs.store import Area, Key
-from storage.jobs import Job, JobState
+from storage.jobs import Job
 from storage.postgres import Connection, Pool, make_pool
 from storage.sessions import Kind, NewSession
 from tests.devnet.network import Account, Devnet
@@ -44,15 +45,12 @@ ORIGIN = "http://127.0.0.1:8000"
 
 @dataclass
 class Worked:
-    """One attempt of a job, over Postgres. `reports`: phase and message, in order."""
+    """One attempt at a job that nobody ends or undoes: the worker is gone with it."""
 
     pool: Pool
     job: Job
-    reports: list[tuple[str, str]] = field(default_factory=list)
 
     async def report(self, phase: str, message: str, progress: float | None = None) -> None:
-        if (phase, message) not in self.reports:
-            self.reports.append((phase, message))
         async with self.pool.connection() as conn:
             await jobs.report(conn, self.job.id, phase, message, progress)
 
@@ -107,9 +105,13 @@ class Studio:
         digest = await self.store.stage(name, _one(data))
         return {"name": name, "sha256": digest.sha256, "crc32": digest.crc32, "bytes": digest.size}
 
-    async def wish(self, account: Account, data: bytes, kind: str = "upload", **more: Any) -> UUID:
+    async def wish(
+        self, account: Account, data: bytes, kind: str = "upload", *, cover: bytes | None = None, **more: Any
+    ) -> UUID:
         """A job, not begun."""
         args = await self.stage(account.did, data) | {"session": self.sessions[account.did]} | more
+        if cover is not None:
+            args["cover"] = await self.stage(account.did, cover)
         async with self.pool.connection() as conn:
             id = await jobs.add(conn, kind, did=account.did, subject=str(args["name"]), args=args)
         assert id is not None
@@ -121,31 +123,18 @@ class Studio:
         assert job is not None
         return Worked(self.pool, job)
 
-    async def work(self, task: Task, id: UUID, attempts: int = 3) -> Job:
-        """The job once it has ended, as a worker ends it."""
-        for n in range(attempts):
-            work = await self.attempt(id)
-            try:
-                return await self._end(id, await task.run(work))
-            except TaskFailed as failed:
-                return await self.give_up(task, id, str(failed))
-            except TryLater as later:
-                if n == attempts - 1:
-                    return await self.give_up(task, id, str(later))
-        raise AssertionError("no attempt")
+    async def work(self, task: Task, id: UUID) -> Job:
+        """The job once it has ended, as a worker ends it; nobody waits before another attempt."""
+        attempts = Attempts(self.pool, [task])
+        while not (job := await self.job(id)).finished:
+            await attempts.make(id)
+        return job
 
-    async def give_up(self, task: Task, id: UUID, reason: str, state: JobState = JobState.FAILED) -> Job:
-        work = await self.attempt(id)
-        assert task.failed is not None
-        await task.failed(work)
+    async def cancel(self, task: Task, id: UUID) -> Job:
+        """Its owner changed their mind."""
         async with self.pool.connection() as conn:
-            await jobs.finish(conn, id, state, message="upload failed", error=reason)
-        return await self.job(id)
-
-    async def _end(self, id: UUID, done: Done) -> Job:
-        async with self.pool.connection() as conn:
-            await jobs.finish(conn, id, JobState.DONE, message=done.message, result=done.result)
-        return await self.job(id)
+            assert await jobs.ask_to_end(conn, id)
+        return await self.work(task, id)
 
     async def job(self, id: UUID) -> Job:
         async with self.pool.connection() as conn:

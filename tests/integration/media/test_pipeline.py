@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import secrets
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -10,12 +11,14 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from PIL import Image
 
 from appview.media.pipeline import Uploads
 from appview.media.probe import probe
 from appview.own_tracks import OwnTracks
 from lexicons.syntax import Rkey
 from storage import sessions
+from storage.blobs.store import Area, Key
 from storage.jobs import JobState
 from storage.sessions import End
 from tests.devnet.fixtures import _devnet_when_marked, devnet_packages
@@ -60,6 +63,12 @@ async def ann(net: Devnet, here: Studio) -> Account:
     return ann
 
 
+def picture() -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", (400, 300), (200, 40, 90)).save(out, "PNG")
+    return out.getvalue()
+
+
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return aiff(tmp_path_factory.mktemp("sound") / "one.aiff", music(4))
@@ -69,7 +78,8 @@ async def test_an_aiff_becomes_a_track_that_plays_and_all_agree(
     net: Devnet, here: Studio, ann: Account, sound: Path
 ) -> None:
     uploads = Uploads(here.place)
-    id = await here.wish(ann, sound.read_bytes(), title="Dawn", album="Days", features=[ann.did])
+    wish = {"title": "Dawn", "album": "Days", "features": [ann.did]}
+    id = await here.wish(ann, sound.read_bytes(), cover=picture(), **wish)
     job = await here.work(uploads.task, id)
     assert (job.state, job.error, job.warnings) == (JobState.DONE, None, [])
     assert job.result is not None
@@ -90,7 +100,12 @@ async def test_an_aiff_becomes_a_track_that_plays_and_all_agree(
         " where (o.kind, o.owner) = ('track', %s)",
         f"{ann.did}/{rkey}",
     )
-    assert owned == ["audio", "private"]
+    assert owned == ["audio", "image", "private"]
+    cover = record["imageUrl"].removeprefix(f"{ORIGIN}/image/")
+    assert here.store.path(Key(Area.IMAGE, cover)).exists()
+    tags = await ffmpeg("-i", await here.sound_of(record), "-f", "ffmetadata", "pipe:1")
+    assert b"title=Dawn" in tags
+    assert b"album=Days" in tags
     assert await here.one("select count(*) from sound where loudness_lufs is not null") == 2
     await in_order(here, ann)
 
@@ -140,6 +155,19 @@ async def test_what_cannot_be_a_track_ends_with_a_reason_and_leaves_nothing(
     assert await net.list_records(ann, "fm.plyr.track") == []
     await in_order(here, ann)
     assert await here.one("select count(*) from blob") == 0
+
+
+async def test_a_cover_that_is_no_picture_is_left_out_with_a_warning(
+    net: Devnet, here: Studio, ann: Account, sound: Path
+) -> None:
+    id = await here.wish(ann, sound.read_bytes(), cover=b"<svg/>" * 99, title="Dawn")
+    job = await here.work(Uploads(here.place).task, id)
+    assert job.state is JobState.DONE
+    [warning] = job.warnings
+    assert warning.startswith("the cover was left out: ")
+    [listed] = await net.list_records(ann, "fm.plyr.track")
+    assert "imageUrl" not in listed.value
+    await in_order(here, ann)
 
 
 async def test_four_identical_uploads_at_once_make_one_track_and_three_clear_answers(

@@ -112,7 +112,7 @@ async def test_an_upload_that_dies_anywhere_becomes_one_track_or_nothing(
         id = await here.wish(ann, sound(tmp_path, at), title=f"Dawn {at}")
         died = await dies(here, task, id, at)
         if died and not goes_on:
-            await here.give_up(task, id, "cancelled", JobState.CANCELLED)
+            assert (await here.cancel(task, id)).state is JobState.CANCELLED
         else:
             assert (await here.work(task, id)).state is JobState.DONE
             tracks += 1
@@ -138,7 +138,7 @@ async def test_a_replacement_that_dies_anywhere_leaves_the_old_sound_or_the_new(
         id = await here.wish(ann, sound(tmp_path, at), "replace", title="Dawn", rkey=rkey)
         died = await dies(here, task, id, at)
         if died and not goes_on:
-            await here.give_up(task, id, "cancelled", JobState.CANCELLED)
+            assert (await here.cancel(task, id)).state is JobState.CANCELLED
         else:
             assert (await here.work(task, id)).state is JobState.DONE
         [after] = await net.list_records(ann, "fm.plyr.track")
