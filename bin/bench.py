@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bin.settings import Settings
 
 NAMES = (
-    *("pipeline", "verify", "ingest", "feed", "backfill", "live", "bigcar", "archive", "auth"),
+    *("pipeline", "verify", "ingest", "feed", "backfill", "live", "bigcar", "archive", "auth", "plays"),
     *("ranges", "zip", "upload", "transcode"),
 )
 

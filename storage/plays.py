@@ -75,6 +75,7 @@ async def roll_up(conn: Connection) -> int:
         await conn.execute(_SQL["fence"])
         upto = await _number(conn, "newest", {})
     async with conn.transaction():
+        await conn.execute(_SQL["roomy"])
         above = await _number(conn, "rolled_upto", {})
         if upto <= above:
             return 0

@@ -51,6 +51,10 @@ lock table play in share mode
 -- Up to here every play is seen.
 select coalesce(max(id), 0) from play
 
+-- name: roomy
+-- Days of millions of plays are sorted in memory: in the order of their index they are written several times faster.
+set local work_mem = '256MB'
+
 -- name: rolled_upto
 -- One at a time.
 select upto from play_rollup for update
@@ -60,7 +64,7 @@ select upto from play_rollup for update
 with days as materialized (
     select track_id, (at at time zone 'UTC')::date as day, count(*) as plays
     from play where id > %(above)s and id <= %(upto)s
-    group by 1, 2
+    group by 1, 2 order by 1, 2
 ), added as (
     insert into play_day (track_id, day, plays) select track_id, day, plays from days
     on conflict (track_id, day) do update set plays = play_day.plays + excluded.plays

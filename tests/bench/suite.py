@@ -21,6 +21,7 @@ from tests.bench import (
     live,
     machine,
     pipeline,
+    plays,
     ranges,
     report,
     transcode,
@@ -32,7 +33,7 @@ from tests.bench.measure import QUICK_FACTOR, Finding, WrongAnswer
 from tests.bench.options import Options
 
 NAMES = (
-    *("pipeline", "verify", "ingest", "feed", "backfill", "live", "bigcar", "archive", "auth"),
+    *("pipeline", "verify", "ingest", "feed", "backfill", "live", "bigcar", "archive", "auth", "plays"),
     *("ranges", "zip", "upload", "transcode"),
 )
 WITHOUT_DATABASE = {
@@ -99,5 +100,6 @@ async def _one(name: str, options: Options, server: database.Server | None) -> F
         "backfill": backfill.run,
         "live": live.run,
         "auth": auth.run,
+        "plays": plays.run,
     }
     return await benches[name](options, server)
