@@ -102,7 +102,7 @@ async def test_an_aiff_becomes_a_track_that_plays_and_all_agree(
     )
     assert owned == ["audio", "image", "private"]
     cover = record["imageUrl"].removeprefix(f"{ORIGIN}/image/")
-    assert here.store.path(Key(Area.IMAGE, cover)).exists()
+    assert await here.store.stat(Key(Area.IMAGE, cover)) is not None
     tags = await ffmpeg("-i", await here.sound_of(record), "-f", "ffmetadata", "pipe:1")
     assert b"title=Dawn" in tags
     assert b"album=Days" in tags

@@ -23,6 +23,7 @@ from appview.auth.grant import Credentials, Refusal, SignInFailed
 from appview.auth.keyring import KeyFile, KeyRing
 from appview.auth.oauth import PdsAnswer
 from appview.pds import Pds
+from firehose.net import Streamed
 from indexer.deletion import Wiper
 from lexicons.catalog import Catalog
 from lexicons.syntax import Did
@@ -125,10 +126,11 @@ class HomeClient:
         nsid: str,
         *,
         params: Mapping[str, str] | None = None,
-        body: bytes | None = None,
+        body: bytes | Streamed | None = None,
         content_type: str | None = None,
         timeout_s: float = 10,
     ) -> tuple[PdsAnswer, Credentials]:
+        assert not isinstance(body, Streamed)  # who is forgotten uploads nothing
         url = f"{credentials.pds}/xrpc/{nsid}"
         headers = {} if content_type is None else {"Content-Type": content_type}
         answer = await self._send(method, url, params=params, data=body, headers=headers)
