@@ -31,7 +31,7 @@ STALLED_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """One of the house's own jobs, and how often."""
+    """One of the house's own jobs, and how often, in whole seconds."""
 
     kind: str
     every: timedelta
@@ -89,7 +89,7 @@ class Scheduler:
         for each in self._schedules:
             clock.add_job(
                 enqueue,
-                IntervalTrigger(seconds=each.every.total_seconds(), timezone=UTC),
+                IntervalTrigger(seconds=int(each.every.total_seconds()), timezone=UTC),
                 args=[each.kind],
                 id=each.kind,
                 next_run_time=due_at(await jobs.last_of(conn, each.kind), each.every, now),

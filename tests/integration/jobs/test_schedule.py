@@ -105,10 +105,10 @@ async def test_what_came_due_while_nobody_was_there_is_done_once(conn: Connectio
 
 
 async def test_a_job_that_is_still_on_is_not_begun_once_more(conn: Connection, database: str) -> None:
-    scheduler = Scheduler(database, QUEUE, [Schedule("note", timedelta(seconds=0.3))])
+    scheduler = Scheduler(database, QUEUE, [Schedule("note", timedelta(seconds=1))])
     async with scheduling(scheduler):
         await until_made(conn, 1)
-        await asyncio.sleep(1)
+        await asyncio.sleep(1.5)
         assert len(await jobs.listed(conn, limit=99)) == 1
         await finish_all(conn)
         await until_made(conn, 2)
