@@ -1,0 +1,83 @@
+"""A job is followed from another process than the one that does it, whatever happens to the connection."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from uuid import uuid4
+
+import pytest
+
+from appview.jobs.watch import JobWatch
+from storage import jobs
+from storage.jobs import Job, JobState
+from storage.postgres import Connection, Pool, make_pool
+from tests.integration.jobs.doing import QUEUE, connect, working
+
+
+@pytest.fixture
+async def conn(database: str) -> AsyncIterator[Connection]:
+    async with await connect(database) as conn:
+        yield conn
+
+
+@pytest.fixture
+async def pool(database: str) -> AsyncIterator[Pool]:
+    async with make_pool(database, max_size=4, name="test") as pool:
+        yield pool
+
+
+async def next_of(following: AsyncGenerator[Job | None]) -> Job:
+    """The next thing that is told, without the beats in between."""
+    async with asyncio.timeout(10):
+        while True:
+            job = await anext(following)
+            if job is not None:
+                return job
+
+
+async def test_a_job_is_followed_to_its_end(conn: Connection, database: str, pool: Pool) -> None:
+    id = await QUEUE.enqueue(conn, "steps", args={"s": 0.5})
+    assert id is not None
+    watch = JobWatch(database, pool)
+    try:
+        following = watch.follow(id)
+        told = [await next_of(following)]
+        assert told[0].state is JobState.PENDING
+        async with working(database), asyncio.timeout(15):
+            told += [job async for job in following if job is not None]
+        assert told[-1].state is JobState.DONE
+        assert [job.state for job in told] == sorted(
+            (job.state for job in told), key=["pending", "running", "done"].index
+        )
+        assert ("second", 0.5) in [(job.phase, job.progress) for job in told]
+        assert [job async for job in watch.follow(uuid4())] == []
+    finally:
+        await watch.stop()
+
+
+async def test_what_happened_while_the_connection_was_away_is_told(
+    conn: Connection, database: str, pool: Pool
+) -> None:
+    id = await QUEUE.enqueue(conn, "note")
+    assert id is not None
+    watch = JobWatch(database, pool)
+    try:
+        following = watch.follow(id)
+        await next_of(following)
+        waiting = asyncio.create_task(next_of(following))
+        cut = 0
+        async with asyncio.timeout(5):
+            while not cut:  # it begins to listen a moment later
+                done = await conn.execute(
+                    "select pg_terminate_backend(pid) from pg_stat_activity"
+                    " where application_name = 'plyr-jobs' and datname = current_database()"
+                )
+                cut = done.rowcount
+                await asyncio.sleep(0.02)
+        await jobs.report(conn, id, "one", "One.", 0.1)
+        assert (await waiting).phase == "one"
+        await jobs.finish(conn, id, JobState.DONE, message="Done.")
+        assert (await next_of(following)).state is JobState.DONE
+    finally:
+        await watch.stop()
