@@ -225,6 +225,13 @@ class Settings(BaseSettings):
     media_link_s: int = Field(
         3600, ge=60, le=604_800, description="How long such a signed address is good, in seconds."
     )
+    max_upload_mb: int = Field(
+        1536, ge=1, le=1_000_000, description="How large an uploaded sound may be, in MiB."
+    )
+    max_image_mb: int = Field(20, ge=1, le=1000, description="How large an uploaded cover may be, in MiB.")
+    max_duration_min: int = Field(
+        360, ge=1, le=10_000, description="How long an uploaded sound may be, in minutes."
+    )
     blob_grace_hours: float = Field(
         24,
         ge=1,

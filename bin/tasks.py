@@ -15,9 +15,9 @@ from appview.jobs.schedule import Schedule
 from appview.jobs.tasks import Task
 from appview.media.attempt import Place
 from appview.media.pipeline import Uploads
-from appview.media.receive import UploadLimits
 from appview.media.replacement import Replacements
 from bin import blob_store
+from bin.receiving import upload_limits
 from bin.settings import Settings
 from bin.signing_in import acting, key_ring, own_origin
 from firehose.net import GuardedClient
@@ -67,7 +67,7 @@ async def tasks(settings: Settings, catalog: Catalog, pool: Pool) -> AsyncIterat
             catalog=catalog,
             public_url=own_origin(settings) or f"http://{settings.host}",
             scratch=settings.data_dir / "scratch",
-            max_duration_s=UploadLimits().max_duration_s,
+            max_duration_s=upload_limits(settings).max_duration_s,
         )
         yield [
             Task("blobs.collect", house.collect_blobs(settings.database_url, store, grace=grace, keep=keep)),

@@ -18,21 +18,26 @@ from appview.auth.service_tokens import DOCUMENT_TTL_S, MOST_KEYS, ServiceTokens
 from appview.auth.viewers import Viewers
 from appview.clients import Clients
 from appview.guards import GuardConfig
+from appview.jobs.watch import JobWatch
 from appview.limits import Limit
 from appview.listeners import Listeners, eraser
+from appview.media.receive import Receiver
 from appview.media.serve import ServeConfig
 from appview.media.signed import Links
 from appview.play_counter import PlayCounter
 from appview.protocol import make_runner
 from appview.rest.media import Media
 from appview.rest.plays import Plays
+from appview.rest.uploads import Uploads
 from appview.service import AppConfig
 from appview.subscriber import LiveConfig
 from bin import VERSION, blob_store
+from bin.receiving import upload_limits
 from bin.settings import Settings
 from bin.signing_in import key_ring, signing_in
 from bin.status import StatusWriter
 from bin.sync_status import thresholds
+from bin.tasks import job_queue
 from firehose.identity import IdentityResolver
 from firehose.net import GuardedClient
 from lexicons.catalog import Catalog, CatalogError
@@ -148,6 +153,7 @@ async def application(
             Links(ring),
             ServeConfig(settings.media_accel, settings.media_url, settings.media_link_s),
         )
+        receiver = Receiver(pool, store, job_queue(), catalog, upload_limits(settings))
         yield build_app(
             reads,
             catalog,
@@ -156,6 +162,7 @@ async def application(
             auth=auth,
             media=media,
             plays=Plays(PlayCounter(play_pool), listeners),
+            uploads=Uploads(receiver, auth.desk, reads, JobWatch(settings.database_url, pool)),
         )
 
 

@@ -9,12 +9,11 @@ from __future__ import annotations
 import asyncio
 import io
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, LiteralString
-from uuid import UUID
 
 import aiohttp
 import orjson
@@ -30,8 +29,9 @@ from appview.auth.secret import Key
 from appview.auth.service_tokens import ServiceTokens
 from appview.auth.viewers import Viewers
 from appview.clients import Clients
+from appview.jobs.queue import JobQueue
 from appview.jobs.watch import JobWatch
-from appview.media.receive import Receiver, UploadLimits
+from appview.media.receive import KIND, Receiver, UploadLimits
 from appview.protocol import make_runner
 from appview.rest.uploads import Uploads
 from appview.service import AppConfig
@@ -40,10 +40,10 @@ from firehose.net import GuardedClient
 from lexicons.catalog import Catalog
 from lexicons.syntax import Did, Nsid
 from lexicons.validate import validate_output
-from storage import jobs, sessions
+from storage import sessions
 from storage.blobs.filesystem import FilesystemStore
 from storage.blobs.store import BlobStore
-from storage.postgres import Connection, make_pool
+from storage.postgres import make_pool
 from storage.sessions import Kind, NewSession
 from tests.integration.appview.auth.signing import Village
 from tests.integration.appview.service import Answer
@@ -52,25 +52,6 @@ ANN, BOB = Did("did:plc:aaaaaaaaaaaaaaaaaaaaaaaa"), Did("did:plc:bbbbbbbbbbbbbbb
 OURS = "did:web:plyr.test"
 SCOPE = "atproto repo:fm.plyr.track repo:fm.plyr.like"
 UPLOAD = "/xrpc/fm.plyr.audio.uploadAudio"
-
-
-class TableQueue:
-    """Jobs that nobody does: rows, as any queue writes them."""
-
-    async def enqueue(
-        self,
-        conn: Connection,
-        kind: str,
-        *,
-        did: str | None = None,
-        subject: str | None = None,
-        args: Mapping[str, Any] | None = None,
-        delay_s: float = 0,
-    ) -> UUID | None:
-        return await jobs.add(conn, kind, did=did, subject=subject, args=args or {})
-
-    async def cancel(self, conn: Connection, id: UUID) -> bool:
-        return False
 
 
 @dataclass
@@ -184,7 +165,7 @@ async def opened(
         if client is not None:
             resolver = IdentityResolver(client, "https://plc.test", check_handles=False)
             services = ServiceTokens(reads=reads, writes=writes, resolver=resolver, audiences={OURS})
-        receiver = Receiver(pool, store, TableQueue(), catalog, limits or UploadLimits())
+        receiver = Receiver(pool, store, JobQueue({KIND: "heavy"}), catalog, limits or UploadLimits())
         config = AppConfig(
             version="1.2.3",
             viewer_of=Viewers(Clients(), services=services, sessions=auth.sessions).of,

@@ -266,8 +266,9 @@ async def test_an_upload_is_followed_to_its_end(studio: Studio) -> None:
             "completed_at": None,
             "warnings": [],
         }
-        await jobs.begin(conn, uuid.UUID(id))
-        await jobs.report(conn, uuid.UUID(id), "transcode", "encoding", 0.5)
+        async with conn.transaction():
+            await jobs.begin(conn, uuid.UUID(id))
+            await jobs.report(conn, uuid.UUID(id), "transcode", "encoding", 0.5)
         running = await heard(response)
         assert (running["status"], running["phase"], running["server_progress_pct"]) == (
             "processing",
