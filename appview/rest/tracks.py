@@ -28,6 +28,7 @@ from appview.records import Away, NotSignedIn, Put, WriteFailed
 from appview.rest.answers import Refused, answer, rest
 from appview.rest.features import features_of
 from appview.rest.form import Form
+from appview.rest.resumable import too_large
 from appview.rest.track_shape import track_shape
 from appview.rest.uploads import Uploads
 from lexicons.records import InvalidRecord
@@ -103,7 +104,7 @@ class Tracks:
                     try:
                         sound = await intake.sound(form.chunks(most))
                     except PayloadTooLarge:
-                        raise self._uploads.too_large() from None
+                        raise too_large(self._uploads.receiver.limits) from None
                     id = await intake.replace(own.rkey, title, sound)
                     message = "audio queued for replacement"
                     return answer({"upload_id": str(id), "status": "pending", "message": message})
