@@ -77,10 +77,12 @@ def picture(color: str) -> bytes:
 
 
 def form(**fields: str | bytes) -> aiohttp.FormData:
-    data = aiohttp.FormData()
+    data = aiohttp.FormData(default_to_multipart=True)
     for name, value in fields.items():
         if isinstance(value, bytes):
-            data.add_field(name, value, filename=f"{name}.bin", content_type="application/octet-stream")
+            data.add_field(
+                name, io.BytesIO(value), filename=f"{name}.bin", content_type="application/octet-stream"
+            )
         else:
             data.add_field(name, value)
     return data
