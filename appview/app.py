@@ -13,6 +13,7 @@ from appview.rest.analytics import Analytics
 from appview.rest.exports import Exports
 from appview.rest.media import Media
 from appview.rest.plays import Plays
+from appview.rest.tracks import Tracks
 from appview.rest.uploads import Uploads
 from appview.service import AppConfig, Service, TotalsCache
 from appview.subscribe import LiveFeed
@@ -63,13 +64,14 @@ def build_app(
     auth: Auth | None = None,
     media: Media | None = None,
     uploads: Uploads | None = None,
+    tracks: Tracks | None = None,
     plays: Plays | None = None,
     exports: Exports | None = None,
 ) -> web.Application:
     """All routes. `dsn` is for the live feed to be told of new events; without it, it asks each second.
     Without `auth` nobody can sign in, without `media` there is no sound, without `uploads` none comes in,
-    without `plays` none is counted, without `exports` nobody takes theirs along. Raises UnmatchedMethods if
-    the lexicons and the handlers do not agree."""
+    without `tracks` none is changed, without `plays` none is counted, without `exports` nobody takes theirs
+    along. Raises UnmatchedMethods if the lexicons and the handlers do not agree."""
     service = Service(
         reads,
         catalog,
@@ -106,6 +108,8 @@ def build_app(
             AccountPages(auth, site, catalog.collections, can_upload=uploads is not None).add_to(router)
     if media is not None:
         media.add_to(router)
+    if tracks is not None:
+        tracks.add_to(router)
     if uploads is not None:
         uploads.add_to(app)
         if own_pages:

@@ -13,13 +13,12 @@ from appview.jobs import house
 from appview.jobs.queue import JobQueue
 from appview.jobs.schedule import Schedule
 from appview.jobs.tasks import Task
-from appview.media.attempt import Place
 from appview.media.pipeline import Uploads
 from appview.media.replacement import Replacements
 from bin import blob_store
-from bin.receiving import upload_limits
 from bin.settings import Settings
-from bin.signing_in import acting, key_ring, own_origin
+from bin.signing_in import acting, key_ring
+from bin.uploading import track_place
 from firehose.net import GuardedClient
 from lexicons.catalog import Catalog
 from storage.postgres import Pool
@@ -60,15 +59,7 @@ async def tasks(settings: Settings, catalog: Catalog, pool: Pool) -> AsyncIterat
         acting(settings, catalog, pool, http, ring=key_ring(settings)) as pds,
     ):
         grace, keep = timedelta(hours=settings.blob_grace_hours), timedelta(hours=settings.upload_keep_hours)
-        place = Place(
-            pool=pool,
-            store=store,
-            pds=pds,
-            catalog=catalog,
-            public_url=own_origin(settings) or f"http://{settings.host}",
-            scratch=settings.data_dir / "scratch",
-            max_duration_s=upload_limits(settings).max_duration_s,
-        )
+        place = track_place(settings, catalog, pool, store, pds)
         yield [
             Task("blobs.collect", house.collect_blobs(settings.database_url, store, grace=grace, keep=keep)),
             Task("jobs.forget", house.forget_jobs(pool)),

@@ -28,19 +28,21 @@ from appview.play_counter import PlayCounter
 from appview.protocol import make_runner
 from appview.rest.media import Media
 from appview.rest.plays import Plays
+from appview.rest.tracks import Tracks
 from appview.rest.uploads import Uploads
 from appview.service import AppConfig
 from appview.subscriber import LiveConfig
 from bin import VERSION, blob_store
-from bin.receiving import upload_limits
 from bin.settings import Settings
 from bin.signing_in import key_ring, signing_in
 from bin.status import StatusWriter
 from bin.sync_status import thresholds
 from bin.tasks import job_queue
+from bin.uploading import track_place, upload_limits
 from firehose.identity import IdentityResolver
 from firehose.net import GuardedClient
 from lexicons.catalog import Catalog, CatalogError
+from storage import track_media
 from storage.postgres import make_pool
 
 SHUTDOWN_S = 3.0
@@ -117,7 +119,7 @@ async def application(
             client,
             ring=ring,
             client_of=clients.address,
-            private=[eraser(ring)],
+            private=[eraser(ring), track_media.erase],
         ) as auth,
         # Strangers make us look them up. That must not keep anybody from signing in.
         GuardedClient(settings.dev_loopback, max_connections=20) as strangers,
@@ -154,6 +156,8 @@ async def application(
             ServeConfig(settings.media_accel, settings.media_url, settings.media_link_s),
         )
         receiver = Receiver(pool, store, job_queue(), catalog, upload_limits(settings))
+        uploads = Uploads(receiver, auth.desk, reads, JobWatch(settings.database_url, pool))
+        place = track_place(settings, catalog, pool, store, auth.pds)
         yield build_app(
             reads,
             catalog,
@@ -161,8 +165,9 @@ async def application(
             dsn=settings.database_url,
             auth=auth,
             media=media,
+            uploads=uploads,
+            tracks=Tracks(uploads, place, reads),
             plays=Plays(PlayCounter(play_pool), listeners),
-            uploads=Uploads(receiver, auth.desk, reads, JobWatch(settings.database_url, pool)),
         )
 
 

@@ -86,11 +86,15 @@ async def give_up(conn: Connection, did: Did, rkey: Rkey, job_id: UUID) -> None:
     await conn.execute(_SQL["give_up"], {"did": did, "rkey": rkey, "job_id": job_id})
 
 
+async def keep(conn: Connection, did: Did, rkey: Rkey, blob_id: int) -> None:
+    """Own one more blob, which the record will soon name. Raises BeingDeleted."""
+    await _ensured(conn, did, rkey)
+    await rows.claim(conn, blob_id, kind=OWNER, owner=owner_of(did, rkey))
+
+
 async def recover(conn: Connection, did: Did, rkey: Rkey, cover_id: int | None) -> None:
     """Give it another cover, or none."""
-    before = await get(conn, did, rkey)
-    if before is None:
-        return
+    before = await _ensured(conn, did, rkey)
     await conn.execute(_SQL["recover"], {"did": did, "rkey": rkey, "cover_id": cover_id})
     await _settle(conn, before)
 
@@ -107,8 +111,8 @@ async def revise(
 ) -> None:
     """Give it another sound, and keep what it was as its newest revision, of which `keep` stay. Said again it
     changes nothing. Raises psycopg's UniqueViolation where another track has this original."""
-    before = await get(conn, did, rkey)
-    if before is None or before.original_id == original_id:
+    before = await _ensured(conn, did, rkey)
+    if before.original_id == original_id:
         return
     kept = await (await conn.execute(_SQL["keep_revision"], {"did": did, "rkey": rkey})).fetchone()
     if kept is not None:
@@ -137,12 +141,13 @@ async def left_behind(
     return [(Did(did), Rkey(rkey)) for did, rkey in await cursor.fetchall()]
 
 
-async def remove_account(conn: Connection, did: Did) -> list[str]:
-    """Everything of somebody's tracks and uploads; the names of what is staged, which nobody will publish."""
+async def erase(conn: Connection, did: Did) -> None:
+    """Everything of somebody's tracks and uploads, done and under way. The collector takes what nobody else
+    has, and what was staged."""
+    await conn.execute(_SQL["erase_jobs"], {"did": did})
     await conn.execute(_SQL["release"], {"did": did, "rkey": None})
-    await conn.execute(_SQL["remove_account"], {"did": did})
-    cursor = await conn.execute(_SQL["uploads_of_account"], {"did": did})
-    return [name for (name,) in await cursor.fetchall()]
+    await conn.execute(_SQL["erase"], {"did": did})
+    await conn.execute(_SQL["erase_uploads"], {"did": did})
 
 
 async def track_id(conn: Connection, uri: AtUri | str) -> int | None:
@@ -162,6 +167,20 @@ async def artist(conn: Connection, did: Did) -> str:
     """How the account is called."""
     row = await (await conn.execute(_SQL["artist"], {"did": did})).fetchone()
     return did if row is None else str(row[0])
+
+
+async def of_id(conn: Connection, id: int) -> tuple[Did, Rkey] | None:
+    """Whose track this is, if it is one, and its key."""
+    row = await (await conn.execute(_SQL["of_id"], {"id": id})).fetchone()
+    return None if row is None else (Did(row[0]), Rkey(row[1]))
+
+
+async def _ensured(conn: Connection, did: Did, rkey: Rkey) -> TrackMedia:
+    """Its row; a track that was made elsewhere has none until it needs one."""
+    await conn.execute(_SQL["ensure"], {"did": did, "rkey": rkey})
+    found = await get(conn, did, rkey)
+    assert found is not None
+    return found
 
 
 async def _settle(conn: Connection, before: TrackMedia) -> None:

@@ -29,6 +29,7 @@ from appview.jobs.tasks import Queue
 from appview.limits import Limit, RateLimiter
 from appview.viewer import Viewer
 from lexicons.catalog import Catalog
+from lexicons.syntax import Rkey
 from storage import uploads
 from storage.blobs import rows
 from storage.blobs.store import BlobFailed, BlobStore, Digest
@@ -38,6 +39,7 @@ from storage.uploads import Part
 log = structlog.get_logger()
 
 KIND = "upload"
+REPLACE = "replace"
 TOUCH_EVERY_S = 30.0
 MOVING_S = 4 * TOUCH_EVERY_S
 MIB = 1 << 20
@@ -154,7 +156,13 @@ class Receiver:
                 await self.drop(intake.names)
 
     async def enqueue(
-        self, actor: Actor, plan: Mapping[str, Any], sound: Staged, cover: Staged | None
+        self,
+        actor: Actor,
+        plan: Mapping[str, Any],
+        sound: Staged,
+        cover: Staged | None,
+        *,
+        kind: str = KIND,
     ) -> UUID:
         """The job that goes on with it, once; asked again, the same one."""
         args = {**sound.args(), **plan, "session": actor.session}
@@ -165,7 +173,7 @@ class Receiver:
             before = await uploads.job_of(conn, sound.name, actor.did)
             if before is not None:
                 return before[0]
-            id = await self.queue.enqueue(conn, KIND, did=actor.did, subject=sound.name, args=args)
+            id = await self.queue.enqueue(conn, kind, did=actor.did, subject=sound.name, args=args)
         assert id is not None  # nobody else has this name
         return id
 
@@ -226,3 +234,9 @@ class Intake:
         # Whether a commit whose answer is lost took place nobody can tell: the collector will.
         self.handed_on = True
         return await self._receiver.enqueue(self._actor, plan.args(), sound, cover)
+
+    async def replace(self, rkey: Rkey, title: str, sound: Staged) -> UUID:
+        """The id of the job that gives a track this sound."""
+        self.handed_on = True
+        plan = {"rkey": rkey, "title": title}
+        return await self._receiver.enqueue(self._actor, plan, sound, None, kind=REPLACE)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import aclosing
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 import orjson
@@ -20,16 +20,14 @@ from appview.errors import PayloadTooLarge, ScopeMissing, SignInNeeded
 from appview.jobs.watch import JobWatch
 from appview.media.receive import KIND, MIB, Intake, Plan, Receiver, Staged
 from appview.rest.answers import Refused, answer, rest
+from appview.rest.features import features_of
 from appview.rest.form import Form
 from appview.rest.multipart import Head
 from appview.rest.resumable import Resumables, too_large
 from appview.viewer import Viewer
-from lexicons.syntax import is_did
-from storage import people
 from storage.jobs import Job, JobState
 from storage.reader import Reads
 
-MOST_FEATURES = 10
 # As long as records may have them.
 _TEXTS = {"title": 256, "album": 256, "description": 5000}
 _SSE = {
@@ -121,7 +119,7 @@ class Uploads:
         for name, most in _TEXTS.items():
             if len(texts.get(name, "").strip().encode()) > most:
                 raise Refused(422, [_problem("string_too_long", name, f"at most {most} bytes")])
-        features = await self._features(texts.get("features", "").strip())
+        features = await features_of(self._reads, texts.get("features", "").strip())
         return Plan(
             title=title,
             album=texts.get("album"),
@@ -129,33 +127,6 @@ class Uploads:
             features=features,
             filename=filename,
         )
-
-    async def _features(self, text: str) -> list[str]:
-        """DIDs of those named, by handle or DID. Raises Refused 400."""
-        if not text:
-            return []
-        try:
-            value = orjson.loads(text)
-        except orjson.JSONDecodeError as error:
-            raise Refused(400, f"invalid JSON in features: {error}") from None
-        if not isinstance(value, list):
-            raise Refused(400, "features must be a JSON array of handles")
-        named = cast("list[object]", value)
-        if len(named) > MOST_FEATURES:
-            raise Refused(400, f"maximum {MOST_FEATURES} featured artists allowed")
-        names: list[str] = []
-        for name in named:
-            if not isinstance(name, str):
-                raise Refused(400, "each feature must be a string handle")
-            names.append(name.strip().removeprefix("@"))
-        found = await people.dids(self._reads, [name for name in names if not name.startswith("did:")])
-        dids: dict[str, None] = {}
-        for name in names:
-            did = name if name.startswith("did:") and is_did(name) else found.get(name)
-            if did is None:
-                raise Refused(400, f"failed to resolve handle: {name}")
-            dids[did] = None
-        return list(dids)
 
     async def progress(self, request: web.Request) -> web.StreamResponse:
         """Events about an upload of one's own until its end. One that is not, does not exist."""

@@ -96,16 +96,36 @@ with owner as (
 update blob b set owners = owners - c.n, unowned_at = case when owners = c.n then now() else unowned_at end
 from counted c where b.id = c.blob_id
 
--- name: remove_account
--- Their rows.
+-- name: erase_jobs
+-- Whoever is at work on one finds it gone.
+with own as (
+    delete from job where kind in ('upload', 'replace') and did = %(did)s returning id::text as owner
+), gone as (
+    delete from blob_owner o using own w where o.kind = 'job' and o.owner = w.owner returning blob_id
+), counted as (
+    select blob_id, count(*) as n from gone group by 1
+)
+update blob b set owners = owners - c.n, unowned_at = case when owners = c.n then now() else unowned_at end
+from counted c where b.id = c.blob_id
+
+-- name: erase
+-- Their rows, after what they own.
 with before as (
     delete from track_revision where did = %(did)s
 )
 delete from track_media where did = %(did)s
 
--- name: uploads_of_account
+-- name: erase_uploads
 -- Bytes of theirs that are on their way in.
-delete from staged_upload where did = %(did)s returning name
+delete from staged_upload where did = %(did)s
+
+-- name: of_id
+-- The track of this number.
+select p.did, t.rkey from track t join repo p on p.id = t.repo_id where t.id = %(id)s
+
+-- name: ensure
+-- One that was made elsewhere, and is changed here.
+insert into track_media (did, rkey, published_at) values (%(did)s, %(rkey)s, now()) on conflict do nothing
 
 -- name: track_id
 -- The number under which a track is known, if it is.

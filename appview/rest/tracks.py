@@ -1,0 +1,203 @@
+"""`/tracks/{id}`: shown to everybody; changed, given another sound and deleted by its artist.
+
+A change is on the artist's PDS before it is anywhere else, and in the answer, which is read from the index.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from appview.auth.acting import Actor
+from appview.errors import PayloadTooLarge
+from appview.media import scratch
+from appview.media.attempt import Place
+from appview.media.failures import MediaFailed
+from appview.media.images import prepare, store_image
+from appview.media.receive import MIB
+from appview.media.record_steps import image_url
+from appview.media.track_record import Edit, edited
+from appview.own_tracks import NoSuchTrack, OwnTracks
+from appview.records import Away, NotSignedIn, Put, WriteFailed
+from appview.rest.answers import Refused, answer, rest
+from appview.rest.features import features_of
+from appview.rest.form import Form
+from appview.rest.resumable import too_large
+from appview.rest.track_shape import track_shape
+from appview.rest.uploads import Uploads
+from lexicons.records import InvalidRecord
+from lexicons.syntax import Rkey
+from storage import feed, track_media
+from storage.blobs.rows import Blob
+from storage.postgres import Connection
+from storage.reader import Reads
+
+_ID = re.compile(r"[1-9]\d{0,17}")
+_TEXTS = ("title", "album", "description", "features")
+
+
+@dataclass(frozen=True, slots=True)
+class _Own:
+    """A track of whoever asks."""
+
+    id: int
+    actor: Actor
+    rkey: Rkey
+
+
+class Tracks:
+    """`uploads` takes what comes in, and knows who asks."""
+
+    def __init__(self, uploads: Uploads, place: Place, reads: Reads) -> None:
+        self._uploads = uploads
+        self._place = place
+        self._reads = reads
+
+    def add_to(self, router: web.UrlDispatcher) -> None:
+        router.add_get("/tracks/{track_id}", rest(self.show))
+        router.add_patch("/tracks/{track_id}", rest(self.change))
+        router.add_delete("/tracks/{track_id}", rest(self.delete))
+        router.add_put("/tracks/{track_id}/audio", rest(self.replace))
+
+    async def show(self, request: web.Request) -> web.StreamResponse:
+        return await self._shown(_id(request))
+
+    async def change(self, request: web.Request) -> web.StreamResponse:
+        """The track after it: `title`, `album`, `description`, `features`, `image` of a form; what is not
+        there stays, and an empty text clears what may be cleared."""
+        own = await self._own(request, "edit")
+        with scratch.room(self._place.scratch) as room:
+            texts, picture = await self._read(Form.of(request), room)
+            features = texts.get("features")
+            edit = Edit(
+                title=texts.get("title"),
+                album=texts.get("album"),
+                description=texts.get("description"),
+                features=None if features is None else await features_of(self._reads, features),
+            )
+            cover = None if picture is None else await self._drawn(picture, room)
+        await self._rewrite(own, edit, cover)
+        return await self._shown(own.id)
+
+    async def delete(self, request: web.Request) -> web.StreamResponse:
+        own = await self._own(request, "delete")
+        try:
+            await self._tracks(own).delete(own.rkey)
+        except WriteFailed as error:
+            raise _not_written("failed to delete ATProto record", error) from error
+        return answer({"message": "track deleted successfully"})
+
+    async def replace(self, request: web.Request) -> web.StreamResponse:
+        """The id of the job that gives the track the sound in `file`; what it was stays as a revision."""
+        own = await self._own(request, "edit")
+        title = (await self._shape(own.id))["title"]
+        form, most = Form.of(request), self._uploads.receiver.limits.max_bytes
+        async with self._uploads.receiver.taking(own.actor) as intake:
+            while (head := await form.next()) is not None:
+                if head.name == "file" and head.filename:
+                    try:
+                        sound = await intake.sound(form.chunks(most))
+                    except PayloadTooLarge:
+                        raise too_large(self._uploads.receiver.limits) from None
+                    id = await intake.replace(own.rkey, title, sound)
+                    message = "audio queued for replacement"
+                    return answer({"upload_id": str(id), "status": "pending", "message": message})
+        raise Refused(400, "no filename provided")
+
+    async def _own(self, request: web.Request, what: str) -> _Own:
+        id = _id(request)
+        actor = await self._uploads.actor(request)
+        async with self._place.pool.connection() as conn:
+            found = await track_media.of_id(conn, id)
+        if found is None:
+            raise Refused(404, "track not found")
+        did, rkey = found
+        if did != actor.did:
+            raise Refused(403, f"you can only {what} your own tracks")
+        return _Own(id, actor, rkey)
+
+    def _tracks(self, own: _Own) -> OwnTracks:
+        return OwnTracks(self._place, own.actor.session, own.actor.did)
+
+    async def _shown(self, id: int) -> web.StreamResponse:
+        return answer(await self._shape(id))
+
+    async def _shape(self, id: int) -> dict[str, Any]:
+        row = await feed.by_id(self._reads, None, id)
+        if row is None:
+            raise Refused(404, "track not found")
+        return await track_shape(self._reads, row)
+
+    async def _read(self, form: Form, room: Path) -> tuple[dict[str, str], Path | None]:
+        """The texts of a form, and a file with its picture."""
+        texts: dict[str, str] = {}
+        picture = None
+        while (head := await form.next()) is not None:
+            if head.name in _TEXTS and head.filename is None:
+                texts[head.name] = (await form.text()).strip()
+            elif head.name == "image" and head.filename:
+                picture = room / "picture"
+                most = self._uploads.receiver.limits.max_image_bytes
+                try:
+                    await _written(form.chunks(most), picture)
+                except PayloadTooLarge:
+                    raise Refused(413, f"image too large (max {most // MIB}MB)") from None
+        return texts, picture
+
+    async def _drawn(self, picture: Path, room: Path) -> Blob:
+        out = room / "drawn"
+        out.mkdir()
+        try:
+            prepared = await prepare(picture, out)
+        except MediaFailed as error:
+            raise Refused(400, f"{error}. supported: jpg, png, webp, gif") from None
+        async with self._place.pool.connection() as conn:
+            return await store_image(conn, self._place.store, prepared)
+
+    async def _rewrite(self, own: _Own, edit: Edit, cover: Blob | None) -> None:
+        did, rkey, place = own.actor.did, own.rkey, self._place
+        if cover is not None:
+            edit = Edit(edit.title, edit.album, edit.description, edit.features, image_url(place, cover))
+            # Before the record names it: should we die in between, it is kept.
+            async with place.pool.connection() as conn, conn.transaction():
+                await track_media.keep(conn, did, rkey, cover.id)
+
+        async def effect(conn: Connection, _: Put) -> None:
+            if cover is not None:
+                await track_media.recover(conn, did, rkey, cover.id)
+
+        try:
+            await self._tracks(own).rewrite(
+                rkey, lambda record: edited(place.catalog, rkey, record, edit), effect=effect
+            )
+        except NoSuchTrack:
+            raise Refused(404, "track not found") from None
+        except InvalidRecord as error:
+            raise Refused(422, str(error)) from None
+        except WriteFailed as error:
+            raise _not_written("failed to sync track update to ATProto", error) from error
+
+
+def _id(request: web.Request) -> int:
+    text = request.match_info["track_id"]
+    if _ID.fullmatch(text) is None:
+        raise Refused(422, "the id of a track is a number")
+    return int(text)
+
+
+async def _written(chunks: AsyncIterator[bytes], path: Path) -> None:
+    with await asyncio.to_thread(path.open, "wb") as file:
+        async for chunk in chunks:
+            await asyncio.to_thread(file.write, chunk)
+
+
+def _not_written(what: str, error: WriteFailed) -> Refused:
+    if isinstance(error, NotSignedIn):
+        return Refused(401, "session_expired")
+    return Refused(502 if isinstance(error, Away) else 500, f"{what}: {error}")
