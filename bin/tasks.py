@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 
 from appview.jobs import house
+from appview.jobs.plays import ROLL_UP, SEAL, play_tasks
 from appview.jobs.queue import JobQueue
 from appview.jobs.schedule import Schedule
 from appview.jobs.tasks import Task
@@ -22,6 +23,8 @@ from storage.postgres import Pool
 LANES = {
     "blobs.collect": "light",
     "jobs.forget": "light",
+    ROLL_UP: "light",
+    SEAL: "light",
 }
 
 
@@ -35,6 +38,8 @@ def schedules(settings: Settings) -> list[Schedule]:
     return [
         Schedule("blobs.collect", every=timedelta(hours=1)),
         Schedule("jobs.forget", every=timedelta(days=1)),
+        Schedule(ROLL_UP, every=timedelta(minutes=5)),
+        Schedule(SEAL, every=timedelta(days=1)),
     ]
 
 
@@ -47,4 +52,5 @@ async def tasks(settings: Settings, catalog: Catalog, pool: Pool) -> AsyncIterat
         yield [
             Task("blobs.collect", house.collect_blobs(settings.database_url, store, grace=grace, keep=keep)),
             Task("jobs.forget", house.forget_jobs(pool)),
+            *play_tasks(pool, settings.play_folder),
         ]
