@@ -78,6 +78,7 @@ def build_app(
         config,
         TotalsCache(reads, config.stats_ttl_s),
         None if uploads is None else uploads.receiver,
+        plays,
     )
     metrics = Metrics()
     app = web.Application(client_max_size=1024 * 1024)

@@ -61,8 +61,12 @@ class Listeners:
             viewer = None if self._viewer_of is None else await self._viewer_of(request)
         except Unauthenticated:
             viewer = None
-        if viewer is not None:
-            return Heard(Listener(self._hashed(f"did {viewer.did}")))
+        return await self.heard(request, viewer and viewer.did)
+
+    async def heard(self, request: web.Request, did: Did | None) -> Heard:
+        """Whoever makes this request, of whom is known already what account they have."""
+        if did is not None:
+            return Heard(Listener(self._hashed(f"did {did}")))
         cookie = request.cookies.get(COOKIE, "")
         if secret.is_one(cookie):
             return Heard(Listener(self._hashed(f"cookie {cookie}")))

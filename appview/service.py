@@ -8,11 +8,14 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
+from aiohttp import web
+
 from appview.errors import AuthenticationRequired
 from appview.guards import GuardConfig, ViewerOf
 from appview.incoming import Incoming
 from appview.labelers import Labeler
 from appview.media.receive import Receiver
+from appview.rest.plays import Plays
 from appview.subscriber import LiveConfig
 from appview.viewer import Viewer
 from indexer.alarms import Thresholds
@@ -63,13 +66,14 @@ class TotalsCache:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """`receiver` None: nothing can be uploaded here."""
+    """`receiver` None: nothing can be uploaded here; `plays` None: no play is counted."""
 
     reads: Reads
     catalog: Catalog
     config: AppConfig
     totals: TotalsCache
     receiver: Receiver | None = None
+    plays: Plays | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +81,8 @@ class Call:
     """One request: its parameters, checked and with defaults, who asks, and whose labels they want to see.
 
     Of a procedure also its body: `input` is the JSON, checked; of any other media type it is still on its
-    way in, as `body`. `asker` is the viewer with what else is known of them.
+    way in, as `body`. `asker` is the viewer with what else is known of them. `request`: for what no lexicon
+    knows of, as an address.
     """
 
     service: Service
@@ -87,6 +92,7 @@ class Call:
     asker: Viewer | None = None
     input: Any = None
     body: Incoming | None = None
+    request: web.Request | None = None
 
     @property
     def reads(self) -> Reads:

@@ -408,6 +408,10 @@ class Settings(BaseSettings):
         return self.archive_dir or self.data_dir / "archive"
 
     @property
+    def play_folder(self) -> Path:
+        return self.archive_folder / "plays"
+
+    @property
     def dump_folder(self) -> Path:
         return self.dump_dir or self.data_dir / "dumps"
 

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 
 from appview.jobs import house
+from appview.jobs.plays import ROLL_UP, SEAL, play_tasks
 from appview.jobs.queue import JobQueue
 from appview.jobs.schedule import Schedule
 from appview.jobs.tasks import Task
@@ -31,6 +32,8 @@ LANES = {
     "replace": "heavy",
     "tracks.sweep": "light",
     "upload": "heavy",
+    ROLL_UP: "light",
+    SEAL: "light",
 }
 
 
@@ -46,6 +49,8 @@ def schedules(settings: Settings) -> list[Schedule]:
         Schedule("jobs.forget", every=timedelta(days=1)),
         Schedule("records.doubt", every=timedelta(minutes=10)),
         Schedule("tracks.sweep", every=timedelta(minutes=10)),
+        Schedule(ROLL_UP, every=timedelta(minutes=5)),
+        Schedule(SEAL, every=timedelta(days=1)),
     ]
 
 
@@ -67,4 +72,5 @@ async def tasks(settings: Settings, catalog: Catalog, pool: Pool) -> AsyncIterat
             Task("tracks.sweep", house.sweep_tracks(pool, catalog.collections.track)),
             Replacements(place).task,
             Uploads(place).task,
+            *play_tasks(pool, settings.play_folder),
         ]

@@ -1,4 +1,4 @@
-"""`fm.plyr.audio.*`: sound on its way in."""
+"""`fm.plyr.audio.*`: sound on its way in, and how often it is played."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from uuid import UUID
 
 import orjson
 
-from appview.errors import JobNotFound, MethodNotImplemented
+from appview.errors import JobNotFound, MethodNotImplemented, TrackNotFound
 from appview.jobs.view import job_view
 from appview.media.receive import FORMATS, IMAGE_FORMATS, Plan, Receiver
 from appview.service import Call, Handler
-from storage import jobs
+from appview.xrpc.addresses import record_uris
+from storage import feed, jobs
 
 
 async def upload_audio(call: Call) -> bytes:
@@ -62,6 +63,24 @@ async def get_limits(call: Call) -> bytes:
     return orjson.dumps(answer)
 
 
+async def record_play(call: Call) -> bytes:
+    plays = call.service.plays
+    if plays is None:
+        raise MethodNotImplemented("nobody counts plays here")
+    assert call.request is not None
+    collection = call.service.catalog.collections.track
+    named = await record_uris(call.reads, [call.input["uri"]], collection)
+    uris = [f"at://{did}/{collection}/{rkey}" for did, rkey in named]
+    track_id = await feed.track_id(call.reads, uris[0]) if uris else None
+    if track_id is None:
+        raise TrackNotFound
+    listener = (await plays.listeners.heard(call.request, call.viewer)).listener
+    counted = await plays.counter.count(track_id, listener)
+    if counted is None:
+        raise TrackNotFound
+    return orjson.dumps({"plays": counted.plays, "counted": listener.digest in counted.listeners})
+
+
 async def _shown(receiver: Receiver, id: UUID, did: str) -> bytes:
     """The job, if it is this account's. Raises JobNotFound."""
     async with receiver.pool.connection() as conn:
@@ -80,5 +99,6 @@ def _receiver(call: Call) -> Receiver:
 METHODS: dict[str, Handler] = {
     "audio.getJob": get_job,
     "audio.getLimits": get_limits,
+    "audio.recordPlay": record_play,
     "audio.uploadAudio": upload_audio,
 }

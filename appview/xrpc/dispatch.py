@@ -136,7 +136,7 @@ class Dispatcher:
                 # Read before the answer, which may be newer than that, never older (X14).
                 headers["Atproto-Repo-Rev"] = viewer.rev
         read, incoming = await body_of(request, self._service.catalog, nsid)
-        call = Call(self._service, params, viewer and viewer.did, labelers, viewer, read, incoming)
+        call = Call(self._service, params, viewer and viewer.did, labelers, viewer, read, incoming, request)
         body = await handler(call)
         if config.on_answer is not None:
             config.on_answer(nsid, body)

@@ -108,6 +108,25 @@ async def test_a_token_that_does_not_hold_is_nobodys(world: World, track: int) -
     assert (await play(world, track, User_Agent="one", Cookie=f"{COOKIE}=short")).json == {"play_count": 1}
 
 
+async def test_a_play_by_xrpc_is_of_the_same_listeners(world: World, track: int) -> None:
+    uri = _uri(world)
+
+    async def record(uri: str, **headers: str) -> Answer:
+        names = {name.replace("_", "-"): text for name, text in headers.items()}
+        path = "/xrpc/fm.plyr.audio.recordPlay"
+        return await world.server.request("POST", path, json={"uri": uri}, headers=names)
+
+    somebody = "did:plc:bbbbbbbbbbbbbbbbbbbbbbbb"
+    assert (await record(uri, X_Viewer=somebody)).json == {"plays": 1, "counted": True}
+    assert (await record(uri, X_Viewer=somebody)).json == {"plays": 1, "counted": False}
+    assert (await play(world, track, X_Viewer=somebody)).json == {"play_count": 1}
+    by_handle = uri.replace(next(iter(world.seed.dids.values())), "ann.test")
+    assert (await record(by_handle, User_Agent="one")).json == {"plays": 2, "counted": True}
+    assert (await play(world, track, User_Agent="one")).json == {"play_count": 2}
+    missing = await record(uri + "x")
+    assert (missing.status, missing.json["error"]) == (400, "TrackNotFound")
+
+
 async def test_what_is_not_there_or_hidden_is_not_found(world: World, track: int) -> None:
     assert (await play(world, track + 1)).json == {"detail": "track not found"}
     assert (await play(world, "x")).status == 422

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,14 @@ import duckdb
 import psycopg
 import pytest
 
-from appview.jobs.plays import ROLL_UP, SEAL, play_tasks
-from appview.jobs.tasks import TryLater
+from appview.jobs.plays import ROLL_UP, SEAL
+from bin.tasks import job_queue
 from lexicons.catalog import Catalog
 from storage import play_archive, plays
-from storage.postgres import Connection, make_pool
+from storage.postgres import Connection
+from tests.acceptance.service import Program
 from tests.integration.appview.seed import Seed
+from tests.integration.jobs.doing import ended
 from tests.integration.plays.test_plays import a_track, counter, events, play, somebody
 
 NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
@@ -130,35 +132,21 @@ async def test_where_the_file_cannot_be_written_all_stays(conn: Connection, seed
     assert await play_archive.segments(conn) == []
 
 
-class Attempt:
-    """What a task sees of its queue, in a test that has none."""
-
-    job: Any = None
-
-    def __init__(self) -> None:
-        self.told: list[str] = []
-
-    async def report(self, phase: str, message: str, progress: float | None = None) -> None:
-        self.told.append(message)
-
-    async def save(self, facts: Any, *, warnings: Any = (), conn: Any = None) -> None:
-        raise AssertionError("nothing is to be saved")
-
-
-async def test_the_tasks_do_what_is_due(database: str, conn: Connection, seed: Seed, folder: Path) -> None:
+async def test_a_worker_does_what_is_due(database: str, conn: Connection, seed: Seed, tmp_path: Path) -> None:
     track = a_track(seed)
     for n in range(3):
         await plays.record(conn, track, [somebody(n)], at=datetime.now(UTC) - timedelta(days=36))
     await plays.record(conn, track, [somebody(0)], at=datetime.now(UTC))
-    async with make_pool(database, max_size=2, name="plyr test") as pool:
-        tasks = {task.kind: task for task in play_tasks(pool, folder)}
-        assert (await tasks[ROLL_UP].run(Attempt())).result == {"plays": 4}
-        work = Attempt()
-        assert (await tasks[SEAL].run(work)).result == {"plays": 3}
-        assert work.told == ["3 plays sealed"]
-        assert (await tasks[SEAL].run(Attempt())).result == {"plays": 0}
-        folder.rename(folder.with_name("away"))
-        folder.write_bytes(b"in the way")
-        with pytest.raises(TryLater):
-            await tasks[SEAL].run(Attempt())
+    environ = {"PLYR_DATABASE_URL": database, "PLYR_DATA_DIR": str(tmp_path)}
+    folder, queue = tmp_path / "archive" / "plays", job_queue()
+
+    async def done(kind: str) -> Mapping[str, Any] | None:
+        job = await ended(conn, await queue.enqueue(conn, kind), timeout_s=60)
+        return job.result
+
+    async with Program("worker", environ, tmp_path / "worker.log"):
+        assert await done(ROLL_UP) == {"plays": 4}
+        assert await done(SEAL) == {"plays": 3}
+        assert await done(SEAL) == {"plays": 0}
+    assert len(sealed(folder)) == 3
     assert await plays.miscounted(conn) == []
