@@ -18,12 +18,14 @@ from appview.auth.service_tokens import DOCUMENT_TTL_S, MOST_KEYS, ServiceTokens
 from appview.auth.viewers import Viewers
 from appview.clients import Clients
 from appview.guards import GuardConfig
+from appview.jobs.watch import JobWatch
 from appview.limits import Limit
 from appview.listeners import Listeners, eraser
 from appview.media.serve import ServeConfig
 from appview.media.signed import Links
 from appview.play_counter import PlayCounter
 from appview.protocol import make_runner
+from appview.rest.exports import Exports
 from appview.rest.media import Media
 from appview.rest.plays import Plays
 from appview.service import AppConfig
@@ -33,9 +35,11 @@ from bin.settings import Settings
 from bin.signing_in import key_ring, signing_in
 from bin.status import StatusWriter
 from bin.sync_status import thresholds
+from bin.tasks import job_queue
 from firehose.identity import IdentityResolver
 from firehose.net import GuardedClient
 from lexicons.catalog import Catalog, CatalogError
+from storage import exports
 from storage.postgres import make_pool
 
 SHUTDOWN_S = 3.0
@@ -112,7 +116,7 @@ async def application(
             client,
             ring=ring,
             client_of=clients.address,
-            private=[eraser(ring)],
+            private=[eraser(ring), exports.erase],
         ) as auth,
         # Strangers make us look them up. That must not keep anybody from signing in.
         GuardedClient(settings.dev_loopback, max_connections=20) as strangers,
@@ -142,10 +146,12 @@ async def application(
         )
         secure = auth.desk.config.secure
         listeners = Listeners(play_pool, ring, clients, viewer_of, secure=secure)
+        links = Links(ring)
+        watch = JobWatch(settings.database_url, pool)
         media = Media(
             reads,
             store,
-            Links(ring),
+            links,
             ServeConfig(settings.media_accel, settings.media_url, settings.media_link_s),
         )
         yield build_app(
@@ -156,6 +162,7 @@ async def application(
             auth=auth,
             media=media,
             plays=Plays(PlayCounter(play_pool), listeners),
+            exports=Exports(auth.desk, job_queue(), watch, store, links),
         )
 
 
