@@ -19,7 +19,7 @@ from appview.auth.deletion_routes import DeletionRoutes, is_finished
 from appview.auth.desk import HANDLE_INVALID, Asking, SetOut
 from appview.auth.token_routes import TokenRoutes
 from appview.rest.answers import Refused, rest
-from appview.web.problems import Problem, problem_of, sentence
+from appview.web.problems import Problem, problem_of, reason
 from appview.web.site import Site
 from lexicons.catalog import Collections
 from storage import sessions
@@ -153,7 +153,7 @@ class AccountPages:
             try:
                 came = await deed(request, await request.post())
             except Refused as refused:
-                problem = Problem("That did not work.", sentence(refused))
+                problem = Problem("That did not work.", reason(refused))
                 return await self._shown(asked.session, problem, None, status=refused.status)
             if isinstance(came, web.Response) and came.content_type == "text/html":
                 return came

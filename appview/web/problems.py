@@ -57,7 +57,7 @@ def problem_of(code: str) -> Problem | None:
     return _PROBLEMS.get(code, _UNKNOWN) if code else None
 
 
-def sentence(refused: Refused) -> str:
+def reason(refused: Refused) -> str:
     """Why a form was refused, as a sentence."""
     if isinstance(refused.detail, list):
         return "; ".join(f"{each['loc'][-1]}: {each['msg']}" for each in refused.detail)
@@ -65,4 +65,9 @@ def sentence(refused: Refused) -> str:
     problem = problem_of(text.partition(":")[0])
     if text != refused.detail and problem is not None:
         return f"{problem.title} {problem.advice}"
-    return text[:1].upper() + text[1:] + ("" if text.endswith(("?", ".")) else ".")
+    return sentence(text)
+
+
+def sentence(text: str) -> str:
+    """A text for people as it stands alone on a page."""
+    return text[:1].upper() + text[1:] + ("" if text.endswith(("?", ".", "…")) else ".")

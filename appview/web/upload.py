@@ -14,7 +14,7 @@ from aiohttp import hdrs, web
 from appview.media.receive import FORMATS, IMAGE_FORMATS, KIND, MIB
 from appview.rest.answers import Refused, rest
 from appview.rest.uploads import Uploads
-from appview.web.problems import Problem, sentence
+from appview.web.problems import Problem, reason, sentence
 from appview.web.site import Site
 from storage import jobs
 from storage.jobs import Job, JobState
@@ -80,7 +80,7 @@ class UploadPages:
         limits = self._uploads.receiver.limits
         problem = None
         if refused is not None:
-            text = _WORDS.get(str(refused.detail)) or sentence(refused)
+            text = _WORDS.get(str(refused.detail)) or reason(refused)
             problem = Problem("That was not taken.", text)
         values = {
             "problem": problem,
@@ -104,10 +104,10 @@ def standing(job: Job) -> Mapping[str, Any]:
         "again_s": None if job.finished else AGAIN_S,
         "done": job.state is JobState.DONE,
         "failed": job.state in (JobState.FAILED, JobState.CANCELLED),
-        "message": job.message or "It waits for its turn.",
-        "error": job.error or "It was cancelled.",
+        "message": sentence(job.message or "it waits for its turn"),
+        "error": sentence(job.error or "it was cancelled"),
         "percent": None if job.progress is None else round(job.progress * 100),
-        "warnings": job.warnings,
+        "warnings": [sentence(each) for each in job.warnings],
         "track": result.get("trackId"),
         "uri": result.get("uri"),
     }
