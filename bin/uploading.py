@@ -1,4 +1,4 @@
-"""What taking uploads and making tracks of them needs, as the settings say it, for `web` and `worker` alike."""
+"""What taking uploads and making tracks of them needs, as the settings say: for `web` and `worker` alike."""
 
 from __future__ import annotations
 
