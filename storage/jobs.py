@@ -217,6 +217,11 @@ async def forget_old(conn: Connection, *, days: int) -> int:
     return (await conn.execute(_SQL["forget_old"], {"days": days})).rowcount
 
 
+async def erase(conn: Connection, did: str) -> None:
+    """Forget somebody's jobs and let go of what these own, in the caller's transaction."""
+    await conn.execute(_SQL["erase"], {"did": did})
+
+
 async def _hit(conn: Connection, statement: str, params: Mapping[str, object]) -> bool:
     return await (await conn.execute(_SQL[statement], params)).fetchone() is not None
 

@@ -134,3 +134,16 @@ select max(created_at) from job where kind = %(kind)s
 delete from job
 where finished_at < now() - make_interval(days => %(days)s)
   and created_at < (select max(created_at) from job newest where newest.kind = job.kind)
+
+-- name: erase
+-- Who leaves takes their jobs along, and what these own. An attempt that is on cannot save any more.
+with own as (
+    delete from job where did = %(did)s returning id::text as owner
+), gone as (
+    delete from blob_owner o using own where o.kind in ('job', 'export') and o.owner = own.owner
+    returning o.blob_id
+), released as (
+    select blob_id, count(*) as n from gone group by 1
+)
+update blob b set owners = b.owners - n, unowned_at = case when b.owners = n then now() end
+from released where b.id = released.blob_id
