@@ -72,6 +72,7 @@ async def test_another_one_leads_when_the_leader_loses_its_connection(
     async with scheduling(one), scheduling(two):
         leader = await until_one_leads(one, two)
         await until_made(conn, 1)
+        await finish_all(conn)
         other = two if leader is one else one
         async with asyncio.timeout(5):
             while other.leads is None:
@@ -86,7 +87,6 @@ async def test_another_one_leads_when_the_leader_loses_its_connection(
             while leader.leads:
                 await asyncio.sleep(0.02)
         await until_one_leads(one, two)
-        await finish_all(conn)
         await asyncio.sleep(1)
     # The new leader knows that this hour's job was made.
     assert len(await jobs.listed(conn, limit=99)) == 1
