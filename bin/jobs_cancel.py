@@ -19,4 +19,4 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     if missing(args):
         return 2
     count = asyncio.run(each_of(args, settings, [JobState.PENDING, JobState.RUNNING], job_queue().cancel))
-    return told(count, "will end within seconds, if `plyr worker` runs")
+    return told(count, "will end within seconds, if `plyr worker` runs", "it has ended")

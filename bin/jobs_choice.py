@@ -47,7 +47,11 @@ async def each_of(
         return sum([await do(conn, id) for id in dict.fromkeys(ids)])
 
 
-def told(count: int, what: str) -> int:
-    """Say it; the exit code."""
-    print(f"{count:,} job{'' if count == 1 else 's'} {what}." if count else "No such job.")
+def told(count: int, what: str, otherwise: str) -> int:
+    """Say to how many it was done, or why to none; the exit code."""
+    print(
+        f"{count:,} job{'' if count == 1 else 's'} {what}."
+        if count
+        else f"There is no such job, or {otherwise}."
+    )
     return 0 if count else 1

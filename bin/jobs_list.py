@@ -20,6 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--kind", help="only jobs of this kind")
     parser.add_argument("--did", help="only jobs of this account")
     parser.add_argument("--state", choices=[str(state) for state in JobState], help="only jobs in this state")
+    parser.add_argument("--all", action="store_true", help="also what plyr did well for itself")
     parser.add_argument("--limit", type=int, default=50, metavar="N", help="how many to list (default: 50)")
     parser.add_argument("--json", action="store_true", help="a JSON object for each job, one a line")
 
@@ -37,9 +38,9 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 async def _ask(args: argparse.Namespace, settings: Settings) -> tuple[list[Job], dict[str, int]]:
     assert settings.database_url
     async with await psycopg.AsyncConnection.connect(settings.database_url, autocommit=True) as conn:
-        found = await jobs.listed(
-            conn, kind=args.kind, did=args.did, state=args.state, limit=max(1, args.limit)
-        )
+        choice = {"kind": args.kind, "did": args.did, "state": args.state}
+        house = args.all or any(choice.values())
+        found = await jobs.listed(conn, **choice, house=house, limit=max(1, args.limit))
         return found, await jobs.states(conn)
 
 
@@ -51,7 +52,7 @@ def table(found: Sequence[Job], counts: dict[str, int], now: datetime) -> Iterat
     yield ", ".join(f"{counts[state]:,} {state}" for state in JobState if counts.get(state))
     yield ""
     if not found:
-        yield "None of them is meant by this choice."
+        yield "None of them is meant by this choice; --all has those that plyr did for itself, too."
         return
     width = max(len("kind"), *(len(job.kind) for job in found))
     yield f"{'ID':<36}  {'kind':<{width}}  {'state':<9}  {'tries':>5}  {'made':<10}  for whom"

@@ -19,4 +19,4 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     if missing(args):
         return 2
     count = asyncio.run(each_of(args, settings, [JobState.FAILED], job_queue().retry))
-    return told(count, "will be done again, if `plyr worker` runs")
+    return told(count, "will be done again, if `plyr worker` runs", "it is on, or done")

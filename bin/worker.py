@@ -58,14 +58,14 @@ async def _until_stopped(settings: Settings, catalog: Catalog, status_fd: int | 
 async def do_jobs(settings: Settings, catalog: Catalog, status_fd: int | None = None) -> None:
     """Everything that does jobs. Ends by cancellation. Raises NoSuchTask."""
     assert settings.database_url
+    async with await psycopg.AsyncConnection.connect(settings.database_url, autocommit=True) as conn:
+        await check(conn, LANES, [each.kind for each in schedules(settings)])
     async with (
         make_pool(settings.database_url, max_size=CONNECTIONS, name="plyr worker") as pool,
         tasks(settings, catalog, pool) as doers,
     ):
         if {task.kind: task.lane for task in doers} != LANES:
             raise NoSuchTask("bin/tasks.py names other kinds in LANES than in tasks")
-        async with await psycopg.AsyncConnection.connect(settings.database_url, autocommit=True) as conn:
-            await check(conn, LANES, [each.kind for each in schedules(settings)])
         lanes = {"light": settings.light_jobs, "heavy": settings.heavy_jobs}
         worker = Worker(settings.database_url, pool, doers, lanes)
         if status_fd is None:

@@ -49,7 +49,7 @@ MAX_SOCKET_PATH = 103  # sun_path of macOS without its NUL; Linux has 107
 # For a small machine that runs the appview, too. Who needs other values has a Postgres already.
 SERVER_SETTINGS = {
     "listen_addresses": "",
-    "max_connections": "60",
+    "max_connections": "100",
     "shared_buffers": "128MB",
     "max_wal_size": "1GB",
     "wal_compression": "on",

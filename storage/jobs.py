@@ -112,11 +112,18 @@ async def of(conn: Connection, did: str, *, kind: str | None = None, limit: int 
 
 
 async def listed(
-    conn: Connection, *, kind: str | None = None, did: str | None = None, state: str | None = None, limit: int
+    conn: Connection,
+    *,
+    kind: str | None = None,
+    did: str | None = None,
+    state: str | None = None,
+    house: bool = True,
+    limit: int,
 ) -> list[Job]:
-    """Anybody's jobs, the newest first."""
+    """Anybody's jobs, the newest first; without `house`, none that the house did well for itself."""
+    params = {"kind": kind, "did": did, "state": state, "house": house, "limit": limit}
     async with conn.cursor(row_factory=class_row(Job)) as cursor:
-        await cursor.execute(_SQL["listed"], {"kind": kind, "did": did, "state": state, "limit": limit})
+        await cursor.execute(_SQL["listed"], params)
         return await cursor.fetchall()
 
 
@@ -212,9 +219,15 @@ async def last_of(conn: Connection, kind: str) -> datetime | None:
     return None if row is None else row[0]
 
 
-async def forget_old(conn: Connection, *, days: int) -> int:
-    """Delete what ended that long ago, but for the newest of each kind. Returns how many those were."""
-    return (await conn.execute(_SQL["forget_old"], {"days": days})).rowcount
+async def forget_old(conn: Connection, *, days: int, house_days: int) -> int:
+    """Delete what ended that long ago, but for the newest of each kind; what the house did well for itself,
+    after `house_days`. Returns how many those were."""
+    return (await conn.execute(_SQL["forget_old"], {"days": days, "house_days": house_days})).rowcount
+
+
+async def erase(conn: Connection, did: str) -> None:
+    """Forget somebody's jobs and let go of what these own, in the caller's transaction."""
+    await conn.execute(_SQL["erase"], {"did": did})
 
 
 async def _hit(conn: Connection, statement: str, params: Mapping[str, object]) -> bool:

@@ -15,7 +15,7 @@ from storage.blobs.collector import collect
 from storage.blobs.store import BlobStore
 from storage.postgres import Pool
 
-KEEP_JOBS_DAYS = 30
+KEEP_JOBS_DAYS, KEEP_HOUSE_DAYS = 30, 1
 SETTLED_S = 300.0  # since a track was published, before it can be taken for deleted
 ECHO_S = 900  # that a record of ours may take to come back
 _BATCH = 100
@@ -41,7 +41,10 @@ def forget_jobs(pool: Pool) -> Run:
 
     async def run(work: Work) -> Done:
         async with pool.connection() as conn:
-            return Done("Removed old jobs.", {"jobs": await jobs.forget_old(conn, days=KEEP_JOBS_DAYS)})
+            return Done(
+                "Removed old jobs.",
+                {"jobs": await jobs.forget_old(conn, days=KEEP_JOBS_DAYS, house_days=KEEP_HOUSE_DAYS)},
+            )
 
     return run
 

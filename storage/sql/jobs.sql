@@ -25,12 +25,13 @@ from job where did = %(did)s and (%(kind)s::text is null or kind = %(kind)s)
 order by created_at desc limit %(limit)s
 
 -- name: listed
--- The newest of all, for the operator.
+-- The newest of all, for the operator; the house's own that ended well only if asked for.
 select id, kind, did, subject, args, state, phase, facts, progress, message, attempts, error, warnings, result,
        created_at, updated_at, finished_at, cancel_asked_at
 from job
 where (%(kind)s::text is null or kind = %(kind)s) and (%(did)s::text is null or did = %(did)s)
   and (%(state)s::text is null or state = %(state)s)
+  and (%(house)s or did is not null or state <> 'done')
 order by created_at desc, id limit %(limit)s
 
 -- name: begin
@@ -130,7 +131,22 @@ select state, count(*) from job group by state
 select max(created_at) from job where kind = %(kind)s
 
 -- name: forget_old
--- Ended long ago. The newest of each kind stays: from it the scheduler knows when the next is due.
+-- Ended long ago; what the house did well, sooner. The newest of each kind stays: from it the scheduler knows when
+-- the next is due.
 delete from job
-where finished_at < now() - make_interval(days => %(days)s)
+where finished_at < now() - make_interval(
+          days => case when did is null and state = 'done' then %(house_days)s else %(days)s end)
   and created_at < (select max(created_at) from job newest where newest.kind = job.kind)
+
+-- name: erase
+-- Who leaves takes their jobs along, and what these own. An attempt that is on cannot save any more.
+with own as (
+    delete from job where did = %(did)s returning id::text as owner
+), gone as (
+    delete from blob_owner o using own where o.kind in ('job', 'export') and o.owner = own.owner
+    returning o.blob_id
+), released as (
+    select blob_id, count(*) as n from gone group by 1
+)
+update blob b set owners = b.owners - n, unowned_at = case when b.owners = n then now() end
+from released where b.id = released.blob_id

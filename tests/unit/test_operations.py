@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from bin.settings import ROOT
+from bin.settings import ROOT, load
+from bin.tasks import LANES, schedules
 
 PAGE = (ROOT / "docs" / "operations.md").read_text()
 
@@ -23,3 +24,8 @@ def test_every_alarm_is_in_the_docs() -> None:
     assert [name for name in sorted(names) if f"`{name}`" not in PAGE] == []
     for command in set(re.findall(r'"(plyr [\w ]+)"\)', code)):
         assert f"`{command}`" in PAGE
+
+
+def test_every_job_is_in_the_docs() -> None:
+    assert [kind for kind in LANES if f"`{kind}`" not in PAGE] == []
+    assert {each.kind for each in schedules(load())} <= LANES.keys()

@@ -36,14 +36,14 @@ def make_tasks(pool: Pool) -> list[Task]:
         return Done("Noted.", {"attempts": work.job.attempts})
 
     async def steps(work: Work) -> Done:
-        """Two steps; the second takes as long as args say."""
+        """Two steps; the second takes `s` seconds in the first attempt, `s2` in others."""
         if "first" not in work.job.facts:
             await saw(work, "first")
             await work.save({"first": 1}, warnings=["slow"])
         await work.report("second", "Being slow.", 0.5)
         await saw(work, "second")
-        await asyncio.sleep(work.job.args.get("s", 0) if work.job.attempts == 1 else 0)
-        return Done("Both.")
+        await asyncio.sleep(work.job.args.get("s" if work.job.attempts == 1 else "s2", 0))
+        return Done("Both.", {"attempt": work.job.attempts})
 
     async def away(work: Work) -> Done:
         await saw(work, "tried")

@@ -72,6 +72,7 @@ async def test_another_one_leads_when_the_leader_loses_its_connection(
     async with scheduling(one), scheduling(two):
         leader = await until_one_leads(one, two)
         await until_made(conn, 1)
+        await finish_all(conn)
         other = two if leader is one else one
         async with asyncio.timeout(5):
             while other.leads is None:
@@ -86,7 +87,6 @@ async def test_another_one_leads_when_the_leader_loses_its_connection(
             while leader.leads:
                 await asyncio.sleep(0.02)
         await until_one_leads(one, two)
-        await finish_all(conn)
         await asyncio.sleep(1)
     # The new leader knows that this hour's job was made.
     assert len(await jobs.listed(conn, limit=99)) == 1
@@ -129,16 +129,19 @@ async def test_the_leader_sees_that_a_job_was_left_behind(conn: Connection, data
 
 async def test_old_jobs_are_forgotten_but_for_the_newest_of_each_kind(conn: Connection) -> None:
     for kind in ("note", "note", "steps"):
-        await QUEUE.enqueue(conn, kind)
+        await QUEUE.enqueue(conn, kind, did="did:plc:a")
         await finish_all(conn)
     await conn.execute(
         "update job set finished_at = now() - interval '31 days',"
         " created_at = created_at - interval '31 days'"
     )
     waiting = await QUEUE.enqueue(conn, "away")
-    assert await jobs.forget_old(conn, days=30) == 1
+    assert await jobs.forget_old(conn, days=32, house_days=1) == 0
+    assert await jobs.forget_old(conn, days=30, house_days=1) == 1
     left = await jobs.listed(conn, limit=99)
     assert sorted(job.kind for job in left) == ["away", "note", "steps"]
     assert waiting in [job.id for job in left]
+    await conn.execute("update job set did = null")
+    assert [job.kind for job in await jobs.listed(conn, house=False, limit=99)] == ["away"]
     with pytest.raises(psycopg.errors.CheckViolation):
         await conn.execute("update job set state = 'lost'")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from uuid import uuid4
@@ -105,10 +104,9 @@ async def test_a_worker_that_stops_gives_its_jobs_back_at_once(conn: Connection,
     assert id is not None
     async with working(database) as worker:
         await until_seen(conn, id, ["begun"])
-        began = time.monotonic()
         worker.terminate()
-        assert await worker.wait() == 0
-        assert time.monotonic() - began < 5
+        async with asyncio.timeout(5):
+            assert await worker.wait() == 0
         job = await jobs.get(conn, id)
         assert job is not None
         assert (job.state, job.attempts) == (JobState.PENDING, 0)
@@ -137,10 +135,8 @@ async def test_a_running_job_that_is_cancelled_stops_and_is_undone(conn: Connect
     assert id is not None
     async with working(database):
         await until_seen(conn, id, ["begun"])
-        began = time.monotonic()
         assert await QUEUE.cancel(conn, id)
         job = await ended(conn, id)
-        assert time.monotonic() - began < 3
     assert job.state is JobState.CANCELLED
     assert await seen(conn, id) == ["begun", "undo"]
     assert not await QUEUE.cancel(conn, id)
@@ -180,19 +176,16 @@ async def test_a_job_without_a_ticket_gets_one(conn: Connection, database: str) 
 
 
 async def test_who_was_taken_for_dead_and_is_not_does_not_meddle(conn: Connection, database: str) -> None:
-    id = await QUEUE.enqueue(conn, "steps", args={"s": 1})
+    id = await QUEUE.enqueue(conn, "steps", args={"s": 0.1, "s2": 2})
     async with working(database) as first:
         await until_seen(conn, id, ["first", "second"])
         os.kill(first.pid, signal.SIGSTOP)
         async with working(database):
+            await until_seen(conn, id, ["first", "second", "second"])
+            os.kill(first.pid, signal.SIGCONT)  # its attempt ends now, long before the other one
             job = await ended(conn, id)
-            os.kill(first.pid, signal.SIGCONT)
-            await asyncio.sleep(1.5)
-            other = await QUEUE.enqueue(conn, "note")
-            await ended(conn, other)
-    assert id is not None
-    assert await jobs.get(conn, id) == job
-    assert (job.state, job.attempts) == (JobState.DONE, 2)
+    assert (job.state, job.attempts, job.result) == (JobState.DONE, 2, {"attempt": 2})
+    assert await seen(conn, id) == ["first", "second", "second"]
 
 
 async def test_light_jobs_do_not_wait_behind_heavy_ones(conn: Connection, database: str) -> None:
@@ -222,3 +215,43 @@ async def test_a_worker_whose_connections_are_cut_goes_on(conn: Connection, data
         assert on is not None
         assert await QUEUE.cancel(conn, on)
         assert (await ended(conn, on)).state is JobState.CANCELLED
+
+
+BREAK = """
+create table broken ();
+create function refuse() returns trigger language plpgsql as $$
+begin
+    if exists (select from public.broken) then raise 'no'; end if;
+    return old;
+end $$;
+create trigger refuse before delete on procrastinate.procrastinate_jobs
+    for each row execute function refuse();
+insert into broken default values;
+"""
+
+
+async def test_a_ticket_whose_end_could_not_be_written_blocks_nothing(
+    conn: Connection, database: str
+) -> None:
+    id = await QUEUE.enqueue(conn, "away")
+    await conn.execute(BREAK)
+    async with working(database):
+        await until_seen(conn, id, ["tried"])
+        await asyncio.sleep(0.5)  # the next attempt is due, and its place is taken by what is over
+        assert await seen(conn, id) == ["tried"]
+        await conn.execute("delete from broken")
+        assert (await ended(conn, id)).state is JobState.FAILED
+    assert await tickets(conn) == 0
+
+
+async def test_who_leaves_takes_their_jobs_along(conn: Connection, database: str) -> None:
+    await jobs.add(conn, "note", did="did:plc:b", subject=None, args={})
+    id = await QUEUE.enqueue(conn, "steps", did="did:plc:a", args={"s": 0.5})
+    async with working(database):
+        await until_seen(conn, id, ["first", "second"])
+        await jobs.erase(conn, "did:plc:a")
+        async with asyncio.timeout(15):
+            while await tickets(conn) > 0:
+                await asyncio.sleep(0.02)
+    assert [job.did for job in await jobs.listed(conn, limit=9)] == ["did:plc:b"]
+    assert await seen(conn, id) == ["first", "second"]
