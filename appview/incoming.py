@@ -27,6 +27,8 @@ class Incoming:
     ) -> None:
         self._content = content
         self._idle_s = idle_s
+        self._waiting_since: float | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self.size = size
         self.media_type = media_type
 
@@ -54,13 +56,29 @@ class Incoming:
 
     async def next(self) -> bytes:
         """Whatever has come; nothing at the end. Raises IncompleteBody."""
+        loop = asyncio.get_running_loop()
+        self._waiting_since = loop.time()
+        # One timer looks now and then: a timeout of its own for each chunk would cost as much as its CRC.
+        if self._timer is None:
+            self._timer = loop.call_later(self._idle_s, self._look)
         try:
-            async with asyncio.timeout(self._idle_s):
-                return await self._content.readany()
-        except TimeoutError:
-            raise IncompleteBody("nothing came for too long") from None
+            return await self._content.readany()
         except (OSError, ClientError, HttpProcessingError):
             raise IncompleteBody from None
+        finally:
+            self._waiting_since = None
+
+    def _look(self) -> None:
+        """Has nothing come for too long? Where nobody waits, whoever does next asks again."""
+        self._timer = None
+        if self._waiting_since is None:
+            return
+        loop = asyncio.get_running_loop()
+        left_s = self._waiting_since + self._idle_s - loop.time()
+        if left_s <= 0:
+            self._content.set_exception(IncompleteBody("nothing came for too long"))
+        else:
+            self._timer = loop.call_later(left_s, self._look)
 
     async def read(self, max_bytes: int) -> bytes:
         """All of a small one. Raises what `chunks` does."""

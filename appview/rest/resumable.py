@@ -37,7 +37,7 @@ from storage.uploads import Resumable
 log = structlog.get_logger()
 
 VERSION = "1.0.0"
-LEASE_S = 60.0
+LEASE_S = 30.0
 TAKE_OVER_S = 10.0
 _CHUNK = "application/offset+octet-stream"
 _METHODS = ("HEAD", "PATCH", "DELETE")

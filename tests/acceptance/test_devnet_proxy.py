@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import random
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -10,13 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import psycopg
 import pytest
 
+from lexicons.syntax import Did
+from storage.sessions import Kind
 from tests.acceptance.service import Answers, Program, free_port, until, web
 from tests.acceptance.whole import LIKE, NS, like, sing
 from tests.devnet.directory import register_service
 from tests.devnet.network import Account, Devnet
 from tests.devnet.records import tid
+from tests.integration.appview.uploads.studio import SCOPE, add_key
 
 pytestmark = [pytest.mark.devnet]
 
@@ -193,19 +199,35 @@ async def test_a_token_of_a_pds_is_good_once_in_all_processes_and_under_our_own_
 async def test_a_large_body_comes_through_a_pds_whole_and_gets_our_own_answer(
     database: str, tmp_path: Path
 ) -> None:
+    sound = random.Random(1).randbytes(BODY_BYTES)
     async with Devnet(pds=2) as net, served(net, database, tmp_path) as plyr:
         for account in (await net.account("ada", 0), await net.account("ben", 1)):
-            for nsid, status, error in (
-                (LATEST, 400, "InvalidRequest"),
-                (f"{NS}.audio.uploadAudio", 501, "MethodNotImplemented"),
-            ):
-                found = await plyr.through(
+
+            async def sent(nsid: str, account: Account = account) -> tuple[int, dict[str, Any]]:
+                headers = {"content-type": "audio/wav"}
+                status, answer, _ = await plyr.through(
                     account,
                     nsid,
                     name="did:web",
                     method="POST",
-                    data=BytesIO(bytes(BODY_BYTES)),
-                    headers={"content-type": "audio/wav"},
+                    data=BytesIO(sound),
+                    headers=headers,
+                    title="x",
                 )
-                assert found[0] == status, found
-                assert found[1]["error"] == error
+                return status, answer
+
+            upload = f"{NS}.audio.uploadAudio"
+            for nsid, status, error in (
+                (LATEST, 400, "InvalidRequest"),
+                (f"{NS}.audio.playBackwards", 501, "MethodNotImplemented"),
+                (upload, 403, "SignInNeeded"),
+            ):
+                found = await sent(nsid)
+                assert (found[0], found[1]["error"]) == (status, error), found
+            # They signed in here once.
+            await add_key(database, Did(account.did), scope=SCOPE, granted=True, kind=Kind.BROWSER)
+            status, answer = await sent(upload)
+            assert (status, answer.get("state")) == (200, "pending"), answer
+            async with await psycopg.AsyncConnection.connect(database) as conn:
+                rows = await conn.execute("select args ->> 'sha256' from job where did = %s", (account.did,))
+                assert await rows.fetchall() == [(hashlib.sha256(sound).hexdigest(),)]

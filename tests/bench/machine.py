@@ -93,6 +93,11 @@ def peak_bytes(pid: int) -> int:
     return int((_field(Path(f"/proc/{pid}/status"), "VmHWM") or "0 kB").split()[0]) * 1024
 
 
+def resident_bytes(pid: int) -> int:
+    """The resident size of a process now."""
+    return int((_field(Path(f"/proc/{pid}/status"), "VmRSS") or "0 kB").split()[0]) * 1024
+
+
 def _field(file: Path, name: str) -> str | None:
     if not file.exists():
         return None

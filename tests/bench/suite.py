@@ -41,7 +41,6 @@ WITHOUT_DATABASE = {
     "bigcar": bigcar.run,
     "ranges": ranges.run,
     "zip": zipped.run,
-    "upload": upload.run,
     "transcode": transcode.run,
 }
 
@@ -101,5 +100,6 @@ async def _one(name: str, options: Options, server: database.Server | None) -> F
         "live": live.run,
         "auth": auth.run,
         "plays": plays.run,
+        "upload": upload.run,
     }
     return await benches[name](options, server)

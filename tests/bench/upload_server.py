@@ -1,7 +1,7 @@
-"""Takes uploads into a blob store on a free port (a child process), or does one part of that by itself.
+"""The appview as `plyr web` builds it, taking uploads on a free port (a child process), or one part of that.
 
-`{do: serve}` answers POST /raw, /multipart and /drop; `{do: hash}` and `{do: write}` work on `bytes` by
-themselves and tell how long it took.
+`{do: serve}` also answers POST at another port, which receives and drops; `{do: hash}` and `{do: write}` work
+on `bytes` by themselves and tell how long it took.
 """
 
 from __future__ import annotations
@@ -9,13 +9,16 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from aiohttp import BodyPartReader, web
+from aiohttp import web
 
-from storage.blobs.filesystem import FilesystemStore
+from appview.protocol import make_runner
+from bin import logs
+from bin.settings import load
+from bin.web import application
+from lexicons.catalog import Catalog
 from storage.blobs.store import Hasher
 from tests.bench import children, machine
 
@@ -24,7 +27,7 @@ CHUNK = 65_536
 
 async def work(task: dict[str, Any]) -> None:
     if task["do"] == "serve":
-        await _serve(FilesystemStore(Path(task["folder"])))
+        await _serve(task)
         return
     chunk = os.urandom(CHUNK)
     count = task["bytes"] // CHUNK
@@ -51,39 +54,37 @@ def _write(path: Path, chunk: bytes, count: int) -> None:
     path.unlink()
 
 
-async def _serve(store: FilesystemStore) -> None:
-    async def raw(request: web.Request) -> web.Response:
-        digest = await store.stage("raw", request.content.iter_any(), size=request.content_length)
-        return web.json_response({"sha256": digest.sha256, "crc32": digest.crc32, "size": digest.size})
-
-    async def multipart(request: web.Request) -> web.Response:
-        async for part in await request.multipart():
-            assert isinstance(part, BodyPartReader)
-            digest = await store.stage("form", _chunks(part))
-            return web.json_response({"sha256": digest.sha256, "crc32": digest.crc32, "size": digest.size})
-        raise web.HTTPBadRequest
-
+async def _serve(task: dict[str, Any]) -> None:
     async def drop(request: web.Request) -> web.Response:
         async for _ in request.content.iter_any():
             pass
         return web.json_response({})
 
-    app = web.Application()
-    app.router.add_post("/raw", raw)
-    app.router.add_post("/multipart", multipart)
-    app.router.add_post("/drop", drop)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    listener = socket.create_server(("127.0.0.1", 0))
-    await web.SockSite(runner, listener).start()
-    children.say({"port": listener.getsockname()[1]})
-    await children.until_input_closes()
-    await runner.cleanup()
-
-
-async def _chunks(part: BodyPartReader) -> AsyncIterator[bytes]:
-    while chunk := await part.read_chunk(CHUNK):
-        yield bytes(chunk)
+    settings = load(
+        {
+            "database_url": task["dsn"],
+            "data_dir": task["folder"],
+            "blob_dir": task["blobs"],
+            "dev_loopback": True,
+            "plc_url": "http://localhost:1",  # where no directory is: nothing here asks the network
+        },
+        {},
+    )
+    logs.configure(settings.log_format, "error")  # on stderr: stdout is for answers
+    bare = web.Application()
+    bare.router.add_post("/", drop)
+    async with application(settings, Catalog.load()) as app:
+        runners = make_runner(app), web.AppRunner(bare, access_log=None)
+        ports: list[int] = []
+        for runner in runners:
+            await runner.setup()
+            listener = socket.create_server(("127.0.0.1", 0))
+            await web.SockSite(runner, listener).start()
+            ports.append(listener.getsockname()[1])
+        children.say({"port": ports[0], "drop": ports[1]})
+        await children.until_input_closes()
+        for runner in runners:
+            await runner.cleanup()
 
 
 if __name__ == "__main__":

@@ -1,14 +1,9 @@
-"""A server that takes uploads, on a real database and a real store, and people with keys to it.
-
-Run as a program it is such a server in a process of its own: `python -m
-tests.integration.appview.uploads.studio DSN FOLDER` prints its address.
-"""
+"""A server that takes uploads, on a real database and a real store, and people with keys to it."""
 
 from __future__ import annotations
 
 import asyncio
 import io
-import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -41,7 +36,6 @@ from lexicons.catalog import Catalog
 from lexicons.syntax import Did, Nsid
 from lexicons.validate import validate_output
 from storage import sessions
-from storage.blobs.filesystem import FilesystemStore
 from storage.blobs.store import BlobStore
 from storage.postgres import make_pool
 from storage.sessions import Kind, NewSession
@@ -184,14 +178,3 @@ async def opened(
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         http = await enter(aiohttp.ClientSession())
         yield Studio(f"http://127.0.0.1:{runner.addresses[0][1]}", dsn, store, http, stack)
-
-
-async def _main(dsn: str, folder: Path) -> None:
-    store = FilesystemStore(folder / "blobs")
-    async with opened(dsn, Catalog.load(), store, folder / "keys") as studio:
-        print(studio.url, flush=True)
-        await asyncio.to_thread(sys.stdin.read)
-
-
-if __name__ == "__main__":
-    asyncio.run(_main(sys.argv[1], Path(sys.argv[2])))

@@ -1,0 +1,92 @@
+"""appview/incoming.py: a body comes whole, or it is said why not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from aiohttp import web
+
+from appview.errors import IncompleteBody, PayloadTooLarge
+from appview.incoming import Incoming
+
+HEAD = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@asynccontextmanager
+async def taking(
+    max_bytes: int = 100, idle_s: float = 60
+) -> AsyncIterator[tuple[int, asyncio.Future[object]]]:
+    """A server's port, and what becomes of the first body that it gets: the bytes, or the error."""
+    came: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+
+    async def handler(request: web.Request) -> web.Response:
+        body = Incoming(request.content, size=request.content_length, idle_s=idle_s)
+        try:
+            came.set_result(await body.read(max_bytes))
+        except (IncompleteBody, PayloadTooLarge) as error:
+            came.set_result(error)
+        return web.Response()
+
+    app = web.Application()
+    app.router.add_post("/", handler)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield runner.addresses[0][1], came
+    finally:
+        await runner.cleanup()
+
+
+async def sent(port: int, *pieces: bytes, pause_s: float = 0) -> asyncio.StreamWriter:
+    _, writer = await asyncio.open_connection("127.0.0.1", port)
+    for piece in pieces:
+        writer.write(piece)
+        await writer.drain()
+        await asyncio.sleep(pause_s)
+    return writer
+
+
+async def test_a_body_comes_whole() -> None:
+    async with taking() as (port, came):
+        writer = await sent(port, HEAD, b"3\r\nabc\r\n", b"2\r\nde\r\n0\r\n\r\n")
+        assert await came == b"abcde"
+        writer.close()
+
+
+async def test_of_what_stands_still_nothing_is_kept() -> None:
+    async with taking(idle_s=0.05) as (port, came):
+        writer = await sent(port, HEAD, b"3\r\nabc\r\n")
+        error = await came
+        assert isinstance(error, IncompleteBody)
+        assert str(error) == "nothing came for too long"
+        writer.close()
+
+
+async def test_what_comes_slowly_comes() -> None:
+    """Longer in all than it may stand still."""
+    async with taking(idle_s=2) as (port, came):
+        writer = await sent(port, HEAD, *[b"1\r\nx\r\n"] * 6, pause_s=0.5)
+        writer.write(b"0\r\n\r\n")
+        assert await came == b"xxxxxx"
+        writer.close()
+
+
+@pytest.mark.parametrize("end", [b"", b"zz\r\n"])
+async def test_what_breaks_off_is_incomplete(end: bytes) -> None:
+    async with taking() as (port, came):
+        writer = await sent(port, HEAD, b"3\r\nabc\r\n", end)
+        if not end:
+            writer.transport.abort()
+        assert isinstance(await came, IncompleteBody)
+        writer.close()
+
+
+async def test_what_is_too_large_is_not_read_on() -> None:
+    async with taking(max_bytes=4) as (port, came):
+        writer = await sent(port, HEAD, b"3\r\nabc\r\n", b"2\r\nde\r\n")
+        assert isinstance(await came, PayloadTooLarge)
+        writer.close()
