@@ -1,4 +1,4 @@
-"""What taking uploads and making tracks of them needs, as the settings say it: the same for `web` and `worker`."""
+"""What taking uploads and making tracks of them needs, as the settings say it, for `web` and `worker`."""
 
 from __future__ import annotations
 
