@@ -65,7 +65,7 @@ class TooLarge(WriteFailed):
 
 
 class Declined(WriteFailed):
-    """The PDS refuses, for good."""
+    """The PDS refuses, for good, or the grant does not go so far."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +185,7 @@ def _good(answer: PdsAnswer) -> dict[str, Any]:
     said = f"the PDS says {answer.status} {word[:100]} {str(told.get('message') or '')[:_MOST_SAID]}".rstrip()
     if word == "InvalidSwap":
         raise Swapped(said)
-    if answer.status in (401, 403):
+    if answer.status == 401:
         raise NotSignedIn(said)
     if answer.status in (408, 425, 429) or answer.status >= 500:
         raise Away(said, retry_after_s(answer.headers))

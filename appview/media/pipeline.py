@@ -17,7 +17,7 @@ from appview.media import record_steps, sound_steps
 from appview.media.attempt import OWNER, Attempt, Place, begun
 from appview.media.failures import MediaFailed, NoFfmpeg
 from appview.media.steps import NEW_TRACK, SAID, Step, following
-from appview.records import Away, NotSignedIn, Swapped, WriteFailed
+from appview.records import Away, Declined, NotSignedIn, Swapped, WriteFailed
 from indexer.written import take_in
 from storage import track_media
 from storage.blobs import rows
@@ -107,7 +107,7 @@ async def _taken_back(at: Attempt) -> bool:
     collection = at.place.catalog.collections.track
     try:
         deletion = await at.records.delete(collection, at.rkey)
-    except NotSignedIn as error:
+    except (NotSignedIn, Declined) as error:
         async with at.place.pool.connection() as conn:
             seen = await track_media.is_indexed(conn, at.did, collection, at.rkey)
         log.warning("a record cannot be taken back", did=at.did, rkey=at.rkey, seen=seen, reason=str(error))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from appview.jobs.tasks import TaskFailed
+from appview.jobs.tasks import TaskFailed, TryLater
 from appview.media.attempt import OWNER, Attempt, Place
 from appview.media.failures import MediaFailed
 from appview.media.images import prepare, store_image
@@ -102,12 +102,26 @@ async def recorded(at: Attempt) -> None:
         record = new_record(place.catalog, at.rkey, words, sound, facts.created_at)
     except InvalidRecord as error:
         raise TaskFailed(f"this cannot be published: {error}") from error
-    put = await at.records.put(place.catalog.collections.track, at.rkey, record)
+    try:
+        put = await at.records.put(place.catalog.collections.track, at.rkey, record)
+    except Declined as error:
+        await offer_again(at, error)
+        raise
     async with at.transaction() as conn:
         await at.save(Step.RECORD, conn, uri=put.uri, cid=put.cid)
         await take_over(at, conn)
         if put.write is not None:
             await take_in(conn, put.write, place.catalog)
+
+
+async def offer_again(at: Attempt, error: Declined) -> None:
+    """A PDS keeps a blob for some hours until a record names it, and ours may come later than that. Raises
+    TryLater where this may be it."""
+    if at.facts.blob is None or "blob" not in str(error).lower() or at.facts.refusals >= _OFFERS:
+        return
+    async with at.transaction() as conn:
+        await at.save(Step.LISTEN, conn, blob=None, refusals=at.facts.refusals + 1)
+    raise TryLater("the PDS does not have the audio any more", 0) from error
 
 
 async def take_over(at: Attempt, conn: Connection) -> None:

@@ -12,11 +12,11 @@ import structlog
 from appview.jobs.tasks import Done, Task, TaskFailed, Work
 from appview.media.attempt import OWNER, Attempt, Place, begun
 from appview.media.pipeline import MEDIA_STEPS, drop, walk
-from appview.media.record_steps import sound_of
+from appview.media.record_steps import offer_again, sound_of
 from appview.media.steps import NEW_SOUND, Step
 from appview.media.track_record import Edit, edited
 from appview.own_tracks import NoSuchTrack, OwnTracks
-from appview.records import NotSignedIn, Put
+from appview.records import Declined, NotSignedIn, Put
 from lexicons.records import InvalidRecord
 from storage import track_media
 from storage.blobs import rows
@@ -80,6 +80,9 @@ async def _rewritten(at: Attempt) -> None:
             new_sound=True,
             effect=effect,
         )
+    except Declined as error:
+        await offer_again(at, error)
+        raise
     except NoSuchTrack:
         raise TaskFailed("the track is not there any more") from None
     except InvalidRecord as error:

@@ -35,7 +35,7 @@ MOVES: Mapping[Step | None, frozenset[Step]] = {
     Step.COVER: frozenset({Step.RENDER}),
     Step.RENDER: frozenset({Step.LISTEN}),
     Step.LISTEN: frozenset({Step.OFFER}),
-    Step.OFFER: frozenset({Step.RECORD}),
+    Step.OFFER: frozenset({Step.RECORD, Step.OFFER}),  # again, where the PDS has forgotten it
     Step.RECORD: frozenset(),
 }
 

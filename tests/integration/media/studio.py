@@ -29,7 +29,7 @@ from lexicons.syntax import Did
 from storage import jobs, sessions
 from storage.blobs import rows
 from storage.blobs.filesystem import FilesystemStore
-from storage.blobs.store import Area, Key
+from storage.blobs.store import Area, BlobStore, Key
 from storage.jobs import Job
 from storage.postgres import Connection, Pool, make_pool
 from storage.sessions import Kind, NewSession
@@ -73,7 +73,7 @@ class Studio:
 
     net: Devnet
     pool: Pool
-    store: FilesystemStore
+    store: BlobStore
     credentials: CredentialStore
     oauth: OAuthClient
     place: Place
@@ -168,6 +168,11 @@ class Studio:
         cards = [orjson.loads("{" + card + "}") for (card,) in rows]
         return {card["uri"]: (card["cid"], card["record"]) for card in cards if card["verified"]}
 
+    async def bytes_of(self, record: Mapping[str, Any]) -> bytes:
+        """What a track's record says is played."""
+        key = Key(Area.AUDIO, record["audioUrl"].removeprefix(f"{ORIGIN}/audio/"))
+        return b"".join([chunk async for chunk in self.store.read(key)])
+
     async def sound_of(self, record: Mapping[str, Any]) -> Path:
         """The file that a track's record says is played."""
         url, _, file_id = record["audioUrl"].rpartition("/")
@@ -184,7 +189,9 @@ class Studio:
 
 
 @asynccontextmanager
-async def studio(net: Devnet, dsn: str, folder: Path) -> AsyncIterator[Studio]:
+async def studio(
+    net: Devnet, dsn: str, folder: Path, store: BlobStore | None = None
+) -> AsyncIterator[Studio]:
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(GuardedClient(allow_loopback=True))
         pool = await stack.enter_async_context(make_pool(dsn, max_size=8, name="test"))
@@ -192,7 +199,7 @@ async def studio(net: Devnet, dsn: str, folder: Path) -> AsyncIterator[Studio]:
         oauth = OAuthClient(loopback_app(8000, PUBLISHED, name="plyr"), http, identities, CATALOG.definitions)
         ring = KeyRing(GivenKeys([new_key()]))
         credentials = await stack.enter_async_context(CredentialStore(pool, ring, oauth))
-        store = FilesystemStore(folder / "blobs")
+        store = store or FilesystemStore(folder / "blobs")
         place = Place(
             pool=pool,
             store=store,

@@ -18,6 +18,7 @@ from appview.media.probe import probe
 from appview.own_tracks import OwnTracks
 from lexicons.syntax import Rkey
 from storage import sessions
+from storage.blobs.s3 import S3Store
 from storage.blobs.store import Area, Key
 from storage.jobs import JobState
 from storage.sessions import End
@@ -26,6 +27,8 @@ from tests.devnet.network import Account, Devnet
 from tests.integration.media.order import in_order
 from tests.integration.media.studio import ORIGIN, Studio, did_of, studio
 from tests.music import aiff, decoded, ffmpeg, music
+from tests.s3.fixtures import two_buckets
+from tests.s3.server import Swift
 
 __all__ = ["_devnet_when_marked", "devnet_packages"]
 
@@ -247,3 +250,22 @@ async def test_a_grant_that_is_gone_ends_an_upload_with_a_reason(
     job = await here.work(Uploads(here.place).task, id)
     assert job.error == "sign in again, then upload again: the session has ended: signed_out"
     await in_order(here, ann)
+
+
+async def test_a_track_is_made_where_blobs_are_no_files_of_ours(
+    net: Devnet, database: str, tmp_path: Path, sound: Path, swift: Swift
+) -> None:
+    async with (
+        S3Store(await two_buckets(swift)) as store,
+        studio(net, database, tmp_path, store) as here,
+    ):
+        cyd = await net.account(f"c{secrets.token_hex(4)}")
+        await here.sign_in(cyd)
+        id = await here.wish(cyd, sound.read_bytes(), cover=picture(), title="Dawn")
+        job = await here.work(Uploads(here.place).task, id)
+        assert (job.state, job.error, job.warnings) == (JobState.DONE, None, [])
+        [listed] = await net.list_records(cyd, "fm.plyr.track")
+        played = tmp_path / "played.mp3"
+        played.write_bytes(await here.bytes_of(listed.value))
+        assert (await probe(played)).duration_s == pytest.approx(4, abs=0.1)
+        await in_order(here, cyd)

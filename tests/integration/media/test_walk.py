@@ -26,7 +26,7 @@ from tests.acceptance.service import Program
 from tests.devnet.fixtures import _devnet_when_marked, devnet_packages
 from tests.devnet.network import Account, Devnet
 from tests.integration.media.order import in_order
-from tests.integration.media.studio import Studio, Worked, studio
+from tests.integration.media.studio import TRACK, Studio, Worked, studio
 from tests.music import aiff, music
 
 __all__ = ["_devnet_when_marked", "devnet_packages"]
@@ -123,6 +123,24 @@ async def test_an_upload_that_dies_anywhere_becomes_one_track_or_nothing(
         at += 1
     assert at == 2 * len(NEW_TRACK)
     await here.echoed(ann)
+
+
+async def test_a_pds_that_has_forgotten_the_audio_is_given_it_again(
+    net: Devnet, here: Studio, ann: Account, tmp_path: Path
+) -> None:
+    """It keeps a blob that no record names for some hours only."""
+    task = Uploads(here.place).task
+    id = await here.wish(ann, sound(tmp_path, 1), title="Late")
+    assert await dies(here, task, id, 2 * len(NEW_TRACK) - 1)
+    lost = "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku"
+    path = "{blob,ref,$link}"
+    async with here.pool.connection() as conn:
+        await conn.execute("update job set facts = jsonb_set(facts, %s, to_jsonb(%s::text))", [path, lost])
+    job = await here.work(task, id)
+    assert (job.state, job.error, job.warnings) == (JobState.DONE, None, [])
+    [listed] = await net.list_records(ann, TRACK)
+    assert listed.value["audioBlob"]["ref"]["$link"] != lost
+    await in_order(here, ann)
 
 
 @pytest.mark.parametrize("goes_on", [True, False])

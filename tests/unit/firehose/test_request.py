@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from aiohttp import web
 
-from firehose.net import Blocked, GuardedClient, TimedOut, TooLarge, Unreachable
+from firehose.net import Blocked, GuardedClient, Streamed, TimedOut, TooLarge, Unreachable
 from tests.fakenet.http import FakeWeb, Page, json_page, redirect
 from tests.fakenet.misdeeds import endless, garbled, silent, slow
 
@@ -49,6 +50,25 @@ async def test_what_is_given_is_sent(
     fake_web.pages[URL] = mirror
     answer = await client.request(method, URL, **sent, **LIMITS)
     assert (answer.status, answer.headers["X-Seen"], answer.body) == (200, seen, body)
+
+
+async def test_a_body_that_is_too_large_to_hold_is_streamed_with_its_length(
+    client: GuardedClient, fake_web: FakeWeb
+) -> None:
+    async def sizes(request: web.Request, response: web.StreamResponse) -> None:
+        count = sum([len(chunk) async for chunk in request.content.iter_any()])
+        response.headers["X-Seen"] = f"{count} {request.headers.get('Transfer-Encoding', 'whole')}"
+        await response.prepare(request)
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(40):
+            yield bytes(50_000)
+
+    fake_web.pages[URL] = sizes
+    body = Streamed(2_000_000, chunks)
+    for _ in range(2):
+        answer = await client.request("POST", URL, body=body, **LIMITS)
+        assert answer.headers["X-Seen"] == "2000000 whole"
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])

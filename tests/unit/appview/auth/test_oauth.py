@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
@@ -12,12 +13,14 @@ from appview.auth.client_keys import ClientKey, ClientKeys
 from appview.auth.grant import Credentials, SignInFailed
 from appview.auth.metadata import App, web_app
 from appview.auth.scopes import GENERIC, expanded
+from firehose.net import Streamed
 from tests.fakenet.authserver import METADATA, PAR, RESOURCE, REVOKE, TOKEN, XRPC, Nonces
 from tests.fakenet.http import Page
 from tests.fakenet.server import Fault
 from tests.unit.appview.auth.stage import ALICE, CATALOG, PUBLISHED, WISH, Stage
 
 SESSION = "com.atproto.server.getSession"
+UPLOAD = "com.atproto.repo.uploadBlob"
 
 
 def forms(stage: Stage, path: str) -> list[dict[str, str]]:
@@ -113,6 +116,20 @@ async def test_a_nonce_that_is_out_of_date_costs_one_more_request(stage: Stage) 
     assert (answer.status, credentials.pds_nonce) == (200, "nonce-0")
     assert (await stage.restarted().refresh(credentials)).server_nonce == "nonce-0"
     assert (stage.home.asked - asked)[XRPC] == (stage.home.asked - asked)[TOKEN] == 2
+
+
+async def test_a_streamed_body_is_begun_anew_where_the_nonce_was_out_of_date(stage: Stage) -> None:
+    credentials = msgspec.structs.replace(await stage.signed_in(), pds_nonce="old")
+    begun = 0
+
+    async def chunks() -> AsyncIterator[bytes]:
+        nonlocal begun
+        begun += 1
+        yield b'{"a":'
+        yield b"1}"
+
+    answer, _ = await stage.restarted().call_pds(credentials, "POST", UPLOAD, body=Streamed(7, chunks))
+    assert (answer.status, begun, stage.home.records[-1]) == (200, 2, {"a": 1})
 
 
 async def test_after_a_restart_the_nonces_that_were_kept_save_the_first_refusal(stage: Stage) -> None:
