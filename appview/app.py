@@ -119,5 +119,5 @@ def build_app(
         plays.add_to(router)
     Analytics(reads, None if auth is None else auth.desk).add_to(router)
     if exports is not None:
-        exports.add_to(router)
+        exports.add_to(app)
     return app

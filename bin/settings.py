@@ -241,6 +241,9 @@ class Settings(BaseSettings):
     upload_keep_hours: float = Field(
         24, ge=1, le=720, description="How long an upload that stands still can be taken up again."
     )
+    export_keep_days: float = Field(
+        7, gt=0, le=30, description="How long a person can fetch the ZIP of their tracks that they asked for."
+    )
     transcoder_key: SecretStr | None = Field(
         None,
         description="Secret that callers of `plyr transcoder` send as `X-Transcoder-Key`. It does not start "

@@ -14,6 +14,7 @@ from appview.jobs.plays import ROLL_UP, SEAL, play_tasks
 from appview.jobs.queue import JobQueue
 from appview.jobs.schedule import Schedule
 from appview.jobs.tasks import Task
+from appview.media.export import Exporter
 from appview.media.pipeline import Uploads
 from appview.media.replacement import Replacements
 from bin import blob_store
@@ -27,6 +28,8 @@ from storage.postgres import Pool
 # Known without building anything: whoever only puts jobs into the queue needs no more.
 LANES = {
     "blobs.collect": "light",
+    "export": "light",
+    "exports.expire": "light",
     "jobs.forget": "light",
     "records.doubt": "light",
     "replace": "heavy",
@@ -46,6 +49,7 @@ def schedules(settings: Settings) -> list[Schedule]:
     del settings
     return [
         Schedule("blobs.collect", every=timedelta(hours=1)),
+        Schedule("exports.expire", every=timedelta(hours=1)),
         Schedule("jobs.forget", every=timedelta(days=1)),
         Schedule("records.doubt", every=timedelta(minutes=10)),
         Schedule("tracks.sweep", every=timedelta(minutes=10)),
@@ -71,6 +75,7 @@ async def tasks(settings: Settings, catalog: Catalog, pool: Pool) -> AsyncIterat
             Task("records.doubt", house.doubt_records(pool)),
             Task("tracks.sweep", house.sweep_tracks(pool, catalog.collections.track)),
             Replacements(place).task,
+            *Exporter(pool, store, keep_days=settings.export_keep_days).tasks,
             Uploads(place).task,
             *play_tasks(pool, settings.play_folder),
         ]

@@ -26,6 +26,7 @@ from appview.media.serve import ServeConfig
 from appview.media.signed import Links
 from appview.play_counter import PlayCounter
 from appview.protocol import make_runner
+from appview.rest.exports import Exports
 from appview.rest.media import Media
 from appview.rest.plays import Plays
 from appview.rest.tracks import Tracks
@@ -42,7 +43,7 @@ from bin.uploading import track_place, upload_limits
 from firehose.identity import IdentityResolver
 from firehose.net import GuardedClient
 from lexicons.catalog import Catalog, CatalogError
-from storage import track_media
+from storage import exports, track_media
 from storage.postgres import make_pool
 
 SHUTDOWN_S = 3.0
@@ -119,7 +120,7 @@ async def application(
             client,
             ring=ring,
             client_of=clients.address,
-            private=[eraser(ring), track_media.erase],
+            private=[eraser(ring), track_media.erase, exports.erase],
         ) as auth,
         # Strangers make us look them up. That must not keep anybody from signing in.
         GuardedClient(settings.dev_loopback, max_connections=20) as strangers,
@@ -149,14 +150,16 @@ async def application(
         )
         secure = auth.desk.config.secure
         listeners = Listeners(play_pool, ring, clients, viewer_of, secure=secure)
+        links = Links(ring)
+        watch = JobWatch(settings.database_url, pool)
         media = Media(
             reads,
             store,
-            Links(ring),
+            links,
             ServeConfig(settings.media_accel, settings.media_url, settings.media_link_s),
         )
         receiver = Receiver(pool, store, job_queue(), catalog, upload_limits(settings))
-        uploads = Uploads(receiver, auth.desk, reads, JobWatch(settings.database_url, pool))
+        uploads = Uploads(receiver, auth.desk, reads, watch)
         place = track_place(settings, catalog, pool, store, auth.pds)
         yield build_app(
             reads,
@@ -168,6 +171,7 @@ async def application(
             uploads=uploads,
             tracks=Tracks(uploads, place, reads),
             plays=Plays(PlayCounter(play_pool), listeners),
+            exports=Exports(auth.desk, job_queue(), watch, store, links),
         )
 
 

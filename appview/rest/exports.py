@@ -9,9 +9,9 @@ when the account is out of sight.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
-from typing import Any, Protocol
+from typing import Any
 from uuid import UUID
 
 import orjson
@@ -19,6 +19,7 @@ from aiohttp import hdrs, web
 
 from appview.auth.desk import Desk
 from appview.jobs.tasks import Queue
+from appview.jobs.watch import JobWatch
 from appview.media import manifest
 from appview.media.body import answer as send
 from appview.media.export import KIND, file_name
@@ -48,12 +49,6 @@ _STATUS = {
 }
 
 
-class Watch(Protocol):
-    """Tells of a job as it stands, and after each change, until its end; None where nothing happened."""
-
-    def follow(self, id: UUID) -> AsyncGenerator[Job | None]: ...
-
-
 class Exports:
     """`link_s`: how long an address is good. `clock` gives seconds since 1970."""
 
@@ -61,7 +56,7 @@ class Exports:
         self,
         desk: Desk,
         queue: Queue,
-        watch: Watch,
+        watch: JobWatch,
         store: BlobStore,
         links: Links,
         *,
@@ -76,11 +71,18 @@ class Exports:
         self._link_s = link_s
         self._clock = clock
 
-    def add_to(self, router: web.UrlDispatcher) -> None:
+    def add_to(self, app: web.Application) -> None:
+        """Its routes; what is followed ends with the application."""
+        router = app.router
         router.add_post("/exports/media", rest(self.begin))
         router.add_get("/exports/{id}/progress", rest(self.progress))
         router.add_get("/exports/{id}/download", rest(self.download))
         router.add_get(r"/exports/{id}/{name:plyr-tracks-[\d-]+\.zip}", rest(self.zip))
+
+        async def stop(_: web.Application) -> None:
+            await self._watch.stop()
+
+        app.on_shutdown.append(stop)
 
     async def begin(self, request: web.Request) -> web.StreamResponse:
         """An export of all that one has; the one that is under way, where there is one."""

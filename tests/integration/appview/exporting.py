@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
 import aiohttp
@@ -18,62 +16,31 @@ from appview.auth.assembly import Auth, assembled
 from appview.auth.desk import SignIn
 from appview.auth.keyring import GivenKeys, KeyRing, new_key
 from appview.auth.secret import Key
-from appview.jobs.tasks import Task, TaskFailed
+from appview.jobs.attempt import Attempts
+from appview.jobs.tasks import Task
+from appview.jobs.watch import JobWatch
 from appview.media.export import Exporter
 from appview.media.signed import Links
 from appview.protocol import make_runner
 from appview.rest.exports import Exports
 from appview.service import AppConfig
+from bin.tasks import job_queue
 from lexicons.catalog import Catalog
 from lexicons.syntax import Did
 from storage import exports, jobs, sessions
 from storage.blobs import rows
 from storage.blobs.store import Area, BlobStore
-from storage.jobs import Job, JobState
-from storage.postgres import Connection, Pool, make_pool
+from storage.jobs import Job
+from storage.postgres import Pool, make_pool
 from storage.sessions import Kind, NewSession
 from tests.fakenet.repo import FakeRepo
 from tests.integration.appview.auth.signing import SCOPE, Village
 from tests.integration.appview.seed import Seed
 from tests.integration.appview.service import Answer
 from tests.integration.appview.sounds import keep
-from tests.integration.media.studio import Worked
 
 TRACK = "fm.plyr.track"
 KEEP_DAYS = 7.0
-
-
-class Table:
-    """A queue and a watch that know nothing but the table: jobs are done when a test does them."""
-
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
-
-    async def enqueue(
-        self,
-        conn: Connection,
-        kind: str,
-        *,
-        did: str | None = None,
-        subject: str | None = None,
-        args: Mapping[str, Any] | None = None,
-        delay_s: float = 0,
-    ) -> UUID | None:
-        return await jobs.add(conn, kind, did=did, subject=subject, args=args or {})
-
-    async def cancel(self, conn: Connection, id: UUID) -> bool:
-        return await jobs.finish(conn, id, JobState.CANCELLED, message="Cancelled.")
-
-    async def follow(self, id: UUID) -> AsyncGenerator[Job | None]:
-        told: Job | None = None
-        while told is None or not told.finished:
-            async with self._pool.connection() as conn:
-                job = await jobs.get(conn, id)
-            if job is None:
-                return
-            yield None if job == told else job
-            told = job
-            await asyncio.sleep(0.01)
 
 
 @dataclass
@@ -163,23 +130,9 @@ class Archive:
     def dsn(self) -> str:
         return self.pool.conninfo if isinstance(self.pool.conninfo, str) else ""
 
-    async def work(self, id: UUID, task: Task | None = None) -> Job:
-        """The job once an attempt at it came to its end."""
-        task = task or self.exporter.tasks[0]
-        async with self.pool.connection() as conn:
-            job = await jobs.begin(conn, id)
-        assert job is not None
-        work = Worked(self.pool, job)
-        try:
-            done = await task.run(work)
-        except TaskFailed as failed:
-            if task.failed is not None:
-                await task.failed(work)
-            async with self.pool.connection() as conn:
-                await jobs.finish(conn, id, JobState.FAILED, message="", error=str(failed))
-        else:
-            async with self.pool.connection() as conn:
-                await jobs.finish(conn, id, JobState.DONE, message=done.message, result=done.result)
+    async def work(self, id: UUID, *tasks: Task) -> Job:
+        """The job after an attempt at it."""
+        await Attempts(self.pool, tasks or self.exporter.tasks).make(id)
         return await self.job(id)
 
     async def job(self, id: UUID) -> Job:
@@ -203,9 +156,10 @@ async def archive(dsn: str, catalog: Catalog, store: BlobStore) -> AsyncIterator
             SCOPE, catalog.definitions, None, origin="https://plyr.test", collections=catalog.collections.own
         )
         auth = await stack.enter_async_context(assembled(pool, reads, ring, Village(), config))
-        table = Table(pool)
         links = Links(ring, lambda: now[0])
-        routes = Exports(auth.desk, table, table, store, links, link_s=600, clock=lambda: now[0])
+        routes = Exports(
+            auth.desk, job_queue(), JobWatch(dsn, pool), store, links, link_s=600, clock=lambda: now[0]
+        )
         app = build_app(reads, catalog, AppConfig(version="1.2.3"), auth=auth, exports=routes)
         runner = make_runner(app)
         await runner.setup()
