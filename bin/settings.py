@@ -241,6 +241,13 @@ class Settings(BaseSettings):
     upload_keep_hours: float = Field(
         24, ge=1, le=720, description="How long an upload that stands still can be taken up again."
     )
+    mirror_max_mb: int = Field(
+        300,
+        ge=1,
+        le=100_000,
+        description="Largest sound, in MiB, that is fetched from the PDS of somebody who published it with "
+        "another app.",
+    )
     export_keep_days: float = Field(
         7, gt=0, le=30, description="How long a person can fetch the ZIP of their tracks that they asked for."
     )

@@ -15,6 +15,7 @@ from appview.jobs.queue import JobQueue
 from appview.jobs.schedule import Schedule
 from appview.jobs.tasks import Task
 from appview.media.export import Exporter
+from appview.media.mirror import MirrorConfig, Mirrors
 from appview.media.pipeline import Uploads
 from appview.media.replacement import Replacements
 from bin import blob_store
@@ -31,6 +32,8 @@ LANES = {
     "export": "light",
     "exports.expire": "light",
     "jobs.forget": "light",
+    "mirror": "light",
+    "mirror.sweep": "light",
     "records.doubt": "light",
     "replace": "heavy",
     "tracks.sweep": "light",
@@ -51,6 +54,7 @@ def schedules(settings: Settings) -> list[Schedule]:
         Schedule("blobs.collect", every=timedelta(hours=1)),
         Schedule("exports.expire", every=timedelta(hours=1)),
         Schedule("jobs.forget", every=timedelta(days=1)),
+        Schedule("mirror.sweep", every=timedelta(minutes=1)),
         Schedule("records.doubt", every=timedelta(minutes=10)),
         Schedule("tracks.sweep", every=timedelta(minutes=10)),
         Schedule(ROLL_UP, every=timedelta(minutes=5)),
@@ -69,6 +73,11 @@ async def tasks(settings: Settings, catalog: Catalog, pool: Pool) -> AsyncIterat
     ):
         grace, keep = timedelta(hours=settings.blob_grace_hours), timedelta(hours=settings.upload_keep_hours)
         place = track_place(settings, catalog, pool, store, pds)
+        mirrored = MirrorConfig(
+            scratch=place.scratch,
+            max_bytes=settings.mirror_max_mb << 20,
+            max_duration_s=place.max_duration_s,
+        )
         yield [
             Task("blobs.collect", house.collect_blobs(settings.database_url, store, grace=grace, keep=keep)),
             Task("jobs.forget", house.forget_jobs(pool)),
@@ -76,6 +85,7 @@ async def tasks(settings: Settings, catalog: Catalog, pool: Pool) -> AsyncIterat
             Task("tracks.sweep", house.sweep_tracks(pool, catalog.collections.track)),
             Replacements(place).task,
             *Exporter(pool, store, keep_days=settings.export_keep_days).tasks,
+            *Mirrors(pool, store, http, job_queue(), catalog, mirrored).tasks,
             Uploads(place).task,
             *play_tasks(pool, settings.play_folder),
         ]

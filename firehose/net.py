@@ -4,8 +4,8 @@ A URL is taken apart strictly (`firehose.address`), its host is resolved by us, 
 address is looked at, and the socket goes to an address that was looked at: a name that
 answers differently the second time finds no second time. Redirects are followed by hand,
 through the same door. Nothing waits longer than `timeout_s` or holds more than `max_bytes`
-(rules D8, D9; T34, T35). `download` is for bodies too large to hold: it fills a file.
-`request` sends something, and follows nothing.
+(rules D8, D9; T34, T35). `download` is for bodies too large to hold: it fills a file. `body` gives one
+piece by piece, from where another left off. `request` sends something, and follows nothing.
 
     FetchFailed
     ├── Blocked        the URL, or an address behind it, is none that we go to
@@ -14,7 +14,7 @@ through the same door. Nothing waits longer than `timeout_s` or holds more than 
     │   └── TooSlow    download: a body that stood still, or came in more slowly than allowed
     ├── Unreachable    no connection, or no valid answer
     │   └── NoSuchHost the host's name certainly has no address
-    ├── BadStatus      get_json: the answer's status is not 200
+    ├── BadStatus      get_json, body: the answer's status is not 200
     └── BadBody        get_json: the body is not JSON
 """
 
@@ -25,8 +25,8 @@ import socket
 import ssl
 import time
 import zlib
-from collections.abc import AsyncIterable, Callable, Generator, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, Iterator, Mapping
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Self
 from urllib.parse import urlencode, urljoin
@@ -83,6 +83,14 @@ class Streamed:
 
     size: int
     chunks: Callable[[], AsyncIterable[bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A body as it comes, from its byte `start` on. Its pieces raise what a download does."""
+
+    start: int
+    pieces: AsyncGenerator[bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +224,30 @@ class GuardedClient:
                             await _receive(response, refusal.extend, MAX_REFUSAL_BYTES, idle_s, min_rate)
         return _response(response, bytes(refusal))
 
+    @asynccontextmanager
+    async def body(
+        self, url: str, *, at: int = 0, max_bytes: int, idle_s: float, min_rate: float = 0
+    ) -> AsyncGenerator[Body]:
+        """GET as `download`, from byte `at` on where the host can, else from the first; `start` tells. Where
+        nothing begins at `at` there is a body without a piece. `max_bytes` counts what is before `at`, too.
+        Raises BadStatus. The catch: how long all of it may take is the caller's business."""
+        with _timed_out(url, idle_s, TooSlow):
+            async with asyncio.timeout(idle_s):
+                response = await self._open(url, None, {"Range": f"bytes={at}-"} if at else {})
+        async with response, AsyncExitStack() as stack:
+            if at and response.status == 416:
+                yield Body(at, _nothing())
+                return
+            start = at if at and response.status == 206 else 0
+            if response.status != (206 if start else 200):
+                raise BadStatus(url, response.status, retry_after_s(response.headers))
+            encoded = response.headers.get("Content-Encoding", "identity").strip().lower() != "identity"
+            told = response.headers.get("Content-Range", "")
+            if start and (encoded or not told.startswith(f"bytes {start}-")):
+                raise Unreachable(f"{url[:200]}: another part than was asked for")
+            pieces = _pieces(response, max_bytes - start, idle_s, min_rate)
+            yield Body(start, await stack.enter_async_context(aclosing(pieces)))
+
     async def get_json(
         self, url: str, *, max_bytes: int, timeout_s: float, accept: str = "application/json"
     ) -> Any:
@@ -258,9 +290,12 @@ class GuardedClient:
                 await _receive(response, received.extend, max_bytes)
         return _response(response, bytes(received))
 
-    async def _open(self, url: str, accept: str | None) -> aiohttp.ClientResponse:
+    async def _open(
+        self, url: str, accept: str | None, more: Mapping[str, str] | None = None
+    ) -> aiohttp.ClientResponse:
         """The first answer that is no redirect, its body unread; the caller closes it."""
         headers = {"Accept": accept} if accept else {}
+        headers.update(more or {})
         asked = url
         for _ in range(MAX_REDIRECTS + 1):
             response = await self._send("GET", asked, headers, None, url)
@@ -313,6 +348,15 @@ async def _receive(
     min_rate: float = 0,
 ) -> None:
     """Hands the body to `take`, decompressed, in pieces that add up to at most `max_bytes`."""
+    async with aclosing(_pieces(response, max_bytes, idle_s, min_rate)) as pieces:
+        async for piece in pieces:
+            take(piece)
+
+
+async def _pieces(
+    response: aiohttp.ClientResponse, max_bytes: int, idle_s: float | None, min_rate: float
+) -> AsyncGenerator[bytes]:
+    """The body, decompressed; the last piece before TooLarge is cut."""
     url = str(response.url)
     encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding not in ("identity", "gzip", "deflate"):
@@ -334,12 +378,17 @@ async def _receive(
             raise TooSlow(f"{url}: {received} bytes in {passed:.0f} s")
         for piece in (data,) if inflate is None else _inflated(inflate, data, url):
             if len(piece) > left:
-                take(piece[:left])
+                yield piece[:left]
                 raise TooLarge(f"{url}: more than {max_bytes} bytes")
             left -= len(piece)
-            take(piece)
+            yield piece
     if inflate is not None and received and not inflate.eof:
         raise Unreachable(f"{url}: broken {encoding} body")
+
+
+async def _nothing() -> AsyncGenerator[bytes]:
+    return
+    yield
 
 
 def _inflated(inflate: Any, data: bytes, url: str) -> Iterator[bytes]:

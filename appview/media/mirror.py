@@ -1,0 +1,236 @@
+"""Sound that other apps left on their authors' PDSs: fetched, checked, kept, so that it plays here.
+
+    sweep ─▶ a job for each track that is due ─▶ getBlob of its current PDS ─▶ hash ─▶ what is it ─▶ published
+
+Contract: nothing is published but bytes with the hash that the signed record names. What came before a host
+or this process went away is kept, and the next attempt goes on from there. What is wrong, too long or no
+sound is dropped; how it went, and when it is due again, is in table `mirror`. A record that changes begins
+anew.
+
+Published is the blob as it is: one that not every browser plays is not made into another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlencode
+
+from appview.jobs.tasks import Done, Queue, Task, TaskFailed, TryLater, Work
+from appview.media.failures import LimitExceeded, MediaFailed, NoFfmpeg
+from appview.media.probe import Probe, probe
+from appview.media.scratch import room
+from firehose.net import BadStatus, FetchFailed, GuardedClient, TooLarge
+from lexicons.catalog import Catalog
+from lexicons.records import BlobRef, InvalidRecord, Track, parse_record
+from lexicons.syntax import Did, Rkey
+from lexicons.values import InvalidData, cid_bytes
+from storage import jobs, mirrors, sounds
+from storage.blobs.publishing import publish
+from storage.blobs.rows import BeingDeleted
+from storage.blobs.store import Area, BlobStore, Digest, StoreDown
+from storage.mirrors import Wanted
+from storage.postgres import Pool
+from storage.sounds import SoundHead
+
+KIND = "mirror"
+SWEEP = "mirror.sweep"
+_AT_ONCE = 20
+_FOUND_AT_ONCE = 1000
+_RAW = b"\x01\x55\x12\x20"
+_CHUNK = 1 << 20
+_MINUTE_S, _HOUR_S, _DAY_S = 60.0, 3600.0, 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorConfig:
+    """`idle_s`: how long a body may stand still; `min_rate`: bytes a second that it must come at."""
+
+    scratch: Path
+    max_bytes: int
+    max_duration_s: float
+    idle_s: float = 30.0
+    min_rate: float = 16_384.0
+    timeout_s: float = 6 * _HOUR_S
+
+
+class _NotHere(Exception):
+    """It could not be fetched. `first_s`: when it is tried again after the first time; None: never."""
+
+    def __init__(self, reason: str, first_s: float | None) -> None:
+        super().__init__(reason)
+        self.first_s = first_s
+
+
+def wait_s(first_s: float, attempts: int) -> float:
+    """Until the next attempt after so many that failed: twice as long each time, a week at most."""
+    return min(first_s * 2.0 ** min(attempts, 20), 7 * _DAY_S)
+
+
+class Mirrors:
+    """Fetches. `queue` is where the sweep puts what is due."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        store: BlobStore,
+        http: GuardedClient,
+        queue: Queue,
+        catalog: Catalog,
+        config: MirrorConfig,
+    ) -> None:
+        self._pool = pool
+        self._store = store
+        self._http = http
+        self._queue = queue
+        self._catalog = catalog
+        self._config = config
+
+    @property
+    def tasks(self) -> Sequence[Task]:
+        return (Task(KIND, self._run, self._failed), Task(SWEEP, self._sweep))
+
+    async def _sweep(self, work: Work) -> Done:
+        """Put a job into the queue for each track that is due, not too many at once."""
+        async with self._pool.connection() as conn:
+            found = await mirrors.find(conn, limit=_FOUND_AT_ONCE)
+            room_for = max(0, _AT_ONCE - (await jobs.unfinished(conn)).get(KIND, 0))
+            due = await mirrors.due(conn, limit=room_for)
+            begun = 0
+            for did, rkey in due:
+                async with conn.transaction():
+                    args = {"did": did, "rkey": rkey}
+                    id = await self._queue.enqueue(conn, KIND, subject=f"{did}/{rkey}", args=args)
+                    begun += id is not None
+        return Done(f"{found} tracks found, {begun} begun", {"found": found, "begun": begun})
+
+    async def _run(self, work: Work) -> Done:
+        did, rkey = Did(work.job.args["did"]), Rkey(work.job.args["rkey"])
+        async with self._pool.connection() as conn:
+            wish = await mirrors.wanted(conn, self._catalog.collections.track, did, rkey)
+        if wish is None:
+            return Done("nothing to fetch: the track is gone, out of sight, or was uploaded here")
+        try:
+            return await self._mirrored(work, wish)
+        except _NotHere as error:
+            again_s = None if error.first_s is None else wait_s(error.first_s, wish.attempts)
+            async with self._pool.connection() as conn:
+                await mirrors.settle(conn, wish, error=str(error)[:500], wait_s=again_s)
+            raise TaskFailed(str(error)) from error
+        except (StoreDown, BeingDeleted, NoFfmpeg) as error:
+            raise TryLater(str(error)) from error
+
+    async def _failed(self, work: Work) -> None:
+        args = work.job.args
+        async with self._pool.connection() as conn:
+            await mirrors.postpone(conn, Did(args["did"]), Rkey(args["rkey"]), wait_s=_HOUR_S)
+
+    async def _mirrored(self, work: Work, wish: Wanted) -> Done:
+        blob = self._blob_of(wish)
+        name = _name(wish, blob)
+        await work.report("fetch", "fetching the sound from its PDS", None)
+        await self._fetch(wish, blob, name)
+        digest = await self._checked(wish, blob, name)
+        await work.report("probe", "looking what it is", None)
+        try:
+            found = await self._probed(name)
+        except LimitExceeded as error:
+            raise _NotHere(f"it is not played here: {error}", _DAY_S) from error
+        except MediaFailed as error:
+            await self._store.unstage(name)
+            raise _NotHere(f"it is not played here: {error}", None) from error
+        async with self._pool.connection() as conn:
+            kept = await publish(conn, self._store, name, Area.AUDIO, digest, mime=found.container.mime)
+            async with conn.transaction():
+                there = await mirrors.put(conn, wish, kept.id)
+                await sounds.put(conn, kept.id, _head(found))
+        return Done("mirrored" if there else "the track was deleted or changed meanwhile")
+
+    def _blob_of(self, wish: Wanted) -> BlobRef:
+        """The blob that the record names. Raises _NotHere for good."""
+        try:
+            record = parse_record(self._catalog, wish.collection, wish.rkey, wish.block)
+            blob = record.audio_blob if isinstance(record, Track) else None
+        except InvalidRecord as error:
+            raise _NotHere(str(error), None) from error
+        if blob is None:
+            raise _NotHere("the record names no blob", None)
+        if (blob.size or 0) > self._config.max_bytes:
+            raise _NotHere(f"it has {blob.size:,} bytes, more than are fetched", None)
+        return blob
+
+    async def _fetch(self, wish: Wanted, blob: BlobRef, name: str) -> None:
+        """Append to what is staged until all of it is there. Raises _NotHere; what came is kept."""
+        config = self._config
+        most = min(config.max_bytes, blob.size or config.max_bytes)
+        at = await self._store.staged_size(name)
+        if at and at == blob.size:
+            return
+        query = urlencode({"did": wish.did, "cid": blob.cid}, safe=":")
+        url = f"{wish.pds}/xrpc/com.atproto.sync.getBlob?{query}"
+        try:
+            async with (
+                asyncio.timeout(config.timeout_s),
+                self._http.body(
+                    url, at=at, max_bytes=most, idle_s=config.idle_s, min_rate=config.min_rate
+                ) as body,
+            ):
+                await self._store.append(name, _behind(body.pieces, at - body.start), at=at)
+        except TooLarge as error:
+            await self._store.unstage(name)
+            raise _NotHere("its PDS sends more than the record says, or than is fetched", _HOUR_S) from error
+        except BadStatus as error:
+            first_s = _HOUR_S if error.status in (400, 401, 403, 404, 410) else _MINUTE_S
+            least_s = max(first_s, error.retry_after_s or 0)
+            raise _NotHere(f"its PDS answers with status {error.status}", least_s) from error
+        except FetchFailed as error:
+            raise _NotHere(f"its PDS does not send it: {error}", _MINUTE_S) from error
+        except TimeoutError as error:
+            raise _NotHere(f"its PDS took longer than {config.timeout_s:.0f} s", _HOUR_S) from error
+
+    async def _checked(self, wish: Wanted, blob: BlobRef, name: str) -> Digest:
+        """The digest of what is staged, which is that of the CID. Raises _NotHere, and nothing is staged."""
+        digest = await self._store.seal(name)
+        try:
+            cid = cid_bytes(blob.cid)
+        except InvalidData:
+            cid = b""
+        if cid == _RAW + bytes.fromhex(digest.sha256):
+            return digest
+        await self._store.unstage(name)
+        if not cid.startswith(_RAW):
+            raise _NotHere("its CID is none that we can check", None)
+        raise _NotHere("its PDS sends other bytes than the record names", _HOUR_S)
+
+    async def _probed(self, name: str) -> Probe:
+        path = self._store.staged_path(name)
+        limit_s = self._config.max_duration_s
+        if path is not None:
+            return await probe(path, max_duration_s=limit_s)
+        with room(self._config.scratch) as place:
+            copy = place / "sound"
+            with await asyncio.to_thread(copy.open, "wb") as file:
+                async for chunk in self._store.read_staged(name):
+                    await asyncio.to_thread(file.write, chunk)
+            return await probe(copy, max_duration_s=limit_s)
+
+
+def _name(wish: Wanted, blob: BlobRef) -> str:
+    """Under which it is staged: the same for each attempt at this track and this blob."""
+    return "mirror-" + hashlib.sha256(f"{wish.did}/{wish.rkey}/{blob.cid}".encode()).hexdigest()
+
+
+def _head(found: Probe) -> SoundHead:
+    name = found.container.suffix[1:]
+    return SoundHead(name, found.codec, found.rate, found.channels, found.duration_s, found.playable)
+
+
+async def _behind(pieces: AsyncIterator[bytes], skip: int) -> AsyncIterator[bytes]:
+    """The pieces without their first `skip` bytes, which are here already."""
+    async for piece in pieces:
+        if skip < len(piece):
+            yield piece[skip:]
+        skip = max(0, skip - len(piece))

@@ -1,0 +1,415 @@
+"""Sound on other people's PDSs: a real one, and one that sends whatever a real one never does."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from aiohttp import web
+
+from appview.jobs.attempt import Attempts
+from appview.media.mirror import MirrorConfig, Mirrors, wait_s
+from bin.tasks import job_queue
+from firehose.net import GuardedClient
+from indexer.cards import track_card
+from lexicons.catalog import Catalog
+from lexicons.datamodel import cid_of, encode, from_json
+from lexicons.records import Track, parse_record
+from lexicons.syntax import AtUri, Did, Rev
+from storage import jobs, mirrors
+from storage.blobs.audit import audit
+from storage.blobs.collector import collect
+from storage.blobs.filesystem import FilesystemStore
+from storage.blobs.store import Area, Key
+from storage.jobs import Job, JobState
+from storage.postgres import Pool, make_pool
+from tests.devnet.fixtures import _devnet_when_marked, devnet_packages
+from tests.devnet.network import Devnet
+from tests.integration.appview.seed import Seed
+from tests.music import aiff, ffmpeg, music
+
+__all__ = ["_devnet_when_marked", "devnet_packages"]
+
+CATALOG = Catalog.load()
+TRACK = CATALOG.collections.track
+CONFIG = MirrorConfig(Path("/nowhere"), max_bytes=2 << 20, max_duration_s=60, idle_s=0.5)
+
+
+@dataclass
+class LyingPds:
+    """Answers getBlob. `sends`: the bytes, by default `data`. `cut`: after so many of them it goes away; it
+    keeps to ranges where `ranges`. `asked`: the Range of each request."""
+
+    data: bytes = b""
+    sends: bytes | None = None
+    cut: int | None = None
+    stall: bool = False
+    status: int | None = None
+    location: str | None = None
+    ranges: bool = True
+    asked: list[str | None] = field(default_factory=list)
+    url: str = ""
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        self.asked.append(request.headers.get("Range"))
+        if self.location is not None:
+            raise web.HTTPFound(self.location)
+        if self.status is not None:
+            return web.json_response({"error": "BlobNotFound"}, status=self.status)
+        sends = self.data if self.sends is None else self.sends
+        start = int(request.headers.get("Range", "bytes=0-")[6:-1]) if self.ranges else 0
+        headers = {"Content-Range": f"bytes {start}-{len(sends) - 1}/{len(sends)}"} if start else {}
+        response = web.StreamResponse(status=206 if start else 200, headers=headers)
+        response.content_length = len(sends) - start
+        await response.prepare(request)
+        stop = len(sends) if self.cut is None else min(len(sends), start + self.cut)
+        await response.write(sends[start:stop])
+        if self.stall:
+            await asyncio.sleep(5)
+        if stop < len(sends) and request.transport is not None:
+            await asyncio.sleep(0.05)
+            request.transport.abort()
+        return response
+
+
+@dataclass
+class Here:
+    pool: Pool
+    store: FilesystemStore
+    http: GuardedClient
+    seed: Seed
+    pds: LyingPds
+    dsn: str
+    did: Did
+    repo_id: int
+    config: MirrorConfig
+
+    @property
+    def mirrors(self) -> Mirrors:
+        return Mirrors(self.pool, self.store, self.http, job_queue(), CATALOG, self.config)
+
+    def write(self, blob: dict[str, Any], *, rkey: str = "3jzfcijpj2z2a", title: str = "Song") -> None:
+        """A record of another app, and its rows as the indexer leaves them."""
+        record = {
+            "$type": TRACK, "title": title, "artist": "Ann", "fileType": "mp3",
+            "createdAt": "2026-03-01T00:00:00.000Z", "audioBlob": blob,
+        }  # fmt: skip
+        self.index(encode(from_json(record)), rkey)
+
+    def index(self, block: bytes, rkey: str) -> None:
+        conn, cid = self.seed.conn, cid_of(block)
+        parsed = parse_record(CATALOG, TRACK, rkey, block)
+        assert isinstance(parsed, Track)
+        uri, rev = AtUri(f"at://{self.did}/{TRACK}/{rkey}"), Rev("3jzfcijpj2z2b")
+        card = track_card(parsed, uri=uri, did=self.did, cid=cid, rev=rev, pds=self.pds.url, verified=True)
+        conn.execute(
+            "insert into record (repo_id, collection, rkey, rev, cid, block, verified)"
+            " values (%s, %s, %s, %s, %s, %s, true) on conflict (repo_id, collection, rkey)"
+            " do update set cid = excluded.cid, block = excluded.block",
+            (self.repo_id, TRACK, rkey, rev, cid, block),
+        )
+        conn.execute(
+            "insert into track (id, repo_id, rkey, cid, sort_at, indexed_at, title, card, search)"
+            " values (%s, %s, %s, %s, now(), now(), %s, %s, '') on conflict (id)"
+            " do update set cid = excluded.cid, card = excluded.card",
+            (self.seed.stat(uri), self.repo_id, rkey, cid, parsed.title, card),
+        )
+        self.seed.commit()
+
+    async def turn(self, mirrors_: Mirrors | None = None) -> list[Job]:
+        """A sweep, and an attempt at each job that it begins."""
+        used = mirrors_ or self.mirrors
+        attempts = Attempts(self.pool, used.tasks)
+        async with self.pool.connection() as conn:
+            sweep = await jobs.add(conn, "mirror.sweep", did=None, subject=None, args={})
+        assert sweep is not None
+        await attempts.make(sweep)
+        async with self.pool.connection() as conn:
+            assert (found := await jobs.get(conn, sweep)) is not None
+            assert found.state is JobState.DONE, found.error
+            begun = [job for job in await jobs.listed(conn, kind="mirror", limit=99) if not job.finished]
+        for job in begun:
+            await attempts.make(job.id)
+        async with self.pool.connection() as conn:
+            after = [await jobs.get(conn, job.id) for job in begun]
+        return [job for job in after if job is not None]
+
+    async def one(self, query: Any, *params: object) -> Any:
+        async with self.pool.connection() as conn:
+            row = await (await conn.execute(query, params)).fetchone()
+        return None if row is None else row[0] if len(row) == 1 else row
+
+    async def state(self) -> tuple[int, float | None, str | None]:
+        """Attempts, seconds until the next, and why, of the one track."""
+        attempts, due, error = await self.one("select attempts, due - now(), error from mirror")
+        return attempts, None if due is None else due.total_seconds(), error
+
+    async def again(self) -> list[Job]:
+        """The next turn, at its time."""
+        async with self.pool.connection() as conn:
+            await conn.execute("update mirror set due = now() where due is not null")
+        return await self.turn()
+
+    async def nothing_kept(self) -> bool:
+        staged = [each async for each in self.store.list_staged()]
+        return staged == [] and await self.one("select count(*) from blob") == 0
+
+
+def reference(data: bytes, **more: Any) -> dict[str, Any]:
+    cid = cid_of(data, "raw")
+    return {
+        "$type": "blob", "ref": {"$link": cid}, "mimeType": "audio/mpeg", "size": len(data), **more
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    folder = tmp_path_factory.mktemp("sound")
+    wav = aiff(folder / "one.aiff", music(3))
+    asyncio.run(ffmpeg("-i", wav, "-b:a", "192k", folder / "one.mp3"))
+    return (folder / "one.mp3").read_bytes()
+
+
+@pytest.fixture
+async def here(database: str, tmp_path: Path, sound: bytes) -> AsyncIterator[Here]:
+    async with AsyncExitStack() as stack:
+        pds = LyingPds(sound)
+        app = web.Application()
+        app.router.add_get("/xrpc/com.atproto.sync.getBlob", pds.answer)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        pds.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        pool = await stack.enter_async_context(make_pool(database, max_size=3, name="test"))
+        http = await stack.enter_async_context(GuardedClient(allow_loopback=True))
+        seed = Seed(database, CATALOG)
+        stack.callback(seed.close)
+        id = seed.account("ann")
+        seed.conn.execute("update repo set pds = %s", (pds.url,))
+        seed.commit()
+        config = replace(CONFIG, scratch=tmp_path / "scratch")
+        store = FilesystemStore(tmp_path / "blobs")
+        yield Here(pool, store, http, seed, pds, database, seed.dids[id], id, config)
+
+
+async def test_the_sound_of_another_app_plays_here(here: Here, sound: bytes) -> None:
+    here.write(reference(sound))
+    (job,) = await here.turn()
+    assert (job.state, job.message, job.error) == (JobState.DONE, "mirrored", None)
+    key = Key(Area.AUDIO, hashlib.sha256(sound).hexdigest())
+    assert b"".join([chunk async for chunk in here.store.read(key)]) == sound
+    original, mime, playable, owner = await here.one(
+        "select m.original_id, b.mime, s.playable, o.owner from track_media m"
+        " join blob b on b.id = m.stream_id join sound s on s.blob_id = b.id"
+        " join blob_owner o on o.blob_id = b.id and o.kind = 'track'"
+    )
+    assert (original, mime, playable, owner) == (None, "audio/mpeg", True, f"{here.did}/3jzfcijpj2z2a")
+    assert await here.state() == (0, None, None)
+    assert await here.turn() == []
+    assert len(here.pds.asked) == 1
+    async with here.pool.connection() as conn:
+        assert [each async for each in audit(conn, here.store, content=True)] == [None]
+
+
+async def test_other_bytes_are_refused_and_remembered(here: Here, sound: bytes) -> None:
+    """Of the same length: only the hash tells. It is asked again later each time, and good bytes heal it."""
+    here.write(reference(sound))
+    here.pds.sends = sound[:-1] + bytes([sound[-1] ^ 1])
+    for attempts in (1, 2):
+        (job,) = await (here.turn() if attempts == 1 else here.again())
+        assert (job.state, job.error) == (
+            JobState.FAILED, "its PDS sends other bytes than the record names",
+        )  # fmt: skip
+        tries, wait, error = await here.state()
+        assert (tries, error) == (attempts, job.error)
+        assert wait == pytest.approx(wait_s(3600, attempts - 1), abs=30)
+        assert await here.nothing_kept()
+        assert await here.turn() == []  # not before its time
+    here.pds.sends = None
+    (job,) = await here.again()
+    assert job.message == "mirrored"
+
+
+async def test_more_than_the_record_says_is_not_taken(here: Here, sound: bytes) -> None:
+    here.write(reference(sound))
+    here.pds.sends = sound + b"more"
+    (job,) = await here.turn()
+    assert job.state is JobState.FAILED
+    assert await here.nothing_kept()
+    here.write(reference(sound, size=5 << 20))
+    (job,) = await here.turn()
+    assert job.error == "it has 5,242,880 bytes, more than are fetched"
+    assert (await here.state())[1] is None  # never again
+    assert len(here.pds.asked) == 1
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+async def test_a_download_that_broke_off_goes_on(here: Here, sound: bytes, ranges: bool) -> None:
+    """By a range where the host has them, else by throwing away what is here already."""
+    here.write(reference(sound))
+    here.pds.cut, here.pds.ranges = 30_000, ranges
+    (job,) = await here.turn()
+    assert job.state is JobState.FAILED
+    assert await here.state() == (1, pytest.approx(60, abs=10), job.error)
+    (staged,) = [each async for each in here.store.list_staged()]
+    assert staged.size == 30_000
+    here.pds.cut = None
+    (job,) = await here.again()
+    assert job.message == "mirrored"
+    assert here.pds.asked == [None, "bytes=30000-"]
+
+
+async def test_one_who_stands_still_is_left(here: Here, sound: bytes) -> None:
+    here.write(reference(sound))
+    here.pds.cut, here.pds.stall = 10_000, True
+    (job,) = await here.turn()
+    assert job.state is JobState.FAILED
+    assert "not done after 0.5 s" in (job.error or "")
+
+
+@pytest.mark.parametrize(
+    "where", ["http://169.254.169.254/latest", "http://10.0.0.1/x", "file:///etc/passwd"]
+)
+async def test_no_redirect_leads_into_our_network(here: Here, sound: bytes, where: str) -> None:
+    here.write(reference(sound))
+    here.pds.location = where
+    (job,) = await here.turn()
+    assert job.state is JobState.FAILED
+    assert await here.nothing_kept()
+
+
+async def test_a_pds_on_this_machine_is_none_outside_of_tests(here: Here, sound: bytes) -> None:
+    here.write(reference(sound))
+    async with GuardedClient() as strict:
+        (job,) = await here.turn(Mirrors(here.pool, here.store, strict, job_queue(), CATALOG, here.config))
+    assert job.state is JobState.FAILED
+    assert here.pds.asked == []
+
+
+async def test_what_a_pds_does_not_have_is_asked_for_seldom(here: Here, sound: bytes) -> None:
+    here.write(reference(sound))
+    here.pds.status = 400
+    (job,) = await here.turn()
+    assert job.error == "its PDS answers with status 400"
+    assert (await here.state())[1] == pytest.approx(3600, abs=30)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"), [(b"no sound at all " * 100, "no audio file"), (b"ID3" + bytes(20), "not played here")]
+)
+async def test_what_is_no_sound_is_not_kept(here: Here, data: bytes, words: str) -> None:
+    here.pds.data = data
+    here.write(reference(data))
+    (job,) = await here.turn()
+    assert words in (job.error or "")
+    assert (await here.state())[1] is None
+    assert await here.nothing_kept()
+
+
+async def test_a_track_that_is_deleted_meanwhile_has_nothing(here: Here, sound: bytes) -> None:
+    """Deleted while its bytes come: they are nobody's, and the collector takes them."""
+    here.write(reference(sound))
+    here.pds.stall, here.pds.cut = True, None
+    here.config = replace(here.config, idle_s=20)
+    turning = asyncio.create_task(here.turn())
+    while not here.pds.asked:
+        await asyncio.sleep(0.01)
+    here.seed.conn.execute("delete from track")
+    here.seed.commit()
+    (job,) = await turning
+    assert job.message == "the track was deleted or changed meanwhile"
+    assert await here.one("select count(*) from track_media") == 0
+    assert await here.turn() == []
+    assert await here.one("select count(*) from mirror") == 0
+    async with here.pool.connection() as conn:
+        now, none = datetime.now(UTC), timedelta(0)
+        await collect(conn, here.store, grace=none, keep=timedelta(days=1), now=now)
+    assert await here.nothing_kept()
+
+
+async def test_another_version_brings_another_sound(here: Here, sound: bytes) -> None:
+    here.write(reference(sound))
+    await here.turn()
+    first = await here.one("select stream_id from track_media")
+    other = sound[44:]  # without its tag
+    here.pds.data = other
+    here.write(reference(other))
+    (job,) = await here.turn()
+    assert job.message == "mirrored"
+    second = await here.one("select stream_id from track_media")
+    assert second != first
+    assert await here.one("select owners from blob where id = %s", first) == 0
+    here.write(reference(other), title="Another title")
+    (job,) = await here.turn()
+    assert (job.message, await here.one("select stream_id from track_media")) == ("mirrored", second)
+
+
+async def test_who_is_out_of_sight_or_uploaded_here_is_left_alone(here: Here, sound: bytes) -> None:
+    here.write(reference(sound))
+    here.seed.conn.execute("update profile set hidden = true")
+    here.seed.commit()
+    assert await here.turn() == []
+    here.seed.conn.execute("update profile set hidden = false")
+    here.seed.conn.execute(
+        "insert into blob (area, sha256, bytes, crc32, mime, state) values"
+        " ('private', sha256('x'), 1, 1, 'audio/aiff', 'published')"
+    )
+    here.seed.conn.execute(
+        "insert into track_media (did, rkey, original_id, stream_id)"
+        " select %s, '3jzfcijpj2z2a', id, id from blob",
+        (here.did,),
+    )
+    here.seed.commit()
+    (job,) = await here.turn()
+    assert job.message == "nothing to fetch: the track is gone, out of sight, or was uploaded here"
+    assert here.pds.asked == []
+
+
+async def test_who_leaves_leaves_nothing(here: Here, sound: bytes) -> None:
+    here.write(reference(sound))
+    await here.turn()
+    async with here.pool.connection() as conn:
+        await mirrors.erase(conn, here.did)
+    assert await here.one("select count(*) from mirror") == 0
+
+
+def test_each_wait_is_twice_as_long_up_to_a_week() -> None:
+    assert [wait_s(60, attempts) for attempts in (0, 1, 5)] == [60, 120, 1920]
+    assert wait_s(60, 10_000) == 7 * 86_400
+
+
+@pytest.mark.devnet
+@pytest.mark.timeout(300)
+async def test_a_real_pds_gives_its_blobs(here: Here, sound: bytes, net: Devnet) -> None:
+    """Uploaded and written by another app, asked for at the account's PDS as it is known here."""
+    ann = await net.account(f"a{secrets.token_hex(4)}")
+    blob = await net.upload_blob(ann, sound, "audio/mpeg")
+    record = {
+        "$type": TRACK, "title": "Dawn", "artist": "Ann", "fileType": "mp3",
+        "createdAt": "2026-03-01T00:00:00.000Z", "audioBlob": blob,
+    }  # fmt: skip
+    rkey = "3jzfcijpj2z2a"
+    put = await net.put(ann, TRACK, rkey, record)
+    here.seed.conn.execute("update repo set did = %s, pds = %s", (ann.did, net.pds[ann.pds].url))
+    here.did = Did(ann.did)
+    here.index(encode(from_json(record)), rkey)
+    assert await here.one("select cid from track") == put["cid"]
+    (job,) = await here.turn()
+    assert (job.message, job.error) == ("mirrored", None)
+    assert await here.one("select encode(sha256, 'hex') from blob") == hashlib.sha256(sound).hexdigest()
+
+
+@pytest_asyncio.fixture
+async def net(devnet_packages: Path) -> AsyncIterator[Devnet]:
+    async with Devnet(pds=1) as net:
+        yield net
