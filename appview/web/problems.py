@@ -60,12 +60,16 @@ def problem_of(code: str) -> Problem | None:
 def reason(refused: Refused) -> str:
     """Why a form was refused, as a sentence."""
     if isinstance(refused.detail, list):
-        return "; ".join(f"{each['loc'][-1]}: {each['msg']}" for each in refused.detail)
+        return " ".join(_told(each["type"], each["loc"][-1], each["msg"]) for each in refused.detail)
     text = refused.detail.removeprefix("failed to start OAuth flow: ")
     problem = problem_of(text.partition(":")[0])
     if text != refused.detail and problem is not None:
         return f"{problem.title} {problem.advice}"
     return sentence(text)
+
+
+def _told(kind: str, name: str, text: str) -> str:
+    return sentence(f"the {name} is missing" if kind == "missing" else f"the {name}: {text}")
 
 
 def sentence(text: str) -> str:
