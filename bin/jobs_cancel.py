@@ -6,8 +6,8 @@ import argparse
 import asyncio
 
 from bin.jobs_choice import add_choice, each_of, missing, told
+from bin.kinds import job_queue
 from bin.settings import Settings
-from bin.tasks import job_queue
 from storage.jobs import JobState
 
 

@@ -10,10 +10,10 @@ import sys
 import psycopg
 
 from appview.jobs.schedule import Scheduler
-from appview.jobs.worker import NoSuchTask, check
+from appview.jobs.tasks import UnknownTask
+from bin.kinds import SCHEDULES, job_queue
 from bin.settings import Settings
 from bin.status import StatusWriter
-from bin.tasks import LANES, job_queue, schedules
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, settings: Settings) -> int:
     try:
         asyncio.run(_until_stopped(settings, args.status_fd))
-    except NoSuchTask as error:
+    except UnknownTask as error:
         print(f"plyr: {error}", file=sys.stderr)
         return 2
     return 0
@@ -41,12 +41,11 @@ async def _until_stopped(settings: Settings, status_fd: int | None) -> None:
 
 
 async def keep_time(settings: Settings, status_fd: int | None = None) -> None:
-    """Ends by cancellation. Raises NoSuchTask."""
+    """Ends by cancellation. Raises UnknownTask."""
     assert settings.database_url
-    wanted = schedules(settings)
     async with await psycopg.AsyncConnection.connect(settings.database_url, autocommit=True) as conn:
-        await check(conn, LANES, [each.kind for each in wanted])
-    scheduler = Scheduler(settings.database_url, job_queue(), wanted)
+        await job_queue().check(conn, SCHEDULES)
+    scheduler = Scheduler(settings.database_url, job_queue(), SCHEDULES)
     if status_fd is None:
         print("keeping time", flush=True)
     async with asyncio.TaskGroup() as group:

@@ -34,11 +34,11 @@ from appview.rest.uploads import Uploads
 from appview.service import AppConfig
 from appview.subscriber import LiveConfig
 from bin import VERSION, blob_store
+from bin.kinds import job_queue
 from bin.settings import Settings
 from bin.signing_in import key_ring, signing_in
 from bin.status import StatusWriter
 from bin.sync_status import thresholds
-from bin.tasks import job_queue
 from bin.uploading import track_place, upload_limits
 from firehose.identity import IdentityResolver
 from firehose.net import GuardedClient

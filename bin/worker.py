@@ -12,10 +12,12 @@ import psycopg
 import structlog
 from psycopg import OperationalError
 
-from appview.jobs.worker import NoSuchTask, Worker, check
+from appview.jobs.tasks import UnknownTask
+from appview.jobs.worker import Worker
+from bin.kinds import LANES, SCHEDULES, job_queue
 from bin.settings import Settings
 from bin.status import PartStatus, StatusWriter
-from bin.tasks import LANES, schedules, tasks
+from bin.tasks import tasks
 from lexicons.catalog import Catalog, CatalogError
 from storage import jobs
 from storage.postgres import Pool, make_pool
@@ -38,7 +40,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         return 1
     try:
         asyncio.run(_until_stopped(settings, catalog, args.status_fd))
-    except NoSuchTask as error:
+    except UnknownTask as error:
         print(f"plyr: {error}", file=sys.stderr)
         return 2
     return 0
@@ -56,16 +58,16 @@ async def _until_stopped(settings: Settings, catalog: Catalog, status_fd: int | 
 
 
 async def do_jobs(settings: Settings, catalog: Catalog, status_fd: int | None = None) -> None:
-    """Everything that does jobs. Ends by cancellation. Raises NoSuchTask."""
+    """Everything that does jobs. Ends by cancellation. Raises UnknownTask."""
     assert settings.database_url
     async with await psycopg.AsyncConnection.connect(settings.database_url, autocommit=True) as conn:
-        await check(conn, LANES, [each.kind for each in schedules(settings)])
+        await job_queue().check(conn, SCHEDULES)
     async with (
         make_pool(settings.database_url, max_size=CONNECTIONS, name="plyr worker") as pool,
         tasks(settings, catalog, pool) as doers,
     ):
         if {task.kind: task.lane for task in doers} != LANES:
-            raise NoSuchTask("bin/tasks.py names other kinds in LANES than in tasks")
+            raise UnknownTask("bin/kinds.py names other kinds than bin/tasks.py")
         lanes = {"light": settings.light_jobs, "heavy": settings.heavy_jobs}
         worker = Worker(settings.database_url, pool, doers, lanes)
         if status_fd is None:

@@ -9,11 +9,11 @@ Contract: when that transaction commits the job is there and will be done; when 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
-from appview.jobs.tasks import UnknownTask
+from appview.jobs.tasks import Schedule, UnknownTask
 from storage import jobs, queue
 from storage.jobs import JobState
 from storage.postgres import Connection
@@ -28,6 +28,20 @@ class JobQueue:
     @property
     def kinds(self) -> Collection[str]:
         return self._lanes.keys()
+
+    async def check(self, conn: Connection, wanted: Iterable[Schedule]) -> None:
+        """Every kind of an unfinished job, and each that is scheduled, has a lane. Raises UnknownTask with
+        one line for a person."""
+        waiting = await jobs.unfinished(conn)
+        strange = sorted(waiting.keys() - self._lanes.keys())
+        if strange:
+            told = ", ".join(f"{kind} ({waiting[kind]:,})" for kind in strange)
+            raise UnknownTask(
+                f"jobs wait that this plyr cannot do: {told}; plyr jobs cancel --kind ends them"
+            )
+        unmade = sorted({each.kind for each in wanted} - self._lanes.keys())
+        if unmade:
+            raise UnknownTask(f"there is a schedule for jobs that this plyr cannot do: {', '.join(unmade)}")
 
     async def enqueue(
         self,

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import psycopg
@@ -20,6 +19,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
 from appview.jobs.queue import JobQueue
+from appview.jobs.tasks import Schedule
 from storage import jobs, queue
 from storage.postgres import Connection
 
@@ -27,14 +27,6 @@ log = structlog.get_logger()
 
 LOOK_EVERY_S = 1.0
 STALLED_S = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class Schedule:
-    """One of the house's own jobs, and how often, in whole seconds."""
-
-    kind: str
-    every: timedelta
 
 
 def due_at(last: datetime | None, every: timedelta, now: datetime) -> datetime:

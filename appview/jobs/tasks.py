@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -80,6 +81,14 @@ class Task:
     failed: Undo | None = None
     lane: str = "light"
     attempts: int = MOST_ATTEMPTS
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """One of the house's own kinds, and how often it is done, in whole seconds."""
+
+    kind: str
+    every: timedelta
 
 
 class Queue(Protocol):

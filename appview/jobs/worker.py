@@ -20,28 +20,12 @@ from psycopg import OperationalError
 from appview.jobs.attempt import Attempts
 from appview.jobs.engine import AGAIN_S, make_engine
 from appview.jobs.tasks import Task
-from storage import jobs, queue
+from storage import queue
 from storage.postgres import Connection, Pool
 
 log = structlog.get_logger()
 
 HEARTBEAT_S, STALLED_S, REVIVE_S, POLL_S = 2.0, 10.0, 2.0, 1.0
-
-
-class NoSuchTask(Exception):
-    """Jobs wait, or are to be made, of a kind that no task has; the text is one line for a person."""
-
-
-async def check(conn: Connection, kinds: Mapping[str, str], wanted: Sequence[str]) -> None:
-    """Every kind of an unfinished job, and each that is wanted, is among `kinds`. Raises NoSuchTask."""
-    waiting = await jobs.unfinished(conn)
-    strange = sorted(waiting.keys() - kinds.keys())
-    if strange:
-        told = ", ".join(f"{kind} ({waiting[kind]:,})" for kind in strange)
-        raise NoSuchTask(f"jobs wait that this plyr cannot do: {told}; plyr jobs cancel --kind ends them")
-    unmade = sorted(set(wanted) - kinds.keys())
-    if unmade:
-        raise NoSuchTask(f"there is a schedule for jobs that this plyr cannot do: {', '.join(unmade)}")
 
 
 class Worker:

@@ -131,12 +131,13 @@ select state, count(*) from job group by state
 select max(created_at) from job where kind = %(kind)s
 
 -- name: forget_old
--- Ended long ago; what the house did well, sooner. The newest of each kind stays: from it the scheduler knows when
--- the next is due.
+-- Ended long ago; what the house did well, sooner. What owns blobs stays, or nobody would let go of them; so does
+-- the newest of each kind: from it the scheduler knows when the next is due.
 delete from job
 where finished_at < now() - make_interval(
           days => case when did is null and state = 'done' then %(house_days)s else %(days)s end)
   and created_at < (select max(created_at) from job newest where newest.kind = job.kind)
+  and not exists (select from blob_owner where blob_owner.kind in ('job', 'export') and owner = job.id::text)
 
 -- name: erase
 -- Who leaves takes their jobs along, and what these own. An attempt that is on cannot save any more.

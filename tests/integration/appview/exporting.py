@@ -24,7 +24,7 @@ from appview.media.signed import Links
 from appview.protocol import make_runner
 from appview.rest.exports import Exports
 from appview.service import AppConfig
-from bin.tasks import job_queue
+from bin.kinds import job_queue
 from lexicons.catalog import Catalog
 from lexicons.syntax import Did
 from storage import exports, jobs, sessions

@@ -15,8 +15,8 @@ import orjson
 import pytest
 
 from bin.cli import main
-from bin.settings import ROOT, load
-from bin.tasks import job_queue, schedules
+from bin.kinds import SCHEDULES, job_queue
+from bin.settings import ROOT
 from storage import jobs
 from storage.jobs import JobState
 from storage.postgres import Connection
@@ -56,7 +56,7 @@ async def told(capsys: pytest.CaptureFixture[str], database: str, *words: str) -
 async def test_the_houses_jobs_are_made_and_done_and_both_processes_end_at_once(
     conn: Connection, database: str, tmp_path: Path
 ) -> None:
-    kinds = {each.kind for each in schedules(load({}))}
+    kinds = {each.kind for each in SCHEDULES}
     async with (
         plyr(database, tmp_path, "scheduler") as scheduler,
         plyr(database, tmp_path, "worker") as worker,

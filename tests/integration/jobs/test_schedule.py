@@ -10,7 +10,8 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
-from appview.jobs.schedule import Schedule, Scheduler, due_at
+from appview.jobs.schedule import Scheduler, due_at
+from appview.jobs.tasks import Schedule, UnknownTask
 from storage import jobs
 from storage.jobs import JobState
 from storage.postgres import Connection
@@ -145,3 +146,9 @@ async def test_old_jobs_are_forgotten_but_for_the_newest_of_each_kind(conn: Conn
     assert [job.kind for job in await jobs.listed(conn, house=False, limit=99)] == ["away"]
     with pytest.raises(psycopg.errors.CheckViolation):
         await conn.execute("update job set state = 'lost'")
+
+
+async def test_a_schedule_for_a_kind_that_nobody_does_is_a_reason_not_to_start(conn: Connection) -> None:
+    await QUEUE.check(conn, HOURLY)
+    with pytest.raises(UnknownTask, match=r"cannot do: nothing$"):
+        await QUEUE.check(conn, [*HOURLY, Schedule("nothing", timedelta(days=1))])

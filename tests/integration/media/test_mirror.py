@@ -18,7 +18,7 @@ from aiohttp import web
 
 from appview.jobs.attempt import Attempts
 from appview.media.mirror import MirrorConfig, Mirrors, wait_s
-from bin.tasks import job_queue
+from bin.kinds import job_queue
 from firehose.net import GuardedClient
 from indexer.cards import track_card
 from lexicons.catalog import Catalog

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from appview.jobs.plays import ROLL_UP, SEAL
-from bin.tasks import job_queue
+from bin.kinds import job_queue
 from lexicons.catalog import Catalog
 from storage import play_archive, plays
 from storage.postgres import Connection

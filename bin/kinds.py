@@ -1,0 +1,42 @@
+"""Every kind of job that there is: its lane, and how often the house wants it done.
+
+A new one is a line in `LANES`, and one in bin/tasks.py, where whoever does it is built; the house's own is
+also in `SCHEDULES`. Who only puts jobs into the queue needs no more than this.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from appview.jobs.queue import JobQueue
+from appview.jobs.tasks import Schedule
+
+LANES = {
+    "blobs.collect": "light",
+    "export": "light",
+    "exports.expire": "light",
+    "jobs.forget": "light",
+    "mirror": "light",
+    "mirror.sweep": "light",
+    "plays.rollup": "light",
+    "plays.seal": "light",
+    "records.doubt": "light",
+    "replace": "heavy",
+    "tracks.sweep": "light",
+    "upload": "heavy",
+}
+
+SCHEDULES = (
+    Schedule("blobs.collect", every=timedelta(hours=1)),
+    Schedule("exports.expire", every=timedelta(hours=1)),
+    Schedule("jobs.forget", every=timedelta(days=1)),
+    Schedule("mirror.sweep", every=timedelta(minutes=1)),
+    Schedule("plays.rollup", every=timedelta(minutes=5)),
+    Schedule("plays.seal", every=timedelta(days=1)),
+    Schedule("records.doubt", every=timedelta(minutes=10)),
+    Schedule("tracks.sweep", every=timedelta(minutes=10)),
+)
+
+
+def job_queue() -> JobQueue:
+    return JobQueue(LANES)
