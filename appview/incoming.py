@@ -20,6 +20,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from appview.errors import IncompleteBody, InvalidRequest, PayloadTooLarge
 
 IDLE_S = 60.0
+_WAITS = "client waits to be told to send"
 
 
 class Incoming:
@@ -55,13 +56,12 @@ class Incoming:
             await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             request.writer.output_size = 0  # the answer itself begins later
 
-        asked = hdrs.EXPECT in request.headers and request.version == HttpVersion11
         return cls(
             request.content,
             size=size,
             media_type=media_type,
             idle_s=idle_s,
-            go_ahead=go_ahead if asked else None,
+            go_ahead=go_ahead if request.get(_WAITS) else None,
         )
 
     def check(self, max_bytes: int) -> None:
@@ -81,15 +81,15 @@ class Incoming:
 
     async def next(self) -> bytes:
         """Whatever has come; nothing at the end. Raises IncompleteBody."""
-        if self._go_ahead is not None:
-            await self._go_ahead()
-            self._go_ahead = None
         loop, waiter = asyncio.get_running_loop(), asyncio.current_task()
         self._waiting_since, self._waiter = loop.time(), waiter
         # One timer looks now and then: a timeout of its own for each chunk would cost as much as its CRC.
         if self._timer is None:
             self._timer = loop.call_later(self._idle_s, self._look)
         try:
+            if self._go_ahead is not None:
+                await self._go_ahead()
+                self._go_ahead = None
             return await self._content.readany()
         except (OSError, ClientError, HttpProcessingError):
             raise IncompleteBody from None
@@ -124,3 +124,4 @@ async def expects(request: web.Request) -> None:
     nobody knows."""
     if request.headers.get(hdrs.EXPECT, "").lower() != "100-continue":
         raise web.HTTPExpectationFailed
+    request[_WAITS] = request.version == HttpVersion11
