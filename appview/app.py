@@ -8,6 +8,7 @@ from appview import guards, wellknown
 from appview.auth.assembly import Auth
 from appview.gauges import IndexGauges
 from appview.guards import Gate
+from appview.incoming import expects
 from appview.metrics import Metrics
 from appview.rest.analytics import Analytics
 from appview.rest.exports import Exports
@@ -94,7 +95,7 @@ def build_app(
     app.on_shutdown.append(stop)
     router = app.router
     router.add_get("/xrpc/_health", wellknown.health(service))
-    router.add_route("*", r"/xrpc/{nsid:[\s\S]*}", xrpc.handle)
+    router.add_route("*", r"/xrpc/{nsid:[\s\S]*}", xrpc.handle, expect_handler=expects)
     router.add_route("*", "/xrpc", xrpc.handle)
     router.add_get("/.well-known/did.json", wellknown.did_document(service))
     router.add_get("/robots.txt", wellknown.robots)

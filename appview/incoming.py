@@ -4,40 +4,65 @@ Contract: `chunks` gives every byte, once, in order, or raises
 
     PayloadTooLarge    more came than may, or was announced: then before anything was read
     IncompleteBody     the connection ended in the middle, or nothing came for `IDLE_S`
+
+A client that asks before it sends (`Expect: 100-continue`) is told to go ahead by the first read. So what is
+refused before that costs it nothing: routes that stream have `expects` as their `expect_handler`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 
-from aiohttp import ClientError, StreamReader, hdrs, web
+from aiohttp import ClientError, HttpVersion11, StreamReader, hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from appview.errors import IncompleteBody, InvalidRequest, PayloadTooLarge
 
 IDLE_S = 60.0
+_WAITS = "client waits to be told to send"
 
 
 class Incoming:
     """`size` is what its sender announced, None for a body that just ends."""
 
     def __init__(
-        self, content: StreamReader, *, size: int | None, media_type: str = "", idle_s: float = IDLE_S
+        self,
+        content: StreamReader,
+        *,
+        size: int | None,
+        media_type: str = "",
+        idle_s: float = IDLE_S,
+        go_ahead: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._content = content
+        self._go_ahead = go_ahead
         self._idle_s = idle_s
         self._waiting_since: float | None = None
+        self._waiter: asyncio.Task[object] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._too_long = False
         self.size = size
         self.media_type = media_type
 
     @classmethod
-    def of(cls, request: web.BaseRequest) -> Incoming:
+    def of(cls, request: web.BaseRequest, *, idle_s: float = IDLE_S) -> Incoming:
         """Raises InvalidRequest for one that is compressed."""
         if request.headers.get(hdrs.CONTENT_ENCODING, "identity").strip().lower() != "identity":
             raise InvalidRequest("a body with Content-Encoding is not taken: send it as it is")
-        return cls(request.content, size=request.content_length, media_type=request.content_type)
+        size, media_type = request.content_length, request.content_type
+
+        async def go_ahead() -> None:
+            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            request.writer.output_size = 0  # the answer itself begins later
+
+        return cls(
+            request.content,
+            size=size,
+            media_type=media_type,
+            idle_s=idle_s,
+            go_ahead=go_ahead if request.get(_WAITS) else None,
+        )
 
     def check(self, max_bytes: int) -> None:
         """Raises PayloadTooLarge if more is announced."""
@@ -56,30 +81,47 @@ class Incoming:
 
     async def next(self) -> bytes:
         """Whatever has come; nothing at the end. Raises IncompleteBody."""
-        loop = asyncio.get_running_loop()
-        self._waiting_since = loop.time()
+        loop, waiter = asyncio.get_running_loop(), asyncio.current_task()
+        self._waiting_since, self._waiter = loop.time(), waiter
         # One timer looks now and then: a timeout of its own for each chunk would cost as much as its CRC.
         if self._timer is None:
             self._timer = loop.call_later(self._idle_s, self._look)
         try:
+            if self._go_ahead is not None:
+                await self._go_ahead()
+                self._go_ahead = None
             return await self._content.readany()
         except (OSError, ClientError, HttpProcessingError):
             raise IncompleteBody from None
+        except asyncio.CancelledError:
+            # As asyncio.timeout does: what others wish is still done.
+            if not self._too_long or waiter is None or waiter.uncancel() > 0:
+                raise
+            raise IncompleteBody("nothing came for too long") from None
         finally:
-            self._waiting_since = None
+            self._waiting_since = self._waiter = None
 
     def _look(self) -> None:
         """Has nothing come for too long? Where nobody waits, whoever does next asks again."""
         self._timer = None
-        if self._waiting_since is None:
+        if self._waiting_since is None or self._waiter is None:
             return
         loop = asyncio.get_running_loop()
         left_s = self._waiting_since + self._idle_s - loop.time()
         if left_s <= 0:
-            self._content.set_exception(IncompleteBody("nothing came for too long"))
+            self._too_long = True
+            self._waiter.cancel()
         else:
             self._timer = loop.call_later(left_s, self._look)
 
     async def read(self, max_bytes: int) -> bytes:
         """All of a small one. Raises what `chunks` does."""
         return b"".join([chunk async for chunk in self.chunks(max_bytes)])
+
+
+async def expects(request: web.Request) -> None:
+    """Leaves the answer to `Expect` to whoever reads the body. Raises HTTPExpectationFailed for a wish that
+    nobody knows."""
+    if request.headers.get(hdrs.EXPECT, "").lower() != "100-continue":
+        raise web.HTTPExpectationFailed
+    request[_WAITS] = request.version == HttpVersion11

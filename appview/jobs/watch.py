@@ -47,7 +47,7 @@ class JobWatch:
         told: Job | None = None
         quiet = False
         try:
-            while not self._stopping:
+            while True:
                 bell.clear()
                 try:
                     async with self._pool.connection() as conn:
@@ -63,7 +63,7 @@ class JobWatch:
                 elif quiet:
                     yield None
                 told = job
-                if job.finished:
+                if job.finished or self._stopping:
                     return
                 quiet = not await _rung(bell, self._beat_s)
         finally:

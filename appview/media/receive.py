@@ -39,6 +39,7 @@ from storage.uploads import Part
 log = structlog.get_logger()
 
 KIND = "upload"
+MAX_FILENAME = 255
 REPLACE = "replace"
 TOUCH_EVERY_S = 30.0
 MOVING_S = 4 * TOUCH_EVERY_S
@@ -81,7 +82,7 @@ class Plan:
             "title": self.title.strip(),
             "album": (self.album or "").strip() or None,
             "description": self.description or None,
-            "filename": self.filename or None,
+            "filename": (self.filename or "")[-MAX_FILENAME:] or None,
         }
         return {name: value for name, value in found.items() if value is not None} | {
             "features": list(self.features)

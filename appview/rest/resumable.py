@@ -27,7 +27,7 @@ from aiohttp import hdrs, web
 from appview.auth.acting import Actor
 from appview.errors import AppError
 from appview.guards import GATE, detailed
-from appview.incoming import Incoming
+from appview.incoming import Incoming, expects
 from appview.media.receive import MIB, Plan, Receiver, Staged, UploadLimits
 from appview.rest.answers import Handler, Refused, answer, rest
 from storage import uploads
@@ -58,9 +58,9 @@ class Resumables:
     def add_to(self, router: web.UrlDispatcher) -> None:
         router.add_get("/uploads", rest(self.list), allow_head=False)
         router.add_post("/uploads", _tus(self.create))
-        router.add_route("POST", "/uploads/{id}", _tus(self.overridden))
+        router.add_route("POST", "/uploads/{id}", _tus(self.overridden), expect_handler=expects)
         for method, handler in (("HEAD", self.tell), ("PATCH", self.add), ("DELETE", self.end)):
-            router.add_route(method, "/uploads/{id}", _tus(handler))
+            router.add_route(method, "/uploads/{id}", _tus(handler), expect_handler=expects)
         for path in ("/uploads", "/uploads/{id}"):
             router.add_route("OPTIONS", path, self.options)
 

@@ -7,7 +7,7 @@ wrong with a text is known only when it has come, which may be behind the file; 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any
 from uuid import UUID
 
@@ -17,6 +17,7 @@ from aiohttp import hdrs, web
 from appview.auth.acting import Actor
 from appview.auth.desk import Desk
 from appview.errors import PayloadTooLarge, ScopeMissing, SignInNeeded
+from appview.incoming import expects
 from appview.jobs.watch import JobWatch
 from appview.media.receive import KIND, MIB, Intake, Plan, Receiver, Staged
 from appview.rest.answers import Refused, answer, rest
@@ -60,7 +61,7 @@ class Uploads:
         """Its routes; what is followed ends with the application."""
         router = app.router
         router.add_get("/config", rest(self.config))
-        router.add_post("/tracks/", rest(self.publish))
+        router.add_post("/tracks/", rest(self.publish), expect_handler=expects)
         router.add_post("/tracks", rest(self.moved))
         router.add_get("/tracks/uploads/{id}/progress", rest(self.progress))
         Resumables(self.receiver, self.actor, self.plan).add_to(router)
@@ -131,33 +132,19 @@ class Uploads:
     async def progress(self, request: web.Request) -> web.StreamResponse:
         """Events about an upload of one's own until its end. One that is not, does not exist."""
         session = (await self._desk.asking(request)).session
-        try:
-            id = UUID(request.match_info["id"])
-        except ValueError:
-            id = None
         response = web.StreamResponse(headers=_SSE)
-        await response.prepare(request)
-        try:
-            if id is None or not await self._tell(response, id, session.did):
-                await response.write(_event(_LOST))
-            await response.write_eof()
-        except ConnectionError:
-            pass  # they left
+        async with aclosing(self._watch.follow(_uuid(request.match_info["id"]))) as jobs:
+            first = await anext(jobs, None)
+            await response.prepare(request)
+            with suppress(ConnectionError):  # they left
+                if first is None or first.did != session.did or first.kind != KIND:
+                    await response.write(_event(_LOST))
+                else:
+                    await response.write(_event(upload_event(first)))
+                    async for job in jobs:
+                        await response.write(b":\n\n" if job is None else _event(upload_event(job)))
+                await response.write_eof()
         return response
-
-    async def _tell(self, response: web.StreamResponse, id: UUID, did: str) -> bool:
-        """False: there is nothing to tell."""
-        known = False
-        async with aclosing(self._watch.follow(id)) as jobs:
-            async for job in jobs:
-                if job is None:
-                    await response.write(b":\n\n")
-                    continue
-                if job.did != did or job.kind != KIND:
-                    return False
-                known = True
-                await response.write(_event(upload_event(job)))
-        return known
 
 
 class _Read:
@@ -190,7 +177,7 @@ class _Read:
             raise Refused(400, "no filename provided")
         if self.sound is not None:
             raise Refused(400, "more than one file")
-        self.filename = head.filename[-255:]
+        self.filename = head.filename
         try:
             self.sound = await self._intake.sound(self._form.chunks(self._uploads.receiver.limits.max_bytes))
         except PayloadTooLarge:
@@ -224,6 +211,14 @@ def upload_event(job: Job) -> dict[str, Any]:
     }
     named = {"track_id": "trackId", "atproto_uri": "uri", "atproto_cid": "cid"}
     return event | {ours: result[theirs] for ours, theirs in named.items() if theirs in result}
+
+
+def _uuid(text: str) -> UUID:
+    """Of what is none, one that no job has."""
+    try:
+        return UUID(text)
+    except ValueError:
+        return UUID(int=0)
 
 
 def _event(value: Mapping[str, Any]) -> bytes:

@@ -4,12 +4,14 @@ select pg_advisory_xact_lock(hashtextextended('upload ' || %(did)s, 0))
 
 -- name: unfinished
 -- Uploads whose job is not done, and those on their way in: in one piece as long as they move, in parts as long as
--- they are kept.
-select (select count(*) from job where did = %(did)s and kind = 'upload' and finished_at is null)
+-- they are kept. A new sound for a track is one, too.
+select (select count(*) from job
+        where did = %(did)s and kind in ('upload', 'replace') and finished_at is null)
      + (select count(*) from staged_upload s
         where did = %(did)s and part = 'sound'
           and (plan is not null or touched_at > now() - make_interval(secs => %(moving_s)s))
-          and not exists (select from job j where j.did = s.did and j.kind = 'upload' and j.subject = s.name))
+          and not exists (select from job j
+                          where j.did = s.did and j.kind in ('upload', 'replace') and j.subject = s.name))
 
 -- name: begin
 -- Before its first byte.

@@ -34,11 +34,12 @@ from tests.bench.options import Options
 
 RAW, MULTIPART = 0.9, 0.6
 ABOVE_IDLE_BYTES = 64 << 20
+_BOUNDARY = "----WebKitFormBoundary7MA4YWxkTrZu0gW"  # as browsers have it: a short one is dearer to find
 _FORM = (
-    b'--x\r\nContent-Disposition: form-data; name="title"\r\n\r\nx\r\n'
-    b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'
-)
-_TAIL = b"\r\n--x--\r\n"
+    f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="title"\r\n\r\nx\r\n'
+    f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'
+).encode()
+_TAIL = f"\r\n--{_BOUNDARY}--\r\n".encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ async def run(options: Options, postgres: database.Server) -> Finding:
         ports = await child.answer(60)
         drop = Way(ports["drop"], "/", "audio/wav")
         raw = Way(ports["port"], "/xrpc/fm.plyr.audio.uploadAudio?title=x", "audio/wav", key=key)
-        form = Way(ports["port"], "/tracks/", "multipart/form-data; boundary=x", _FORM, _TAIL, key)
+        form = Way(ports["port"], "/tracks/", f"multipart/form-data; boundary={_BOUNDARY}", _FORM, _TAIL, key)
 
         async def post(way: Way) -> Sample:
             before, started = machine.cpu_seconds(child.pid), time.perf_counter()

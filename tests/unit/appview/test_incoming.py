@@ -6,11 +6,10 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import pytest
 from aiohttp import web
 
 from appview.errors import IncompleteBody, PayloadTooLarge
-from appview.incoming import Incoming
+from appview.incoming import Incoming, expects
 
 HEAD = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
 
@@ -23,7 +22,7 @@ async def taking(
     came: asyncio.Future[object] = asyncio.get_running_loop().create_future()
 
     async def handler(request: web.Request) -> web.Response:
-        body = Incoming(request.content, size=request.content_length, idle_s=idle_s)
+        body = Incoming.of(request, idle_s=idle_s)
         try:
             came.set_result(await body.read(max_bytes))
         except (IncompleteBody, PayloadTooLarge) as error:
@@ -31,8 +30,8 @@ async def taking(
         return web.Response()
 
     app = web.Application()
-    app.router.add_post("/", handler)
-    runner = web.AppRunner(app)
+    app.router.add_post("/", handler, expect_handler=expects)
+    runner = web.AppRunner(app, lingering_time=0, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     try:
@@ -66,6 +65,31 @@ async def test_of_what_stands_still_nothing_is_kept() -> None:
         writer.close()
 
 
+async def test_whoever_asks_first_sends_nothing_in_vain() -> None:
+    head = "POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: {}\r\n\r\n"
+    for size, told in ((4, b"HTTP/1.1 100 Continue\r\n"), (101, b"HTTP/1.1 200 OK\r\n")):
+        async with taking() as (port, came):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(head.format(size).encode())
+            assert await reader.readline() == told
+            if size == 4:
+                writer.write(b"abcd")
+                assert await came == b"abcd"
+                assert await reader.readline() == b"\r\n"
+                assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
+            else:
+                assert isinstance(await came, PayloadTooLarge)
+            writer.close()
+
+
+async def test_a_wish_that_nobody_knows_is_refused() -> None:
+    async with taking() as (port, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nExpect: more\r\nContent-Length: 1\r\n\r\n")
+        assert (await reader.readline()).split()[1] == b"417"
+        writer.close()
+
+
 async def test_what_comes_slowly_comes() -> None:
     """Longer in all than it may stand still."""
     async with taking(idle_s=2) as (port, came):
@@ -75,12 +99,17 @@ async def test_what_comes_slowly_comes() -> None:
         writer.close()
 
 
-@pytest.mark.parametrize("end", [b"", b"zz\r\n"])
-async def test_what_breaks_off_is_incomplete(end: bytes) -> None:
+async def test_what_breaks_off_is_incomplete() -> None:
     async with taking() as (port, came):
-        writer = await sent(port, HEAD, b"3\r\nabc\r\n", end)
-        if not end:
-            writer.transport.abort()
+        writer = await sent(port, HEAD, b"3\r\nabc\r\n")
+        writer.transport.abort()
+        assert isinstance(await came, IncompleteBody)
+
+
+async def test_what_is_no_body_any_more_is_incomplete() -> None:
+    """The server itself tells nobody of a malformed chunk: it looks as if nothing came."""
+    async with taking(idle_s=0.05) as (port, came):
+        writer = await sent(port, HEAD, b"3\r\nabc\r\n", b"zz\r\n")
         assert isinstance(await came, IncompleteBody)
         writer.close()
 

@@ -253,6 +253,21 @@ async def test_an_account_has_three_unfinished_uploads_at_most(studio: Studio) -
     assert (await studio.upload(key, b"x")).status == 200
 
 
+async def test_a_new_sound_for_a_track_is_an_upload_like_any(studio: Studio) -> None:
+    key = await studio.key()
+    for number in range(3):
+        await studio.rows(
+            "insert into staged_upload (name, did, part) values (%s, %s, 'sound')", f"new{number}", ANN
+        )
+        await studio.rows(
+            "insert into job (kind, did, subject) values ('replace', %s, %s)", ANN, f"new{number}"
+        )
+    assert error(await studio.upload(key, b"x")) == (429, "TooManyUploads")
+    await studio.rows("update job set state = 'done', finished_at = now() where subject = 'new0'")
+    assert (await studio.upload(key, b"x")).status == 200
+    assert error(await studio.upload(key, b"x")) == (429, "TooManyUploads")
+
+
 async def test_of_many_at_once_three_are_taken(studio: Studio) -> None:
     key = await studio.key()
     answers = await asyncio.gather(*(studio.upload(key, noise(MIB, seed)) for seed in range(10)))
