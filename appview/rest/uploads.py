@@ -18,7 +18,7 @@ from appview.auth.acting import Actor
 from appview.auth.desk import Desk
 from appview.errors import PayloadTooLarge, ScopeMissing, SignInNeeded
 from appview.jobs.watch import JobWatch
-from appview.media.receive import KIND, MIB, Intake, Plan, Receiver, Staged
+from appview.media.receive import KIND, MIB, REPLACE, Intake, Plan, Receiver, Staged
 from appview.rest.answers import Refused, answer, rest
 from appview.rest.features import features_of
 from appview.rest.form import Form
@@ -153,7 +153,7 @@ class Uploads:
                 if job is None:
                     await response.write(b":\n\n")
                     continue
-                if job.did != did or job.kind != KIND:
+                if job.did != did or job.kind not in (KIND, REPLACE):
                     return False
                 known = True
                 await response.write(_event(upload_event(job)))

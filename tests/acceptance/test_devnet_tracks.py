@@ -94,6 +94,8 @@ async def test_a_track_from_its_upload_to_its_end(town: Town, tmp_path: Path) ->
         queued = await browser.ask("PUT", f"/tracks/{id}/audio", data=form(file=two))
         assert queued.status == 200, queued.body
         assert await town.ended(queued.json["upload_id"]) == "done"
+        told = await browser.ask("GET", f"/tracks/uploads/{queued.json['upload_id']}/progress")
+        assert b'"status":"completed"' in told.body
         replaced = await listed(town, ann)
         assert replaced["audioUrl"] != after["audioUrl"]
         assert (replaced["duration"], replaced["title"], replaced["mood"]) == (3, "Dusk", "early")
