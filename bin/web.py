@@ -169,7 +169,7 @@ async def application(
             auth=auth,
             media=media,
             uploads=uploads,
-            tracks=Tracks(uploads, place, reads),
+            tracks=Tracks(uploads, place, reads, viewer_of),
             plays=Plays(PlayCounter(play_pool), listeners),
             exports=Exports(auth.desk, job_queue(), watch, store, links),
         )

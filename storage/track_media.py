@@ -142,9 +142,8 @@ async def left_behind(
 
 
 async def erase(conn: Connection, did: Did) -> None:
-    """Everything of somebody's tracks and uploads, done and under way. The collector takes what nobody else
-    has, and what was staged."""
-    await conn.execute(_SQL["erase_jobs"], {"did": did})
+    """Everything of somebody's tracks, and what they are sending; their jobs are `storage.jobs`' own. The
+    collector takes what nobody else has, and what was staged."""
     await conn.execute(_SQL["release"], {"did": did, "rkey": None})
     await conn.execute(_SQL["erase"], {"did": did})
     await conn.execute(_SQL["erase_uploads"], {"did": did})

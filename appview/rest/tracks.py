@@ -15,7 +15,8 @@ from typing import Any
 from aiohttp import web
 
 from appview.auth.acting import Actor
-from appview.errors import PayloadTooLarge
+from appview.errors import PayloadTooLarge, Unauthenticated
+from appview.guards import ViewerOf
 from appview.media import scratch
 from appview.media.attempt import Place
 from appview.media.failures import MediaFailed
@@ -32,7 +33,7 @@ from appview.rest.resumable import too_large
 from appview.rest.track_shape import track_shape
 from appview.rest.uploads import Uploads
 from lexicons.records import InvalidRecord
-from lexicons.syntax import Rkey
+from lexicons.syntax import Did, Rkey
 from storage import feed, track_media
 from storage.blobs.rows import Blob
 from storage.postgres import Connection
@@ -54,10 +55,11 @@ class _Own:
 class Tracks:
     """`uploads` takes what comes in, and knows who asks."""
 
-    def __init__(self, uploads: Uploads, place: Place, reads: Reads) -> None:
+    def __init__(self, uploads: Uploads, place: Place, reads: Reads, viewer_of: ViewerOf) -> None:
         self._uploads = uploads
         self._place = place
         self._reads = reads
+        self._viewer_of = viewer_of
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         router.add_get("/tracks/{track_id}", rest(self.show))
@@ -66,7 +68,12 @@ class Tracks:
         router.add_put("/tracks/{track_id}/audio", rest(self.replace))
 
     async def show(self, request: web.Request) -> web.StreamResponse:
-        return await self._shown(_id(request))
+        """The track, to whoever asks; `is_liked` is for those whose token holds."""
+        try:
+            viewer = await self._viewer_of(request)
+        except Unauthenticated:
+            viewer = None
+        return answer(await self._shape(_id(request), viewer and viewer.did))
 
     async def change(self, request: web.Request) -> web.StreamResponse:
         """The track after it: `title`, `album`, `description`, `features`, `image` of a form; what is not
@@ -83,7 +90,7 @@ class Tracks:
             )
             cover = None if picture is None else await self._drawn(picture, room)
         await self._rewrite(own, edit, cover)
-        return await self._shown(own.id)
+        return answer(await self._shape(own.id, own.actor.did))
 
     async def delete(self, request: web.Request) -> web.StreamResponse:
         own = await self._own(request, "delete")
@@ -96,7 +103,7 @@ class Tracks:
     async def replace(self, request: web.Request) -> web.StreamResponse:
         """The id of the job that gives the track the sound in `file`; what it was stays as a revision."""
         own = await self._own(request, "edit")
-        title = (await self._shape(own.id))["title"]
+        title = (await self._shape(own.id, None))["title"]
         form, most = Form.of(request), self._uploads.receiver.limits.max_bytes
         async with self._uploads.receiver.taking(own.actor) as intake:
             while (head := await form.next()) is not None:
@@ -125,11 +132,8 @@ class Tracks:
     def _tracks(self, own: _Own) -> OwnTracks:
         return OwnTracks(self._place, own.actor.session, own.actor.did)
 
-    async def _shown(self, id: int) -> web.StreamResponse:
-        return answer(await self._shape(id))
-
-    async def _shape(self, id: int) -> dict[str, Any]:
-        row = await feed.by_id(self._reads, None, id)
+    async def _shape(self, id: int, viewer: Did | None) -> dict[str, Any]:
+        row = await feed.by_id(self._reads, viewer, id)
         if row is None:
             raise Refused(404, "track not found")
         return await track_shape(self._reads, row)

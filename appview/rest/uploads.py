@@ -19,7 +19,7 @@ from appview.auth.desk import Desk
 from appview.errors import PayloadTooLarge, ScopeMissing, SignInNeeded
 from appview.incoming import expects
 from appview.jobs.watch import JobWatch
-from appview.media.receive import KIND, MIB, Intake, Plan, Receiver, Staged
+from appview.media.receive import KIND, MIB, REPLACE, Intake, Plan, Receiver, Staged
 from appview.rest.answers import Refused, answer, rest
 from appview.rest.features import features_of
 from appview.rest.form import Form
@@ -137,7 +137,7 @@ class Uploads:
             first = await anext(jobs, None)
             await response.prepare(request)
             with suppress(ConnectionError):  # they left
-                if first is None or first.did != session.did or first.kind != KIND:
+                if first is None or first.did != session.did or first.kind not in (KIND, REPLACE):
                     await response.write(_event(_LOST))
                 else:
                     await response.write(_event(upload_event(first)))

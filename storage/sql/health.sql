@@ -36,8 +36,8 @@ select json_build_object(
                          'age_s', extract(epoch from now() - finished_at), 'checked', checked,
                          'in_step', in_step, 'healed', healed, 'unreachable', unreachable)
                 from reconcile_run where finished_at is not null and scope = 'all' order by id desc limit 1),
-    'unproven', (select json_build_object('records', count(*), 'rev', min(rev), 'now_s', extract(epoch from now()))
-                   from record where not verified),
+    'unproven', (select json_build_object('records', count(*), 'rev', min(r.rev), 'now_s', extract(epoch from now()))
+                   from record r join repo p on p.id = r.repo_id where not r.verified and p.active),
     'pulse', (select json_build_object(
                          'silent_s', extract(epoch from now() - p.last_at), 'records', p.records,
                          'over_s', extract(epoch from now() - greatest(p.first, now() - interval '7 days')),

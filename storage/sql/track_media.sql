@@ -96,18 +96,6 @@ with owner as (
 update blob b set owners = owners - c.n, unowned_at = case when owners = c.n then now() else unowned_at end
 from counted c where b.id = c.blob_id
 
--- name: erase_jobs
--- Whoever is at work on one finds it gone.
-with own as (
-    delete from job where kind in ('upload', 'replace') and did = %(did)s returning id::text as owner
-), gone as (
-    delete from blob_owner o using own w where o.kind = 'job' and o.owner = w.owner returning blob_id
-), counted as (
-    select blob_id, count(*) as n from gone group by 1
-)
-update blob b set owners = owners - c.n, unowned_at = case when owners = c.n then now() else unowned_at end
-from counted c where b.id = c.blob_id
-
 -- name: erase
 -- Their rows, after what they own.
 with before as (

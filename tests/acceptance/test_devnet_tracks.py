@@ -67,6 +67,20 @@ async def test_a_track_from_its_upload_to_its_end(town: Town, tmp_path: Path) ->
 
         # Another client adds what we do not know; it stays.
         rkey = shown["atproto_record_uri"].rpartition("/")[2]
+        subject = {"uri": shown["atproto_record_uri"], "cid": shown["atproto_record_cid"]}
+        await town.net.put(
+            ann, "fm.plyr.like", tid(1), {"subject": subject, "createdAt": record["createdAt"]}
+        )
+
+        async def liked() -> bool:
+            return await town.fact("select max(likes) from track_stat") == 1
+
+        await until(liked, 30, "the like to be counted")
+        async with anybody.get(f"{town.url}/tracks/{id}") as answer:
+            anybodys = await answer.json()
+        hers = (await browser.ask("GET", f"/tracks/{id}")).json
+        assert (hers["like_count"], hers["is_liked"]) == (1, True)
+        assert (anybodys["like_count"], anybodys["is_liked"]) == (1, False)
         await town.net.put(ann, TRACK, rkey, record | {"mood": "early"})
         sent = form(title="Dusk", album="", image=picture("blue"))
         changed = await browser.ask("PATCH", f"/tracks/{id}", data=sent)
@@ -80,6 +94,8 @@ async def test_a_track_from_its_upload_to_its_end(town: Town, tmp_path: Path) ->
         queued = await browser.ask("PUT", f"/tracks/{id}/audio", data=form(file=two))
         assert queued.status == 200, queued.body
         assert await town.ended(queued.json["upload_id"]) == "done"
+        told = await browser.ask("GET", f"/tracks/uploads/{queued.json['upload_id']}/progress")
+        assert b'"status":"completed"' in told.body
         replaced = await listed(town, ann)
         assert replaced["audioUrl"] != after["audioUrl"]
         assert (replaced["duration"], replaced["title"], replaced["mood"]) == (3, "Dusk", "early")
