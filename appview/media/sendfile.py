@@ -15,7 +15,8 @@ from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
 STALL_S = 300.0
-_PIECE = 1 << 20
+_PIECE = 2 << 20
+_READ = 64 << 10
 _PAUSE_S = 0.002
 _NOWAIT = getattr(os, "RWF_NOWAIT", None)  # Linux alone
 
@@ -39,17 +40,27 @@ async def send(
         await asyncio.sleep(_PAUSE_S)
         if transport.is_closing():
             raise ConnectionResetError("the client is gone")
-    # A descriptor of our own: the loop watches the other one for its transport.
-    sock = os.dup(transport.get_extra_info("socket").fileno())
+    # Asyncio makes a buffer of 256 KiB for each read, which the C library has mapped and unmapped. Who asks
+    # for sound sends a head of some hundred bytes.
+    if hasattr(transport, "max_size"):
+        transport.max_size = _READ  # pyright: ignore[reportAttributeAccessIssue]
+    sending = _Sending(transport.get_extra_info("socket").fileno(), descriptor, start, stop)
+    state = sending.push()
+    if state is _State.DONE:
+        return
+    # A descriptor of our own from here on: the loop watches the other one for its transport, which may close
+    # it while we wait.
+    sending.sock = os.dup(sending.sock)
     try:
-        sending = _Sending(sock, descriptor, start, stop)
-        while (state := sending.push()) is not _State.DONE:
+        while state is not _State.DONE:
             if state is _State.FULL:
                 state = await sending.while_full()
             if state is _State.COLD:
                 await sending.warm()
+            if state is not _State.DONE:
+                state = sending.push()
     finally:
-        os.close(sock)
+        os.close(sending.sock)
 
 
 class _State(Enum):
@@ -67,7 +78,7 @@ class _Sending:
 
     def __init__(self, sock: int, descriptor: int, start: int, stop: int) -> None:
         self.at = start
-        self._sock = sock
+        self.sock = sock
         self._descriptor = descriptor
         self._stop = stop
         self._warm = start  # up to here it is known to be in the page cache
@@ -92,7 +103,7 @@ class _Sending:
                 return _State.COLD
             self._warm = warm
         try:
-            sent = os.sendfile(self._sock, self._descriptor, self.at, self._warm - self.at)
+            sent = os.sendfile(self.sock, self._descriptor, self.at, self._warm - self.at)
         except BlockingIOError:
             return _State.FULL
         if not sent:
@@ -110,12 +121,12 @@ class _Sending:
             try:
                 state = self._once()
             except (OSError, EOFError) as error:
-                loop.remove_writer(self._sock)
+                loop.remove_writer(self.sock)
                 if not ended.done():
                     ended.set_exception(error)
                 return
             if state in (_State.DONE, _State.COLD):
-                loop.remove_writer(self._sock)
+                loop.remove_writer(self.sock)
                 if not ended.done():
                     ended.set_result(state)
 
@@ -126,12 +137,12 @@ class _Sending:
             seen, timer = self.at, loop.call_later(STALL_S, look)
 
         timer = loop.call_later(STALL_S, look)
-        loop.add_writer(self._sock, ready)
+        loop.add_writer(self.sock, ready)
         try:
             return await ended
         finally:
             timer.cancel()
-            loop.remove_writer(self._sock)
+            loop.remove_writer(self.sock)
 
 
 def _in_cache(descriptor: int, at: int) -> bool:

@@ -13,6 +13,7 @@ from appview.media.receive import FORMATS, IMAGE_FORMATS, Plan, Receiver
 from appview.service import Call, Handler
 from appview.xrpc.addresses import record_uris
 from storage import feed, jobs
+from storage.plays import Listener
 
 
 async def upload_audio(call: Call) -> bytes:
@@ -74,7 +75,8 @@ async def record_play(call: Call) -> bytes:
     track_id = await feed.track_id(call.reads, uris[0]) if uris else None
     if track_id is None:
         raise TrackNotFound
-    listener = (await plays.listeners.heard(call.request, call.viewer)).listener
+    heard = await plays.listeners.heard(call.request, call.viewer)
+    listener = Listener(heard.listener.digest)  # no cookie goes out by XRPC
     counted = await plays.counter.count(track_id, listener)
     if counted is None:
         raise TrackNotFound

@@ -16,6 +16,7 @@ import contextlib
 import os
 from collections.abc import AsyncIterable, AsyncIterator, Generator
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 
 from storage.blobs.store import (
@@ -44,6 +45,8 @@ class FilesystemStore:
         self._staged = folder / "staged"
         for part in (self._staged, *(folder / area for area in Area)):
             part.mkdir(parents=True, exist_ok=True)
+        # Asked again and again for what is being listened to; making a path costs more than opening it.
+        self._asked = lru_cache(maxsize=1024)(self._path)
 
     async def stage(self, name: str, chunks: AsyncIterable[bytes], *, size: int | None = None) -> Digest:
         path = self._staged / check_name(name)
@@ -142,7 +145,7 @@ class FilesystemStore:
                 yield StagedObject(path.name, found.st_size, datetime.fromtimestamp(found.st_mtime, UTC))
 
     def path(self, key: Key) -> Path | None:
-        return self._path(key)
+        return self._asked(key)
 
     def staged_path(self, name: str) -> Path | None:
         return self._staged / check_name(name)

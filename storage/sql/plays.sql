@@ -1,14 +1,16 @@
 -- name: record
 -- A play counts where the listener's claim is new or over; claim, event and counter are one statement, so that a
 -- crash leaves all of them or none. Whoever claims the same at the same moment waits, and then looks again. An alias
--- is under what the listener comes the next time. Null where the track cannot be seen.
+-- is under what the listener comes the next time. Null where the track cannot be seen. The lock, which only `fence`
+-- is kept out by, comes before the number.
 with seen as materialized (
     select t.id, coalesce(%(at)s::timestamptz, clock_timestamp()) as at,
            make_interval(secs => least(greatest(coalesce(
                (select s.duration_s from track_media m join sound s on s.blob_id = m.stream_id
                  where m.did = r.did and m.rkey = t.rkey),
                (('{' || t.card || '}')::json #>> '{audio,durationS}')::float8,
-               %(unknown_s)s), %(least_s)s), %(most_s)s)) as pause
+               %(unknown_s)s), %(least_s)s), %(most_s)s)) as pause,
+           pg_advisory_xact_lock_shared(hashtextextended('plyr plays', 0)) as fence
     from track t
     join repo r on r.id = t.repo_id
     join profile p on p.repo_id = t.repo_id and not p.hidden
@@ -44,8 +46,9 @@ with made as (
 select salt from made union all select salt from play_salt where day = %(day)s limit 1
 
 -- name: fence
--- Numbers are given before they are seen: whoever has one has committed when we get this lock, or comes after.
-lock table play in share mode
+-- Numbers are given before they are seen: whoever has one has committed when we get this lock, or comes after. (A
+-- lock of the table would be in the way of a vacuum, and a vacuum in its.)
+select pg_advisory_xact_lock(hashtextextended('plyr plays', 0))
 
 -- name: newest
 -- Up to here every play is seen.

@@ -16,7 +16,8 @@ from indexer.archivist import seal_all
 from indexer.prepare import prepare
 from indexer.shadow import Replayed, replay
 from lexicons.catalog import Catalog
-from storage import archive, shadow
+from storage import archive, plays, shadow
+from storage.plays import Listener
 from storage.postgres import Connection
 from storage.queries import load
 from storage.segment import BrokenSegment
@@ -130,6 +131,21 @@ async def test_promoting_mends_what_was_changed_and_loses_nothing_else(
     # Life goes on in the new tables, with new numbers.
     await live(conn, World(6), 100)
     assert (await replayed(database, tmp_path)).differences == []
+
+
+async def test_promoting_keeps_what_was_played(conn: Connection, database: str, tmp_path: Path) -> None:
+    await live(conn, World(5), 150)
+    row = await (await conn.execute("select min(id) from track")).fetchone()
+    assert row is not None
+    track = row[0]
+    for number in range(3):
+        assert await plays.record(conn, track, [Listener(bytes([number]))]) is not None
+    await plays.roll_up(conn)
+    assert (await replayed(database, tmp_path, promote=True)).differences == []
+    counted = await plays.record(conn, track, [Listener(b"4")])
+    assert counted is not None
+    assert counted.plays == 4
+    assert await plays.miscounted(conn) == []
 
 
 INDEXES = """

@@ -246,7 +246,7 @@ async def test_a_play_that_commits_late_is_not_forgotten(database: str, conn: Co
 
 async def _is_locked(conn: Connection) -> bool:
     row = await (
-        await conn.execute("select count(*) from pg_locks where not granted and relation = 'play'::regclass")
+        await conn.execute("select count(*) from pg_locks where not granted and locktype = 'advisory'")
     ).fetchone()
     assert row is not None
     return row[0] > 0
