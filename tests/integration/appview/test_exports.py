@@ -22,7 +22,7 @@ from firehose.car import read_car, write_car
 from firehose.proof import record_proof
 from lexicons.catalog import Catalog
 from lexicons.syntax import Did
-from storage import exports, jobs
+from storage import jobs
 from storage.blobs import rows
 from storage.blobs.audit import audit
 from storage.blobs.collector import collect
@@ -326,7 +326,7 @@ async def test_who_leaves_takes_their_exports_along(disk: Archive) -> None:
         await disk.work(id)
         kept[did] = id
     async with disk.pool.connection() as conn, conn.transaction():
-        await exports.erase(conn, ann)
+        await jobs.erase(conn, ann)
         assert await jobs.get(conn, kept[ann]) is None
     assert await disk.owned(kept[ann]) == set()
     assert len(await disk.owned(kept[bob])) == 4

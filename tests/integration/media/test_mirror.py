@@ -49,8 +49,8 @@ CONFIG = MirrorConfig(Path("/nowhere"), max_bytes=2 << 20, max_duration_s=60, id
 
 @dataclass
 class LyingPds:
-    """Answers getBlob. `sends`: the bytes, by default `data`. `cut`: after so many of them it goes away, after
-    the `cut_s` in which they are read: what was not is lost with the connection. It keeps to ranges where
+    """Answers getBlob. `sends`: the bytes, by default `data`. `cut`: after so many of them it goes away, and
+    `cut_s`, in which they are read: what was not is lost with the connection. It keeps to ranges where
     `ranges`. `asked`: the Range of each request."""
 
     data: bytes = b""
