@@ -11,14 +11,14 @@ from contextlib import aclosing
 from typing import Any
 from uuid import UUID
 
-import orjson
-from aiohttp import hdrs, web
+from aiohttp import web
 
 from appview.auth.acting import Actor
 from appview.auth.desk import Desk
 from appview.errors import PayloadTooLarge, ScopeMissing, SignInNeeded
 from appview.jobs.watch import JobWatch
 from appview.media.receive import KIND, MIB, Intake, Plan, Receiver, Staged
+from appview.rest import told
 from appview.rest.answers import Refused, answer, rest
 from appview.rest.features import features_of
 from appview.rest.form import Form
@@ -30,19 +30,6 @@ from storage.reader import Reads
 
 # As long as records may have them.
 _TEXTS = {"title": 256, "album": 256, "description": 5000}
-_SSE = {
-    hdrs.CONTENT_TYPE: "text/event-stream",
-    hdrs.CACHE_CONTROL: "no-cache",
-    hdrs.CONNECTION: "keep-alive",
-    "X-Accel-Buffering": "no",
-}
-_STATUS = {
-    JobState.PENDING: "pending",
-    JobState.RUNNING: "processing",
-    JobState.DONE: "completed",
-    JobState.FAILED: "failed",
-    JobState.CANCELLED: "failed",
-}
 _QUEUED = "upload queued for processing"
 _LOST = {"status": "failed", "message": "upload job not found", "error": "job lost"}
 
@@ -135,11 +122,11 @@ class Uploads:
             id = UUID(request.match_info["id"])
         except ValueError:
             id = None
-        response = web.StreamResponse(headers=_SSE)
+        response = web.StreamResponse(headers=told.HEADERS)
         await response.prepare(request)
         try:
             if id is None or not await self._tell(response, id, session.did):
-                await response.write(_event(_LOST))
+                await response.write(told.event(_LOST))
             await response.write_eof()
         except ConnectionError:
             pass  # they left
@@ -151,12 +138,12 @@ class Uploads:
         async with aclosing(self._watch.follow(id)) as jobs:
             async for job in jobs:
                 if job is None:
-                    await response.write(b":\n\n")
+                    await response.write(told.BEAT)
                     continue
                 if job.did != did or job.kind != KIND:
                     return False
                 known = True
-                await response.write(_event(upload_event(job)))
+                await response.write(told.event(upload_event(job)))
         return known
 
 
@@ -208,7 +195,7 @@ class _Read:
 
 def upload_event(job: Job) -> dict[str, Any]:
     """How an upload's job stands, as the frontend reads it."""
-    status = _STATUS[job.state]
+    status = told.STATUS[job.state]
     result = job.result or {}
     percent = 0.0 if job.state is JobState.PENDING else 100.0
     event: dict[str, Any] = {
@@ -224,10 +211,6 @@ def upload_event(job: Job) -> dict[str, Any]:
     }
     named = {"track_id": "trackId", "atproto_uri": "uri", "atproto_cid": "cid"}
     return event | {ours: result[theirs] for ours, theirs in named.items() if theirs in result}
-
-
-def _event(value: Mapping[str, Any]) -> bytes:
-    return b"data: " + orjson.dumps(value) + b"\n\n"
 
 
 def _missing(name: str) -> Refused:

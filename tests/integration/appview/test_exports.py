@@ -33,7 +33,7 @@ from tests.fakenet.referee import proven
 from tests.integration.appview.exporting import TRACK, Archive, archive
 from tests.integration.blobs.conftest import store
 from tests.integration.blobs.test_contract import noise
-from tests.integration.media.mortal import Killed, Mortal
+from tests.integration.media.mortal import Killed, Mortal, dies
 from tests.integration.media.studio import Worked
 from tests.s3.fixtures import swift, swift_packages
 
@@ -337,7 +337,7 @@ async def test_who_leaves_takes_their_exports_along(disk: Archive) -> None:
 async def test_killed_anywhere_it_is_made_again_and_nothing_is_left(
     disk: Archive, tmp_path: Path, behind: bool
 ) -> None:
-    """Killed at each call of the store in turn: the next attempt makes the same ZIP, owns what is in it and
+    """kill -9 at each call of the store in turn: the next attempt makes the same ZIP, owns what is in it and
     nothing more, and the collector leaves nothing without an owner."""
     ann = disk.person("ann")
     for number in range(2):
@@ -345,23 +345,18 @@ async def test_killed_anywhere_it_is_made_again_and_nothing_is_left(
     key = await disk.key(ann)
     id, _ = await begun(disk, key)
     deaths = 0
-    while True:
-        mortal = Mortal(tmp_path / "blobs", deaths + 1, behind=behind)
-        task = Exporter(disk.pool, mortal, keep_days=7).tasks[0]
-        try:
-            job = await disk.work(id, task)
-        except Killed:
-            deaths += 1
-            await collected(disk, grace=timedelta(hours=1))
-            async with disk.pool.connection() as conn:  # more than are made otherwise
-                await conn.execute("update job set attempts = 0")
-            continue
-        break
+    while await dies(disk.dsn, tmp_path / "blobs", id, deaths + 1, behind=behind):
+        deaths += 1
+        await collected(disk, grace=timedelta(hours=1))
+        async with disk.pool.connection() as conn:  # more than are made otherwise
+            await conn.execute("update job set attempts = 0")
     assert deaths == 8  # two tracks looked at, three files staged and published
+    job = await disk.job(id)
     assert await disk.owned(id) == await in_manifest(disk, job)
     assert (await fetched(disk, id, key)).read("song 1.flac") == noise(5000, 1)
-    await collected(disk)
+    await collected(disk, keep=NO_TIME)
     assert [each async for each in audit_of(disk) if each is not None] == []
+    assert [each async for each in disk.store.list_staged()] == []
 
 
 async def test_killed_behind_its_last_step_it_only_says_so(disk: Archive, tmp_path: Path) -> None:
@@ -403,9 +398,11 @@ async def in_manifest(here: Archive, job: Job) -> set[int]:
     return {each.id for each in found if each is not None}
 
 
-async def collected(here: Archive, *, grace: timedelta = NO_TIME) -> None:
+async def collected(
+    here: Archive, *, grace: timedelta = NO_TIME, keep: timedelta = timedelta(days=1)
+) -> None:
     async with here.pool.connection() as conn:
-        done = await collect(conn, here.store, grace=grace, keep=timedelta(days=1), now=datetime.now(UTC))
+        done = await collect(conn, here.store, grace=grace, keep=keep, now=datetime.now(UTC))
     assert done.failed is None
 
 

@@ -36,7 +36,7 @@ from tests.devnet.fixtures import _devnet_when_marked, devnet_packages
 from tests.devnet.network import Devnet
 from tests.integration.appview.seed import Seed
 from tests.integration.blobs.conftest import store
-from tests.integration.media.mortal import Killed, Mortal
+from tests.integration.media.mortal import dies
 from tests.music import aiff, ffmpeg, music
 from tests.s3.fixtures import swift, swift_packages
 
@@ -96,6 +96,10 @@ class Here:
     did: Did
     repo_id: int
     config: MirrorConfig
+
+    @property
+    def dsn(self) -> str:
+        return self.pool.conninfo if isinstance(self.pool.conninfo, str) else ""
 
     @property
     def mirrors(self) -> Mirrors:
@@ -287,25 +291,16 @@ async def test_a_download_that_broke_off_goes_on(anywhere: Here, sound: bytes, r
 
 @pytest.mark.parametrize("behind", [False, True])
 async def test_killed_anywhere_it_goes_on(here: Here, sound: bytes, tmp_path: Path, behind: bool) -> None:
-    """Killed at each call of the store in turn: the next attempt ends as one without a crash does."""
+    """kill -9 at each call of the store in turn: the next attempt ends as one without a crash does."""
     here.write(reference(sound))
     deaths = 0
     async with here.pool.connection() as conn:
-        await conn.execute(
-            "insert into mirror (did, rkey, record_cid) select %s, rkey, cid from track", (here.did,)
-        )
+        await mirrors.find(conn, limit=9)
         args = {"did": here.did, "rkey": "3jzfcijpj2z2a"}
         id = await jobs.add(conn, "mirror", did=None, subject="song", args=args)
     assert id is not None
-    while True:
-        mortal = Mortal(tmp_path / "blobs", deaths + 1, behind=behind)
-        mirrors_ = Mirrors(here.pool, mortal, here.http, job_queue(), CATALOG, here.config)
-        try:
-            await Attempts(here.pool, mirrors_.tasks).make(id)
-        except Killed:
-            deaths += 1
-            continue
-        break
+    while await dies(here.dsn, tmp_path / "blobs", id, deaths + 1, behind=behind):
+        deaths += 1
     async with here.pool.connection() as conn:
         job = await jobs.get(conn, id)
         assert job is not None
