@@ -23,10 +23,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-import time
-import zlib
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, Iterator, Mapping
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Self
 from urllib.parse import urlencode, urljoin
@@ -36,32 +34,40 @@ import orjson
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from firehose.address import Blocked, FetchFailed, check_address, check_url, is_loopback_host
-from firehose.dns import Dns, NoSuchName
+from firehose.bodies import (
+    NoSuchHost,
+    TimedOut,
+    TooLarge,
+    TooSlow,
+    Unreachable,
+    nothing,
+    pieces_of,
+    receive,
+    timed_out,
+    translated,
+)
+from firehose.dns import Dns
+
+__all__ = [
+    "BadBody",
+    "BadStatus",
+    "Blocked",
+    "Body",
+    "FetchFailed",
+    "GuardedClient",
+    "NoSuchHost",
+    "Response",
+    "Streamed",
+    "TimedOut",
+    "TooLarge",
+    "TooSlow",
+    "Unreachable",
+    "retry_after_s",
+]
 
 MAX_REDIRECTS = 3
 MAX_REFUSAL_BYTES = 65_536
-_MAX_PIECE = 262_144
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-
-
-class TooLarge(FetchFailed):
-    """The body is larger than the caller allowed."""
-
-
-class TimedOut(FetchFailed):
-    """The exchange, redirects and body included, took longer than the caller allowed."""
-
-
-class TooSlow(TimedOut):
-    """The body stood still, or came in more slowly than the caller allowed."""
-
-
-class Unreachable(FetchFailed):
-    """No connection, or no valid HTTP answer."""
-
-
-class NoSuchHost(Unreachable):
-    """The host's name certainly has no address."""
 
 
 class BadStatus(FetchFailed):
@@ -187,9 +193,9 @@ class GuardedClient:
         `max_bytes` counts the body after decompression.
         """
         body = bytearray()
-        with _timed_out(url, timeout_s):
+        with timed_out(url, timeout_s):
             async with asyncio.timeout(timeout_s), await self._open(url, accept) as response:
-                await _receive(response, body.extend, max_bytes)
+                await receive(response, body.extend, max_bytes)
         return _response(response, bytes(body))
 
     async def download(
@@ -211,17 +217,17 @@ class GuardedClient:
         The catch: what came before an error stays in the file.
         """
         refusal = bytearray()
-        with _timed_out(url, timeout_s):
+        with timed_out(url, timeout_s):
             async with asyncio.timeout(timeout_s):
-                with _timed_out(url, idle_s, TooSlow):
+                with timed_out(url, idle_s, TooSlow):
                     async with asyncio.timeout(idle_s):
                         response = await self._open(url, accept)
                 async with response:
                     if response.status == 200:
-                        await _receive(response, file.write, max_bytes, idle_s, min_rate)
+                        await receive(response, file.write, max_bytes, idle_s, min_rate)
                     else:
                         with suppress(TooLarge):
-                            await _receive(response, refusal.extend, MAX_REFUSAL_BYTES, idle_s, min_rate)
+                            await receive(response, refusal.extend, MAX_REFUSAL_BYTES, idle_s, min_rate)
         return _response(response, bytes(refusal))
 
     @asynccontextmanager
@@ -231,12 +237,12 @@ class GuardedClient:
         """GET as `download`, from byte `at` on where the host can, else from the first; `start` tells. Where
         nothing begins at `at` there is a body without a piece. `max_bytes` counts what is before `at`, too.
         Raises BadStatus. The catch: how long all of it may take is the caller's business."""
-        with _timed_out(url, idle_s, TooSlow):
+        with timed_out(url, idle_s, TooSlow):
             async with asyncio.timeout(idle_s):
                 response = await self._open(url, None, {"Range": f"bytes={at}-"} if at else {})
         async with response, AsyncExitStack() as stack:
             if at and response.status == 416:
-                yield Body(at, _nothing())
+                yield Body(at, nothing())
                 return
             start = at if at and response.status == 206 else 0
             if response.status != (206 if start else 200):
@@ -245,7 +251,7 @@ class GuardedClient:
             told = response.headers.get("Content-Range", "")
             if start and (encoded or not told.startswith(f"bytes {start}-")):
                 raise Unreachable(f"{url[:200]}: another part than was asked for")
-            pieces = _pieces(response, max_bytes - start, idle_s, min_rate)
+            pieces = pieces_of(response, max_bytes - start, idle_s, min_rate)
             yield Body(start, await stack.enter_async_context(aclosing(pieces)))
 
     async def get_json(
@@ -285,9 +291,9 @@ class GuardedClient:
             body = orjson.dumps(json)
             sent["Content-Type"] = "application/json"
         received = bytearray()
-        with _timed_out(url, timeout_s):
+        with timed_out(url, timeout_s):
             async with asyncio.timeout(timeout_s), await self._send(method, url, sent, body) as response:
-                await _receive(response, received.extend, max_bytes)
+                await receive(response, received.extend, max_bytes)
         return _response(response, bytes(received))
 
     async def _open(
@@ -323,7 +329,7 @@ class GuardedClient:
             data, headers = body.chunks(), {**headers, "Content-Length": str(body.size)}
         else:
             data = body
-        with _translated(first_url or url):
+        with translated(first_url or url):
             return await self._session.request(
                 method,
                 target,
@@ -340,89 +346,8 @@ class GuardedClient:
         return socket.socket(family, kind, proto)
 
 
-async def _receive(
-    response: aiohttp.ClientResponse,
-    take: Callable[[bytes], object],
-    max_bytes: int,
-    idle_s: float | None = None,
-    min_rate: float = 0,
-) -> None:
-    """Hands the body to `take`, decompressed, in pieces that add up to at most `max_bytes`."""
-    async with aclosing(_pieces(response, max_bytes, idle_s, min_rate)) as pieces:
-        async for piece in pieces:
-            take(piece)
-
-
-async def _pieces(
-    response: aiohttp.ClientResponse, max_bytes: int, idle_s: float | None, min_rate: float
-) -> AsyncGenerator[bytes]:
-    """The body, decompressed; the last piece before TooLarge is cut."""
-    url = str(response.url)
-    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
-    if encoding not in ("identity", "gzip", "deflate"):
-        raise Unreachable(f"{url}: unasked-for content encoding {encoding[:40]!r}")
-    if (response.content_length or 0) > max_bytes:
-        raise TooLarge(f"{url}: {response.content_length} bytes, more than {max_bytes}")
-    inflate = None if encoding == "identity" else zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
-    left, received, started = max_bytes, 0, time.monotonic()
-    while True:
-        with _timed_out(url, idle_s, TooSlow):
-            async with asyncio.timeout(idle_s):
-                with _translated(url):
-                    data = await response.content.readany()
-        if not data:
-            break
-        received += len(data)
-        passed = time.monotonic() - started
-        if idle_s is not None and passed > idle_s and received < min_rate * passed:
-            raise TooSlow(f"{url}: {received} bytes in {passed:.0f} s")
-        for piece in (data,) if inflate is None else _inflated(inflate, data, url):
-            if len(piece) > left:
-                yield piece[:left]
-                raise TooLarge(f"{url}: more than {max_bytes} bytes")
-            left -= len(piece)
-            yield piece
-    if inflate is not None and received and not inflate.eof:
-        raise Unreachable(f"{url}: broken {encoding} body")
-
-
-async def _nothing() -> AsyncGenerator[bytes]:
-    return
-    yield
-
-
-def _inflated(inflate: Any, data: bytes, url: str) -> Iterator[bytes]:
-    """The data decompressed, piece by piece: a small body may stand for a very large one."""
-    while data and not inflate.eof:
-        try:
-            yield inflate.decompress(data, _MAX_PIECE)
-        except zlib.error as exc:
-            raise Unreachable(f"{url}: broken compressed body") from exc
-        data = inflate.unconsumed_tail
-
-
 def _response(response: aiohttp.ClientResponse, body: bytes) -> Response:
     return Response(response.status, response.headers, body, str(response.url))
-
-
-@contextmanager
-def _timed_out(url: str, limit_s: float | None, kind: type[TimedOut] = TimedOut) -> Generator[None]:
-    try:
-        yield
-    except TimeoutError as exc:
-        raise kind(f"{url[:200]}: not done after {limit_s:g} s") from exc
-
-
-@contextmanager
-def _translated(url: str) -> Generator[None]:
-    """The client library's errors as ours."""
-    try:
-        yield
-    except aiohttp.ClientConnectorDNSError as exc:
-        kind = NoSuchHost if isinstance(exc.os_error, NoSuchName) else Unreachable
-        raise kind(f"{url[:200]}: {exc.os_error}") from exc
-    except (aiohttp.ClientError, OSError) as exc:
-        raise Unreachable(f"{url[:200]}: {exc or type(exc).__name__}") from exc
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:

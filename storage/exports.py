@@ -75,8 +75,3 @@ async def expire(conn: Connection, *, keep_s: float) -> int:
     """Let go of all that exports own which were begun that long ago. Returns how many exports those are."""
     row = await (await conn.execute(_SQL["expire"], {"keep_s": keep_s})).fetchone()
     return 0 if row is None else int(row[0])
-
-
-async def erase(conn: Connection, did: Did) -> None:
-    """Forget their exports, in the caller's transaction."""
-    await conn.execute(_SQL["erase"], {"did": did})

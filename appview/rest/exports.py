@@ -14,7 +14,6 @@ from contextlib import aclosing
 from typing import Any
 from uuid import UUID
 
-import orjson
 from aiohttp import hdrs, web
 
 from appview.auth.desk import Desk
@@ -26,6 +25,7 @@ from appview.media.export import KIND, file_name
 from appview.media.serve import SAFETY
 from appview.media.signed import BadLink, Links
 from appview.media.zipped import ZipBody
+from appview.rest import told
 from appview.rest.answers import Refused, answer, rest
 from lexicons.syntax import Did
 from storage import exports, jobs
@@ -34,19 +34,6 @@ from storage.jobs import Job, JobState
 
 LINK_S = 3600
 _QUEUED = "export queued for processing"
-_SSE = {
-    hdrs.CONTENT_TYPE: "text/event-stream",
-    hdrs.CACHE_CONTROL: "no-cache",
-    hdrs.CONNECTION: "keep-alive",
-    "X-Accel-Buffering": "no",
-}
-_STATUS = {
-    JobState.PENDING: "pending",
-    JobState.RUNNING: "processing",
-    JobState.DONE: "completed",
-    JobState.FAILED: "failed",
-    JobState.CANCELLED: "failed",
-}
 
 
 class Exports:
@@ -98,18 +85,17 @@ class Exports:
                 if under_way is None:  # it has ended just now
                     raise Refused(409, "an export has just ended: ask again")
                 id, count = under_way.id, _total(under_way)
-        told = {"export_id": str(id), "status": "pending", "message": _QUEUED, "track_count": count}
-        return answer(told)
+        return answer({"export_id": str(id), "status": "pending", "message": _QUEUED, "track_count": count})
 
     async def progress(self, request: web.Request) -> web.StreamResponse:
         """Events about one's own export, until its end."""
         job = await self._own(request)
-        response = web.StreamResponse(headers=_SSE)
+        response = web.StreamResponse(headers=told.HEADERS)
         await response.prepare(request)
         try:
             async with aclosing(self._watch.follow(job.id)) as followed:
                 async for job in followed:
-                    await response.write(b":\n\n" if job is None else self._event(job))
+                    await response.write(told.BEAT if job is None else self._event(job))
             await response.write_eof()
         except ConnectionError:
             pass  # they left
@@ -181,12 +167,12 @@ class Exports:
         event = export_event(job)
         if job.state is JobState.DONE:
             event = {**event, "download_url": (self._desk.config.origin or "") + self._address(job)}
-        return b"data: " + orjson.dumps(event) + b"\n\n"
+        return told.event(event)
 
 
 def export_event(job: Job) -> Mapping[str, Any]:
     """How an export's job stands, as the frontend reads it."""
-    status, total = _STATUS[job.state], _total(job)
+    status, total = told.STATUS[job.state], _total(job)
     done = status == "completed"
     ready = (job.result or {}).get("tracks", total)
     return {

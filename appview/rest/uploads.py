@@ -11,8 +11,7 @@ from contextlib import aclosing, suppress
 from typing import Any
 from uuid import UUID
 
-import orjson
-from aiohttp import hdrs, web
+from aiohttp import web
 
 from appview.auth.acting import Actor
 from appview.auth.desk import Desk
@@ -20,6 +19,7 @@ from appview.errors import PayloadTooLarge, ScopeMissing, SignInNeeded
 from appview.incoming import expects
 from appview.jobs.watch import JobWatch
 from appview.media.receive import KIND, MIB, REPLACE, Intake, Plan, Receiver, Staged
+from appview.rest import told
 from appview.rest.answers import Refused, answer, rest
 from appview.rest.features import features_of
 from appview.rest.form import Form
@@ -31,19 +31,6 @@ from storage.reader import Reads
 
 # As long as records may have them.
 _TEXTS = {"title": 256, "album": 256, "description": 5000}
-_SSE = {
-    hdrs.CONTENT_TYPE: "text/event-stream",
-    hdrs.CACHE_CONTROL: "no-cache",
-    hdrs.CONNECTION: "keep-alive",
-    "X-Accel-Buffering": "no",
-}
-_STATUS = {
-    JobState.PENDING: "pending",
-    JobState.RUNNING: "processing",
-    JobState.DONE: "completed",
-    JobState.FAILED: "failed",
-    JobState.CANCELLED: "failed",
-}
 _QUEUED = "upload queued for processing"
 _LOST = {"status": "failed", "message": "upload job not found", "error": "job lost"}
 
@@ -132,17 +119,17 @@ class Uploads:
     async def progress(self, request: web.Request) -> web.StreamResponse:
         """Events about an upload of one's own until its end. One that is not, does not exist."""
         session = (await self._desk.asking(request)).session
-        response = web.StreamResponse(headers=_SSE)
+        response = web.StreamResponse(headers=told.HEADERS)
         async with aclosing(self._watch.follow(_uuid(request.match_info["id"]))) as jobs:
             first = await anext(jobs, None)
             await response.prepare(request)
             with suppress(ConnectionError):  # they left
                 if first is None or first.did != session.did or first.kind not in (KIND, REPLACE):
-                    await response.write(_event(_LOST))
+                    await response.write(told.event(_LOST))
                 else:
-                    await response.write(_event(upload_event(first)))
+                    await response.write(told.event(upload_event(first)))
                     async for job in jobs:
-                        await response.write(b":\n\n" if job is None else _event(upload_event(job)))
+                        await response.write(told.BEAT if job is None else told.event(upload_event(job)))
                 await response.write_eof()
         return response
 
@@ -195,7 +182,7 @@ class _Read:
 
 def upload_event(job: Job) -> dict[str, Any]:
     """How an upload's job stands, as the frontend reads it."""
-    status = _STATUS[job.state]
+    status = told.STATUS[job.state]
     result = job.result or {}
     percent = 0.0 if job.state is JobState.PENDING else 100.0
     event: dict[str, Any] = {
@@ -219,10 +206,6 @@ def _uuid(text: str) -> UUID:
         return UUID(text)
     except ValueError:
         return UUID(int=0)
-
-
-def _event(value: Mapping[str, Any]) -> bytes:
-    return b"data: " + orjson.dumps(value) + b"\n\n"
 
 
 def _missing(name: str) -> Refused:

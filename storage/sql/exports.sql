@@ -42,15 +42,3 @@ with old as (
     from released where b.id = released.blob_id
 )
 select count(*) from old
-
--- name: erase
--- Who leaves takes their exports along.
-with own as (
-    delete from job where kind = 'export' and did = %(did)s returning id::text as owner
-), gone as (
-    delete from blob_owner o using own where o.kind = 'export' and o.owner = own.owner returning o.blob_id
-), released as (
-    select blob_id, count(*) as n from gone group by 1
-)
-update blob b set owners = b.owners - n, unowned_at = case when b.owners = n then now() end
-from released where b.id = released.blob_id

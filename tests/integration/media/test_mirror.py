@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import secrets
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -29,15 +29,18 @@ from storage import jobs, mirrors
 from storage.blobs.audit import audit
 from storage.blobs.collector import collect
 from storage.blobs.filesystem import FilesystemStore
-from storage.blobs.store import Area, Key
+from storage.blobs.store import Area, BlobStore, Key
 from storage.jobs import Job, JobState
 from storage.postgres import Pool, make_pool
 from tests.devnet.fixtures import _devnet_when_marked, devnet_packages
 from tests.devnet.network import Devnet
 from tests.integration.appview.seed import Seed
+from tests.integration.blobs.conftest import store
+from tests.integration.media.mortal import dies
 from tests.music import aiff, ffmpeg, music
+from tests.s3.fixtures import swift, swift_packages
 
-__all__ = ["_devnet_when_marked", "devnet_packages"]
+__all__ = ["_devnet_when_marked", "devnet_packages", "store", "swift", "swift_packages"]
 
 CATALOG = Catalog.load()
 TRACK = CATALOG.collections.track
@@ -46,12 +49,14 @@ CONFIG = MirrorConfig(Path("/nowhere"), max_bytes=2 << 20, max_duration_s=60, id
 
 @dataclass
 class LyingPds:
-    """Answers getBlob. `sends`: the bytes, by default `data`. `cut`: after so many of them it goes away; it
-    keeps to ranges where `ranges`. `asked`: the Range of each request."""
+    """Answers getBlob. `sends`: the bytes, by default `data`. `cut`: after so many of them it goes away, and
+    `cut_s`, in which they are read: what was not is lost with the connection. It keeps to ranges where
+    `ranges`. `asked`: the Range of each request."""
 
     data: bytes = b""
     sends: bytes | None = None
     cut: int | None = None
+    cut_s: float = 0.4
     stall: bool = False
     status: int | None = None
     location: str | None = None
@@ -76,7 +81,7 @@ class LyingPds:
         if self.stall:
             await asyncio.sleep(5)
         if stop < len(sends) and request.transport is not None:
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(self.cut_s)
             request.transport.abort()
         return response
 
@@ -84,14 +89,17 @@ class LyingPds:
 @dataclass
 class Here:
     pool: Pool
-    store: FilesystemStore
+    store: BlobStore
     http: GuardedClient
     seed: Seed
     pds: LyingPds
-    dsn: str
     did: Did
     repo_id: int
     config: MirrorConfig
+
+    @property
+    def dsn(self) -> str:
+        return self.pool.conninfo if isinstance(self.pool.conninfo, str) else ""
 
     @property
     def mirrors(self) -> Mirrors:
@@ -179,8 +187,8 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return (folder / "one.mp3").read_bytes()
 
 
-@pytest.fixture
-async def here(database: str, tmp_path: Path, sound: bytes) -> AsyncIterator[Here]:
+@asynccontextmanager
+async def opened(database: str, folder: Path, sound: bytes, blobs: BlobStore) -> AsyncIterator[Here]:
     async with AsyncExitStack() as stack:
         pds = LyingPds(sound)
         app = web.Application()
@@ -197,28 +205,40 @@ async def here(database: str, tmp_path: Path, sound: bytes) -> AsyncIterator[Her
         id = seed.account("ann")
         seed.conn.execute("update repo set pds = %s", (pds.url,))
         seed.commit()
-        config = replace(CONFIG, scratch=tmp_path / "scratch")
-        store = FilesystemStore(tmp_path / "blobs")
-        yield Here(pool, store, http, seed, pds, database, seed.dids[id], id, config)
+        config = replace(CONFIG, scratch=folder / "scratch")
+        yield Here(pool, blobs, http, seed, pds, seed.dids[id], id, config)
 
 
-async def test_the_sound_of_another_app_plays_here(here: Here, sound: bytes) -> None:
-    here.write(reference(sound))
-    (job,) = await here.turn()
+@pytest.fixture
+async def here(database: str, tmp_path: Path, sound: bytes) -> AsyncIterator[Here]:
+    async with opened(database, tmp_path, sound, FilesystemStore(tmp_path / "blobs")) as found:
+        yield found
+
+
+@pytest.fixture
+async def anywhere(database: str, tmp_path: Path, sound: bytes, store: BlobStore) -> AsyncIterator[Here]:
+    """With each kind of store."""
+    async with opened(database, tmp_path, sound, store) as found:
+        yield found
+
+
+async def test_the_sound_of_another_app_plays_here(anywhere: Here, sound: bytes) -> None:
+    anywhere.write(reference(sound))
+    (job,) = await anywhere.turn()
     assert (job.state, job.message, job.error) == (JobState.DONE, "mirrored", None)
     key = Key(Area.AUDIO, hashlib.sha256(sound).hexdigest())
-    assert b"".join([chunk async for chunk in here.store.read(key)]) == sound
-    original, mime, playable, owner = await here.one(
+    assert b"".join([chunk async for chunk in anywhere.store.read(key)]) == sound
+    original, mime, playable, owner = await anywhere.one(
         "select m.original_id, b.mime, s.playable, o.owner from track_media m"
         " join blob b on b.id = m.stream_id join sound s on s.blob_id = b.id"
         " join blob_owner o on o.blob_id = b.id and o.kind = 'track'"
     )
-    assert (original, mime, playable, owner) == (None, "audio/mpeg", True, f"{here.did}/3jzfcijpj2z2a")
-    assert await here.state() == (0, None, None)
-    assert await here.turn() == []
-    assert len(here.pds.asked) == 1
-    async with here.pool.connection() as conn:
-        assert [each async for each in audit(conn, here.store, content=True)] == [None]
+    assert (original, mime, playable, owner) == (None, "audio/mpeg", True, f"{anywhere.did}/3jzfcijpj2z2a")
+    assert await anywhere.state() == (0, None, None)
+    assert await anywhere.turn() == []
+    assert len(anywhere.pds.asked) == 1
+    async with anywhere.pool.connection() as conn:
+        assert [each async for each in audit(conn, anywhere.store, content=True)] == [None]
 
 
 async def test_other_bytes_are_refused_and_remembered(here: Here, sound: bytes) -> None:
@@ -254,19 +274,40 @@ async def test_more_than_the_record_says_is_not_taken(here: Here, sound: bytes) 
 
 
 @pytest.mark.parametrize("ranges", [True, False])
-async def test_a_download_that_broke_off_goes_on(here: Here, sound: bytes, ranges: bool) -> None:
+async def test_a_download_that_broke_off_goes_on(anywhere: Here, sound: bytes, ranges: bool) -> None:
     """By a range where the host has them, else by throwing away what is here already."""
-    here.write(reference(sound))
-    here.pds.cut, here.pds.ranges = 30_000, ranges
-    (job,) = await here.turn()
+    anywhere.write(reference(sound))
+    anywhere.pds.cut, anywhere.pds.ranges = 30_000, ranges
+    (job,) = await anywhere.turn()
     assert job.state is JobState.FAILED
-    assert await here.state() == (1, pytest.approx(60, abs=10), job.error)
-    (staged,) = [each async for each in here.store.list_staged()]
+    assert await anywhere.state() == (1, pytest.approx(60, abs=10), job.error)
+    (staged,) = [each async for each in anywhere.store.list_staged()]
     assert staged.size == 30_000
-    here.pds.cut = None
-    (job,) = await here.again()
+    anywhere.pds.cut = None
+    (job,) = await anywhere.again()
     assert job.message == "mirrored"
-    assert here.pds.asked == [None, "bytes=30000-"]
+    assert anywhere.pds.asked == [None, "bytes=30000-"]
+
+
+@pytest.mark.parametrize("behind", [False, True])
+async def test_killed_anywhere_it_goes_on(here: Here, sound: bytes, tmp_path: Path, behind: bool) -> None:
+    """kill -9 at each call of the store in turn: the next attempt ends as one without a crash does."""
+    here.write(reference(sound))
+    deaths = 0
+    async with here.pool.connection() as conn:
+        await mirrors.find(conn, limit=9)
+        args = {"did": here.did, "rkey": "3jzfcijpj2z2a"}
+        id = await jobs.add(conn, "mirror", did=None, subject="song", args=args)
+    assert id is not None
+    while await dies(here.dsn, tmp_path / "blobs", id, deaths + 1, behind=behind):
+        deaths += 1
+    async with here.pool.connection() as conn:
+        job = await jobs.get(conn, id)
+        assert job is not None
+        assert (job.state, job.message) == (JobState.DONE, "mirrored")
+        assert [each async for each in audit(conn, here.store, content=True)] == [None]
+    assert deaths == (3 if behind else 2)  # what was appended is not appended again, what was published is
+    assert [each async for each in here.store.list_staged()] == []
 
 
 async def test_one_who_stands_still_is_left(here: Here, sound: bytes) -> None:
