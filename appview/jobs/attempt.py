@@ -100,8 +100,8 @@ class Attempts:
         try:
             end = await self._end_of(job)
         except asyncio.CancelledError:
-            _go_on()
-            end = GivenBack()
+            # A task may also be hit by a cancellation of its own making: one more thing that went wrong.
+            end = GivenBack() if _go_on() else self._again(job, TryLater("It was interrupted."))
         finally:
             self.running.discard(id)
             self.made += 1
@@ -229,8 +229,10 @@ def _later(job: Job, cause: Exception) -> TryLater:
     return TryLater(_OURS if job.did else f"{type(cause).__name__}: {cause}")
 
 
-def _go_on() -> None:
-    """Being cancelled was understood, and there is something left to do."""
+def _go_on() -> bool:
+    """Being cancelled was understood, and there is something left to do. False: nobody had cancelled us."""
     task = asyncio.current_task()
+    cancelled = task is not None and task.cancelling() > 0
     while task is not None and task.cancelling():
         task.uncancel()
+    return cancelled

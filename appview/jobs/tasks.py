@@ -62,7 +62,9 @@ class Work(Protocol):
     async def save(
         self, facts: Mapping[str, Any], *, warnings: Sequence[str] = (), conn: Connection | None = None
     ) -> None:
-        """Write down what a step came to: in `conn`'s transaction, else in one of its own."""
+        """Write down what a step came to: in `conn`'s transaction, else in one of its own. Raises asyncio's
+        CancelledError, so that the transaction comes to nothing, where the job has ended, or where this
+        process was taken for dead and another attempt is on."""
         ...
 
 

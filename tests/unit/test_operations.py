@@ -29,3 +29,4 @@ def test_every_alarm_is_in_the_docs() -> None:
 def test_every_job_is_in_the_docs() -> None:
     assert [kind for kind in LANES if f"`{kind}`" not in PAGE] == []
     assert {each.kind for each in SCHEDULES} <= LANES.keys()
+    assert set(LANES.values()) <= {"light", "heavy"}

@@ -64,6 +64,10 @@ def make_tasks(pool: Pool) -> list[Task]:
         await asyncio.Event().wait()
         raise AssertionError
 
+    async def stray(work: Work) -> Done:
+        await saw(work, "tried")
+        raise asyncio.CancelledError
+
     async def undo(work: Work) -> None:
         """Fails as often as args say."""
         await saw(work, "undo")
@@ -82,6 +86,7 @@ def make_tasks(pool: Pool) -> list[Task]:
         Task("broken", broken, undo),
         Task("forever", forever, undo),
         Task("heavy", forever, lane="heavy"),
+        Task("stray", stray),
     ]
 
 
@@ -92,6 +97,7 @@ LANES = {
     "broken": "light",
     "forever": "light",
     "heavy": "heavy",
+    "stray": "light",
 }
 QUEUE = JobQueue(LANES)
 

@@ -255,3 +255,18 @@ async def test_who_leaves_takes_their_jobs_along(conn: Connection, database: str
                 await asyncio.sleep(0.02)
     assert [job.did for job in await jobs.listed(conn, limit=9)] == ["did:plc:b"]
     assert await seen(conn, id) == ["first", "second"]
+
+
+async def test_a_task_that_cancels_itself_has_failed_that_attempt(conn: Connection, database: str) -> None:
+    id = await QUEUE.enqueue(conn, "stray")
+    assert id is not None
+    async with working(database):
+        await until_seen(conn, id, ["tried"])
+        async with asyncio.timeout(5):
+            while (job := await jobs.get(conn, id)) is None or job.state is JobState.RUNNING:
+                await asyncio.sleep(0.02)
+        await asyncio.sleep(1)
+        assert await seen(conn, id) == ["tried"]
+        assert await QUEUE.cancel(conn, id)
+        job = await ended(conn, id)
+    assert (job.state, job.attempts) == (JobState.CANCELLED, 2)
