@@ -20,7 +20,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from appview.errors import IncompleteBody, InvalidRequest, PayloadTooLarge
 
 IDLE_S = 60.0
-_WAITS = "client waits to be told to send"
+_WAITS = web.RequestKey("client waits to be told to send", bool)
 
 
 class Incoming:

@@ -118,6 +118,30 @@ async def test_what_is_too_large_is_refused_before_it_is_read(
         assert (await studio.upload(await studio.key(), noise(MIB))).status == 200
 
 
+async def test_whoever_asks_first_sends_nothing_in_vain(studio: Studio) -> None:
+    key, host = await studio.key(), studio.url.removeprefix("http://").split(":")
+
+    async def first(path: str, size: int, bearer: str) -> bytes:
+        """The first line that the server says to a request without its body."""
+        reader, writer = await asyncio.open_connection(host[0], int(host[1]))
+        writer.write(
+            f"POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {bearer}\r\nExpect: 100-continue\r\n"
+            "Content-Type: multipart/form-data; boundary=x\r\n"
+            f"Content-Length: {size}\r\n\r\n".encode()
+        )
+        line = await reader.readline()
+        writer.transport.abort()
+        return line.split()[1]
+
+    large = 1600 * MIB
+    for path in (f"{UPLOAD}?title=x", "/tracks/"):
+        assert await first(path, MIB, key) == b"100"
+        assert await first(path, large, key) == b"413"
+        assert await first(path, MIB, "x" * 43) == b"401"
+    assert await first(UPLOAD, MIB, key) == b"400"  # no title
+    await studio.until_nothing_left()
+
+
 async def test_what_grows_too_large_leaves_nothing(database: str, catalog: Catalog, tmp_path: Path) -> None:
     store = FilesystemStore(tmp_path / "blobs")
     limits = UploadLimits(max_bytes=MIB)
