@@ -228,7 +228,7 @@ class Settings(BaseSettings):
     max_upload_mb: int = Field(
         1536, ge=1, le=1_000_000, description="How large an uploaded sound may be, in MiB."
     )
-    max_image_mb: int = Field(20, ge=1, le=1000, description="How large an uploaded cover may be, in MiB.")
+    max_image_mb: int = Field(20, ge=1, le=20, description="How large an uploaded cover may be, in MiB.")
     max_duration_min: int = Field(
         360, ge=1, le=10_000, description="How long an uploaded sound may be, in minutes."
     )
@@ -263,11 +263,11 @@ class Settings(BaseSettings):
         8, ge=1, le=100, description="How many jobs a worker does at once that mostly wait for others."
     )
     heavy_jobs: int = Field(
-        1,
+        2,
         ge=0,
         le=64,
-        description="How many jobs a worker does at once that encode sound. One uses all cores by itself; "
-        "with 0 they are left to other workers.",
+        description="How many jobs a worker does at once that encode sound. One uses all cores by itself, two keep "
+        "a short one from waiting for a long one; with 0 they are left to other workers.",
     )
     alarm_rejected: int = Field(
         100,

@@ -389,14 +389,14 @@ def test_whoever_adds_a_table_about_accounts_says_who_empties_it(database: str) 
     erased |= {"audit_event", "account_deletion", "track_uri", "track_stat", "list_item", "staged_upload"}
     wiped = {"outbox", "archive_segment", "forgotten"}
     nobodys = {"source_cursor", "outbox_head", "discovery", "reconcile_run", "pulse", "client_key"}
-    nobodys |= {"schema_migration"}
-    # Nothing of a person's is written to these yet. Whoever takes uploads says how they go.
-    later = {"blob", "blob_owner"}
+    nobodys |= {"schema_migration", "play_day", "play_rollup", "play_salt", "play_segment"}
+    private = {"job", "mirror", "play", "play_claim", "track_media", "track_revision", "blob_owner"}
+    collected = {"blob", "sound", "image_rendition"}  # once nobody owns them
     with psycopg.connect(database) as conn:
         tables = conn.execute(
             "select relname from pg_class where relkind = 'r' and relnamespace = 'public'::regnamespace"
         ).fetchall()
-    assert {name for (name,) in tables} == erased | wiped | nobodys | later
+    assert {name for (name,) in tables} == erased | private | collected | wiped | nobodys
 
 
 # -- over HTTP
