@@ -266,8 +266,8 @@ class Settings(BaseSettings):
         2,
         ge=0,
         le=64,
-        description="How many jobs a worker does at once that encode sound. One uses all cores by itself, two keep "
-        "a short one from waiting for a long one; with 0 they are left to other workers.",
+        description="How many jobs a worker does at once that encode sound. One uses all cores by itself, "
+        "two keep a short one from waiting for a long one; with 0 they are left to other workers.",
     )
     alarm_rejected: int = Field(
         100,
