@@ -1,4 +1,4 @@
-"""What an audio file holds, found out by reading all of it once without decoding.
+"""What an audio file holds, found out by reading all of it once without decoding; of an AIFF, its head alone.
 
 There is no ffprobe in the wheel, and what ffmpeg prints for people is no interface. Its `framecrc` muxer is:
 with `-c copy` its head names codec, rate and layout, and each packet is a line with its time, so a file that
@@ -16,6 +16,7 @@ from appview.media import container, pcm
 from appview.media.container import Container
 from appview.media.failures import NotAudio, TooLong, Truncated, Unreadable
 from appview.media.ffmpeg import Limits, run, source
+from appview.media.pcm import Pcm
 
 _LIMITS = Limits(cpu_s=120, wall_s=300)
 _DECLARED = re.compile(r"^  Duration: (\d+):(\d\d):(\d\d\.\d\d)", re.MULTILINE)
@@ -57,7 +58,10 @@ async def probe(path: Path, *, max_duration_s: float | None = None, ffmpeg: str 
     head = await asyncio.to_thread(_head, path)
     kind = container.sniff(head)
     if kind in (container.WAV, container.AIFF):
-        await asyncio.to_thread(pcm.locate, path)  # ffmpeg takes what is there for all that should be
+        # ffmpeg takes what is there for all that should be.
+        plain = await asyncio.to_thread(pcm.locate, path)
+        if plain is not None and kind is container.AIFF and plain.channels <= 2:
+            return _of_plain(kind, plain, max_duration_s)
     elif kind is container.OGG and not await asyncio.to_thread(_last_page_is_whole, path):
         raise Truncated("the file ends in the middle of a page")
     arguments = [*source(path, kind.demuxer), "-map", "0:a:0", "-c", "copy", "-f", "framecrc", "pipe:1"]
@@ -84,6 +88,20 @@ async def probe(path: Path, *, max_duration_s: float | None = None, ffmpeg: str 
     if not 0 < rate <= _MOST_RATE or channels_of(layout) > _MOST_CHANNELS:
         raise NotAudio(f"no sound has {rate:,} samples a second of {layout}")
     return Probe(kind, found["codec_id"], rate, layout, packets.duration_s)
+
+
+def _of_plain(kind: Container, found: Pcm, max_duration_s: float | None) -> Probe:
+    """Plain samples need not be read to know how long they are, and an hour of them is a gigabyte."""
+    if not 0 < found.rate <= _MOST_RATE or not found.frames:
+        raise NotAudio(f"this {kind.name} file has no sound in it")
+    if max_duration_s is not None and found.duration_s > max_duration_s:
+        raise _too_long(max_duration_s)
+    layout = "mono" if found.channels == 1 else "stereo"
+    return Probe(kind, f"pcm_{found.format}", found.rate, layout, found.duration_s)
+
+
+def _too_long(max_duration_s: float) -> TooLong:
+    return TooLong(f"it is longer than {max_duration_s / 60:.0f} minutes")
 
 
 def _head(path: Path) -> bytes:
@@ -136,7 +154,7 @@ class _Packets:
             _, at, _, duration, *_ = last.split(b",")
             self.duration_s = (int(at) + int(duration)) * self._tick_s
             if self._max_duration_s is not None and self.duration_s > self._max_duration_s:
-                raise TooLong(f"it is longer than {self._max_duration_s / 60:.0f} minutes")
+                raise _too_long(self._max_duration_s)
 
     def _fact(self, line: str) -> None:
         match = _HEAD.match(line)
