@@ -136,7 +136,10 @@ class Gate:
 
     def check_origin(self, request: web.BaseRequest) -> None:
         """Raises ForeignOrigin if a page of somebody else's wants to change something."""
-        if request.method in _SAFE or hdrs.AUTHORIZATION in request.headers:
+        if request.method in _SAFE:
+            return
+        has_cookie = hdrs.COOKIE in request.headers and SESSION in request.cookies
+        if hdrs.AUTHORIZATION in request.headers and not has_cookie:
             return
         if request.headers.get("Sec-Fetch-Site") in ("same-origin", "none"):
             return

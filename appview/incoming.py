@@ -3,7 +3,7 @@
 Contract: `chunks` gives every byte, once, in order, or raises
 
     PayloadTooLarge    more came than may, or was announced: then before anything was read
-    IncompleteBody     the connection ended in the middle, or nothing came for `IDLE_S`
+    IncompleteBody     the connection ended in the middle, nothing came for `IDLE_S`, or hardly anything
 
 A client that asks before it sends (`Expect: 100-continue`) is told to go ahead by the first read. So what is
 refused before that costs it nothing: routes that stream have `expects` as their `expect_handler`.
@@ -20,6 +20,8 @@ from aiohttp.http_exceptions import HttpProcessingError
 from appview.errors import IncompleteBody, InvalidRequest, PayloadTooLarge
 
 IDLE_S = 60.0
+LEAST_BYTES_S = 1024  # once it was waited for `SLOW_S` in all: nobody uploads sound more slowly
+SLOW_S = 60.0
 _WAITS = web.RequestKey("client waits to be told to send", bool)
 
 
@@ -33,20 +35,24 @@ class Incoming:
         size: int | None,
         media_type: str = "",
         idle_s: float = IDLE_S,
+        slow_s: float = SLOW_S,
         go_ahead: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._content = content
         self._go_ahead = go_ahead
         self._idle_s = idle_s
+        self._slow_s = slow_s
         self._waiting_since: float | None = None
         self._waiter: asyncio.Task[object] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._too_long = False
+        self._waited_s = 0.0
+        self._came = 0
         self.size = size
         self.media_type = media_type
 
     @classmethod
-    def of(cls, request: web.BaseRequest, *, idle_s: float = IDLE_S) -> Incoming:
+    def of(cls, request: web.BaseRequest, *, idle_s: float = IDLE_S, slow_s: float = SLOW_S) -> Incoming:
         """Raises InvalidRequest for one that is compressed."""
         if request.headers.get(hdrs.CONTENT_ENCODING, "identity").strip().lower() != "identity":
             raise InvalidRequest("a body with Content-Encoding is not taken: send it as it is")
@@ -61,6 +67,7 @@ class Incoming:
             size=size,
             media_type=media_type,
             idle_s=idle_s,
+            slow_s=slow_s,
             go_ahead=go_ahead if request.get(_WAITS) else None,
         )
 
@@ -90,7 +97,7 @@ class Incoming:
             if self._go_ahead is not None:
                 await self._go_ahead()
                 self._go_ahead = None
-            return await self._content.readany()
+            return self._counted(await self._content.readany(), loop.time() - self._waiting_since)
         except (OSError, ClientError, HttpProcessingError):
             raise IncompleteBody from None
         except asyncio.CancelledError:
@@ -100,6 +107,13 @@ class Incoming:
             raise IncompleteBody("nothing came for too long") from None
         finally:
             self._waiting_since = self._waiter = None
+
+    def _counted(self, chunk: bytes, waited_s: float) -> bytes:
+        self._came += len(chunk)
+        self._waited_s += waited_s
+        if chunk and self._waited_s > self._slow_s and self._came < self._waited_s * LEAST_BYTES_S:
+            raise IncompleteBody("it comes too slowly")
+        return chunk
 
     def _look(self) -> None:
         """Has nothing come for too long? Where nobody waits, whoever does next asks again."""

@@ -94,9 +94,9 @@ async def keep(conn: Connection, did: Did, rkey: Rkey, blob_id: int) -> None:
 
 async def recover(conn: Connection, did: Did, rkey: Rkey, cover_id: int | None) -> None:
     """Give it another cover, or none."""
-    before = await _ensured(conn, did, rkey)
+    await _ensured(conn, did, rkey)
     await conn.execute(_SQL["recover"], {"did": did, "rkey": rkey, "cover_id": cover_id})
-    await _settle(conn, before)
+    await settle(conn, did, rkey)
 
 
 async def revise(
@@ -120,7 +120,7 @@ async def revise(
         await _claim(conn, {id for id in ids if id is not None}, owner_of(did, rkey, revision))
     params = {"did": did, "rkey": rkey, "original_id": original_id, "stream_id": stream_id}
     await conn.execute(_SQL["resound"], {**params, "opus_id": opus_id})
-    await _settle(conn, before)
+    await settle(conn, did, rkey)
     cursor = await conn.execute(_SQL["drop_revisions"], {"did": did, "rkey": rkey, "keep": keep})
     for (revision,) in await cursor.fetchall():
         await rows.release(conn, kind=OWNER, owner=owner_of(did, rkey, revision))
@@ -182,14 +182,13 @@ async def _ensured(conn: Connection, did: Did, rkey: Rkey) -> TrackMedia:
     return found
 
 
-async def _settle(conn: Connection, before: TrackMedia) -> None:
+async def settle(conn: Connection, did: Did, rkey: Rkey) -> None:
     """Own what the track has now, and nothing else."""
-    after = await get(conn, before.did, before.rkey)
-    assert after is not None
-    owner = owner_of(before.did, before.rkey)
-    await _claim(conn, after.blobs, owner)
-    for id in before.blobs - after.blobs:
-        await rows.release(conn, kind=OWNER, owner=owner, id=id)
+    has, owner = await _ensured(conn, did, rkey), owner_of(did, rkey)
+    await _claim(conn, has.blobs, owner)
+    for blob in await rows.owned(conn, kind=OWNER, owner=owner):
+        if blob.id not in has.blobs:
+            await rows.release(conn, kind=OWNER, owner=owner, id=blob.id)
 
 
 async def _claim(conn: Connection, ids: frozenset[int] | set[int], owner: str) -> None:

@@ -13,6 +13,7 @@ An account has a few unfinished uploads at most, whichever process takes them.
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -49,6 +50,8 @@ FORMATS = ("mp3", "wav", "m4a", "flac", "aiff", "aif", "ogg", "opus", "webm", "a
 IMAGE_FORMATS = ("jpg", "jpeg", "png", "webp", "gif")
 
 RATE = Limit(20, 60)
+# No title has these, and no database takes all of them. Lines and tabs are fine.
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,9 @@ class Plan:
     def __post_init__(self) -> None:
         if not self.title.strip():
             raise InvalidRequest("title: is blank")
+        for name, text in (("title", self.title), ("album", self.album), ("description", self.description)):
+            if text is not None and _CONTROL.search(text):
+                raise InvalidRequest(f"{name}: has control characters")
 
     def args(self) -> dict[str, Any]:
         """As a job has it: what is not there is left out."""
@@ -82,7 +88,7 @@ class Plan:
             "title": self.title.strip(),
             "album": (self.album or "").strip() or None,
             "description": self.description or None,
-            "filename": (self.filename or "")[-MAX_FILENAME:] or None,
+            "filename": _CONTROL.sub("", self.filename or "")[-MAX_FILENAME:] or None,
         }
         return {name: value for name, value in found.items() if value is not None} | {
             "features": list(self.features)
@@ -119,6 +125,10 @@ class Receiver:
         """Whoever asks, if tracks can be written in their name. Raises SignInNeeded, ScopeMissing."""
         async with self.pool.connection() as conn:
             return await actor_of(conn, asker, self._wanted, self._definitions)
+
+    def count(self, actor: Actor) -> None:
+        """One change of a track's, as an upload that is begun. Raises RateLimitExceeded."""
+        self._rate.take(actor.did)
 
     def left(self, asker: Viewer) -> int:
         """How many uploads they may still begin in this minute."""
@@ -232,12 +242,20 @@ class Intake:
 
     async def hand_on(self, plan: Plan, sound: Staged, cover: Staged | None = None) -> UUID:
         """The id of the job that goes on with it."""
-        # Whether a commit whose answer is lost took place nobody can tell: the collector will.
-        self.handed_on = True
-        return await self._receiver.enqueue(self._actor, plan.args(), sound, cover)
+        return await self._handed_on(plan.args(), sound, cover)
 
     async def replace(self, rkey: Rkey, title: str, sound: Staged) -> UUID:
         """The id of the job that gives a track this sound."""
+        return await self._handed_on({"rkey": rkey, "title": title}, sound, None, kind=REPLACE)
+
+    async def _handed_on(
+        self, plan: Mapping[str, Any], sound: Staged, cover: Staged | None, *, kind: str = KIND
+    ) -> UUID:
         self.handed_on = True
-        plan = {"rkey": rkey, "title": title}
-        return await self._receiver.enqueue(self._actor, plan, sound, None, kind=REPLACE)
+        try:
+            return await self._receiver.enqueue(self._actor, plan, sound, cover, kind=kind)
+        except (psycopg.OperationalError, asyncio.CancelledError):
+            raise  # whether a commit whose answer is lost took place nobody can tell: the collector will
+        except BaseException:
+            self.handed_on = False
+            raise

@@ -19,18 +19,20 @@ class Form:
     """`next` moves to the next part, past what is left of the one before. Everything raises Refused 400 for
     what is no form, and IncompleteBody."""
 
-    def __init__(self, body: Incoming, boundary: bytes) -> None:
+    def __init__(self, body: Incoming, boundary: bytes, max_bytes: int) -> None:
         self._body = body
+        self._left = max_bytes
         self._parser = FormParser(boundary)
         self._events: deque[Head | bytes] = deque()
 
     @classmethod
-    def of(cls, request: web.Request) -> Form:
+    def of(cls, request: web.Request, max_bytes: int) -> Form:
+        """All of it, what nobody asked for included, has at most `max_bytes`."""
         try:
             boundary = boundary_of(request.headers.get(hdrs.CONTENT_TYPE, ""))
         except BadForm as error:
             raise Refused(400, str(error)) from None
-        return cls(Incoming.of(request), boundary)
+        return cls(Incoming.of(request), boundary, max_bytes)
 
     async def next(self) -> Head | None:
         """The next part; None at the end."""
@@ -63,6 +65,9 @@ class Form:
                 if self._parser.finished:
                     return None
                 raise IncompleteBody("the form ends in the middle")
+            self._left -= len(chunk)
+            if self._left < 0:
+                raise Refused(413, "the form is too large")
             try:
                 self._events.extend(self._parser.feed(chunk))
             except BadForm as error:

@@ -40,6 +40,7 @@ from storage.postgres import Connection
 from storage.reader import Reads
 
 _ID = re.compile(r"[1-9]\d{0,17}")
+DRAWN_AT_ONCE = 2  # each may take a gigabyte
 _TEXTS = ("title", "album", "description", "features")
 
 
@@ -60,6 +61,7 @@ class Tracks:
         self._place = place
         self._reads = reads
         self._viewer_of = viewer_of
+        self._drawing = asyncio.Semaphore(DRAWN_AT_ONCE)
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         router.add_get("/tracks/{track_id}", rest(self.show))
@@ -79,8 +81,10 @@ class Tracks:
         """The track after it: `title`, `album`, `description`, `features`, `image` of a form; what is not
         there stays, and an empty text clears what may be cleared."""
         own = await self._own(request, "edit")
+        self._uploads.receiver.count(own.actor)
+        most = self._uploads.receiver.limits.max_image_bytes
         with scratch.room(self._place.scratch) as room:
-            texts, picture = await self._read(Form.of(request), room)
+            texts, picture = await self._read(Form.of(request, most + MIB), room)
             features = texts.get("features")
             edit = Edit(
                 title=texts.get("title"),
@@ -104,7 +108,8 @@ class Tracks:
         """The id of the job that gives the track the sound in `file`; what it was stays as a revision."""
         own = await self._own(request, "edit")
         title = (await self._shape(own.id, None))["title"]
-        form, most = Form.of(request), self._uploads.receiver.limits.max_bytes
+        most = self._uploads.receiver.limits.max_bytes
+        form = Form.of(request, most + MIB)
         async with self._uploads.receiver.taking(own.actor) as intake:
             while (head := await form.next()) is not None:
                 if head.name == "file" and head.filename:
@@ -158,7 +163,8 @@ class Tracks:
         out = room / "drawn"
         out.mkdir()
         try:
-            prepared = await prepare(picture, out)
+            async with self._drawing:
+                prepared = await prepare(picture, out)
         except MediaFailed as error:
             raise Refused(400, f"{error}. supported: jpg, png, webp, gif") from None
         async with self._place.pool.connection() as conn:
@@ -180,12 +186,12 @@ class Tracks:
             await self._tracks(own).rewrite(
                 rkey, lambda record: edited(place.catalog, rkey, record, edit), effect=effect
             )
-        except NoSuchTrack:
-            raise Refused(404, "track not found") from None
-        except InvalidRecord as error:
-            raise Refused(422, str(error)) from None
-        except WriteFailed as error:
-            raise _not_written("failed to sync track update to ATProto", error) from error
+        except (NoSuchTrack, InvalidRecord, WriteFailed) as error:
+            # Where nobody tells whether it was written, the cover stays until the next change.
+            if cover is not None and not isinstance(error, Away):
+                async with place.pool.connection() as conn, conn.transaction():
+                    await track_media.settle(conn, did, rkey)
+            raise _not_changed(error) from error
 
 
 def _id(request: web.Request) -> int:
@@ -199,6 +205,16 @@ async def _written(chunks: AsyncIterator[bytes], path: Path) -> None:
     with await asyncio.to_thread(path.open, "wb") as file:
         async for chunk in chunks:
             await asyncio.to_thread(file.write, chunk)
+
+
+def _not_changed(error: NoSuchTrack | InvalidRecord | WriteFailed) -> Refused:
+    match error:
+        case NoSuchTrack():
+            return Refused(404, "track not found")
+        case InvalidRecord():
+            return Refused(422, str(error))
+        case WriteFailed():
+            return _not_written("failed to sync track update to ATProto", error)
 
 
 def _not_written(what: str, error: WriteFailed) -> Refused:

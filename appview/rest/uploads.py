@@ -80,7 +80,7 @@ class Uploads:
         limits = self.receiver.limits
         if (request.content_length or 0) > limits.max_bytes + limits.max_image_bytes + MIB:
             raise too_large(limits)
-        form = Form.of(request)
+        form = Form.of(request, limits.max_bytes + limits.max_image_bytes + MIB)
         async with self.receiver.taking(actor) as intake:
             read = _Read(self, form, intake)
             await read.all()

@@ -46,7 +46,7 @@ class TrackPage:
             "plays": int(row[3] or 0),
             "description": track["record"].get("description"),
             "has": has,
-            "elsewhere": None if has.sound else _link(track["audio"].get("url")),
+            "elsewhere": None if has.sound else link(track["audio"].get("url")),
             "data": f"/xrpc/{namespace}.feed.getTrack?uri={quote(track['uri'], safe='')}",
         }
         return self._site.page("track.html", values, media=self._origins)
@@ -58,7 +58,11 @@ class TrackPage:
         return self._site.page("nothing.html", {"title": title, "text": text}, status=status)
 
 
-def _link(url: str | None) -> tuple[str, str] | None:
+def link(url: str | None) -> tuple[str, str] | None:
     """An address that a stranger wrote and its host, if a browser may be sent there."""
-    parts = urlsplit(url or "")
-    return (url or "", parts.netloc) if parts.scheme in ("http", "https") and parts.netloc else None
+    try:
+        parts = urlsplit(url or "")
+        host = parts.hostname
+    except ValueError:
+        return None
+    return (url or "", host) if parts.scheme in ("http", "https") and host else None

@@ -142,6 +142,9 @@ async def test_who_may_change_a_track(town: Town) -> None:
         bad = await browser.ask("PATCH", f"/tracks/{id}", data=form(image=b"la la la"))
         assert bad.status == 400
         assert await listed(town, ann) == {"$type": TRACK} | record
+        long = form(description="x" * 6000, image=picture("red"))
+        assert (await browser.ask("PATCH", f"/tracks/{id}", data=long)).status == 422
+        assert await town.fact("select count(*) from blob_owner where kind = 'track'") == 0
         # A track that was made elsewhere gets a cover here.
         changed = await browser.ask("PATCH", f"/tracks/{id}", data=form(image=picture("green")))
         assert changed.status == 200, changed.body

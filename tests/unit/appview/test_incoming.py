@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from aiohttp import web
 
@@ -16,13 +16,13 @@ HEAD = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 @asynccontextmanager
 async def taking(
-    max_bytes: int = 100, idle_s: float = 60
+    max_bytes: int = 100, idle_s: float = 60, slow_s: float = 60
 ) -> AsyncIterator[tuple[int, asyncio.Future[object]]]:
     """A server's port, and what becomes of the first body that it gets: the bytes, or the error."""
     came: asyncio.Future[object] = asyncio.get_running_loop().create_future()
 
     async def handler(request: web.Request) -> web.Response:
-        body = Incoming.of(request, idle_s=idle_s)
+        body = Incoming.of(request, idle_s=idle_s, slow_s=slow_s)
         try:
             came.set_result(await body.read(max_bytes))
         except (IncompleteBody, PayloadTooLarge) as error:
@@ -63,6 +63,15 @@ async def test_of_what_stands_still_nothing_is_kept() -> None:
         assert isinstance(error, IncompleteBody)
         assert str(error) == "nothing came for too long"
         writer.close()
+
+
+async def test_what_trickles_is_given_up() -> None:
+    async with taking(slow_s=0.1) as (port, came):
+        with suppress(ConnectionError):  # that is how it is told
+            await sent(port, HEAD, *[b"1\r\na\r\n"] * 100, pause_s=0.02)
+        error = await came
+        assert isinstance(error, IncompleteBody)
+        assert str(error) == "it comes too slowly"
 
 
 async def test_whoever_asks_first_sends_nothing_in_vain() -> None:

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import io
 import uuid
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -196,6 +197,34 @@ async def test_a_huge_text_is_refused(studio: Studio) -> None:
     assert detail(answer)[0] == 413
     answer = await publish(studio, await studio.key(), ("title", "x" * 257), ("file", file(b"x")))
     assert detail(answer)[0] == 422
+
+
+async def test_what_no_database_takes_is_refused_and_leaves_nothing(studio: Studio) -> None:
+    key = await studio.key()
+    for name in ("title", "album", "description"):
+        fields = {"title": "x", name: "a\0b"}
+        answer = await publish(studio, key, *fields.items(), ("file", file(b"x")))
+        assert (answer.status, await studio.nothing_left()) == (400, True), name
+    body = (
+        b'--x\r\nContent-Disposition: form-data; name="title"\r\n\r\nx\r\n'
+        b"--x\r\nContent-Disposition: form-data; name=\"file\"; filename*=UTF-8''a%00b.mp3\r\n\r\nx"
+        b"\r\n--x--\r\n"
+    )
+    answer = await raw(studio, key, body, "multipart/form-data; boundary=x")
+    assert answer.status == 200
+    assert [args["filename"] for args in await studio.args()] == ["ab.mp3"]
+
+
+async def test_a_form_has_an_end(studio: Studio) -> None:
+    async def endless() -> AsyncIterator[bytes]:
+        yield b'--x\r\nContent-Disposition: form-data; name="other"\r\n\r\n'
+        while True:
+            yield b"a" * 1_000_000
+
+    headers = bearer(await studio.key()) | {"Content-Type": "multipart/form-data; boundary=x"}
+    answer = await studio.request("POST", "/tracks/", data=endless(), headers=headers)
+    assert detail(answer) == (413, "the form is too large")
+    await studio.until_nothing_left()
 
 
 async def test_who_may_not_is_told_so(studio: Studio) -> None:
