@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 NAMES = (
     *("pipeline", "verify", "ingest", "feed", "backfill", "live", "bigcar", "archive", "auth", "plays"),
-    *("ranges", "zip", "upload", "transcode"),
+    *("ranges", "zip", "upload", "transcode", "headline"),
 )
 
 

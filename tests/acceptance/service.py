@@ -89,8 +89,9 @@ class Program:
 class Answers:
     """Asks a running web process."""
 
-    def __init__(self, session: aiohttp.ClientSession, origin: str) -> None:
+    def __init__(self, session: aiohttp.ClientSession, origin: str, pid: int) -> None:
         self._session = session
+        self.pid = pid
         self.origin = origin
 
     async def get(self, nsid: str, **params: str | int | list[str]) -> tuple[int, dict[str, Any]]:
@@ -129,7 +130,7 @@ async def web(environ: Mapping[str, str], log: Path) -> AsyncIterator[Answers]:
         Program("web", {**environ, "PLYR_PORT": str(port)}, log) as program,
         aiohttp.ClientSession() as session,
     ):
-        answers = Answers(session, f"http://127.0.0.1:{port}")
+        answers = Answers(session, f"http://127.0.0.1:{port}", program.process.pid)
 
         async def healthy() -> bool:
             assert program.running, program.output()

@@ -17,6 +17,7 @@ from tests.bench import (
     bigcar,
     database,
     feed,
+    headline,
     ingest,
     live,
     machine,
@@ -34,7 +35,7 @@ from tests.bench.options import Options
 
 NAMES = (
     *("pipeline", "verify", "ingest", "feed", "backfill", "live", "bigcar", "archive", "auth", "plays"),
-    *("ranges", "zip", "upload", "transcode"),
+    *("ranges", "zip", "upload", "transcode", "headline"),
 )
 WITHOUT_DATABASE = {
     "verify": verify.run,
@@ -101,5 +102,6 @@ async def _one(name: str, options: Options, server: database.Server | None) -> F
         "auth": auth.run,
         "plays": plays.run,
         "upload": upload.run,
+        "headline": headline.run,
     }
     return await benches[name](options, server)
