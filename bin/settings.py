@@ -219,11 +219,15 @@ class Settings(BaseSettings):
     )
     media_url: str | None = Field(
         None,
-        description="Address under which everybody can read the open bucket of the S3, as of a CDN. Without "
-        "it listeners are sent to signed addresses of the S3.",
+        description="Address under which everybody can read the open bucket of the S3, as of a CDN; what was "
+        "hidden stays readable there. Without it listeners are sent to signed addresses of the S3.",
     )
     media_link_s: int = Field(
-        3600, ge=60, le=604_800, description="How long such a signed address is good, in seconds."
+        1800,
+        ge=60,
+        le=604_800,
+        description="How long such a signed address is good, in seconds: so long what was hidden is within "
+        "reach of who has one, and so long somebody can listen to it in one go.",
     )
     max_upload_mb: int = Field(
         1536, ge=1, le=1_000_000, description="How large an uploaded sound may be, in MiB."

@@ -38,7 +38,7 @@ class ServeConfig:
 
     accel_prefix: str | None = None
     media_url: str | None = None
-    link_s: int = 3600
+    link_s: int = 1800
 
 
 ALONE = ServeConfig()
@@ -103,6 +103,7 @@ async def _elsewhere(store: BlobStore, served: Served, config: ServeConfig) -> w
     if link is None:
         raise web.HTTPNotFound
     if served.key.area.public:
-        kept = {"Location": link, "Cache-Control": f"private, max-age={config.link_s // 2}"}
+        # A player may ask there for each part that it wants: at least nine tenths of the time are left.
+        kept = {"Location": link, "Cache-Control": f"private, max-age={config.link_s // 10}"}
         return web.Response(status=302, headers=kept | _OPEN)
     return web.Response(status=302, headers={"Location": link, "Cache-Control": "no-store"})

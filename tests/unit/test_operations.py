@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 
+from appview.media.serve import ServeConfig
 from bin.kinds import LANES, SCHEDULES
-from bin.settings import ROOT
+from bin.settings import ROOT, load
 
 PAGE = (ROOT / "docs" / "operations.md").read_text()
 
@@ -30,3 +31,11 @@ def test_every_job_is_in_the_docs() -> None:
     assert [kind for kind in LANES if f"`{kind}`" not in PAGE] == []
     assert {each.kind for each in SCHEDULES} <= LANES.keys()
     assert set(LANES.values()) <= {"light", "heavy"}
+
+
+def test_what_stays_readable_of_the_hidden_is_in_the_docs() -> None:
+    assert "With `PLYR_MEDIA_URL`, hidden sound and images stay readable at the bucket and its CDN." in PAGE
+    link_s = load({}, {}).media_link_s
+    assert link_s == ServeConfig().link_s == 30 * 60
+    assert "That is half an hour by default" in PAGE
+    assert f"{link_s * 9 // 10 // 60} minutes are left at least" in PAGE.replace("\n  ", " ")

@@ -250,6 +250,9 @@ async def test_what_lies_in_s3_is_fetched_there(swift: Swift, client: aiohttp.Cl
                     assert (answer.status, await answer.read()) == (206, data[1:])
             async with client.get(f"{base}/{private}", allow_redirects=False) as answer:
                 assert (answer.status, answer.headers["Cache-Control"]) == (302, "no-store")
+            async with client.get(f"{base}/{public}", allow_redirects=False) as answer:
+                assert "X-Amz-Expires=1800" in answer.headers["Location"]
+                assert answer.headers["Cache-Control"] == "private, max-age=180"
         async with served(store, ServeConfig(media_url="https://cdn.example/")) as base:
             async with client.get(f"{base}/{public}", allow_redirects=False) as answer:
                 assert answer.headers["Location"] == f"https://cdn.example/{public}"
