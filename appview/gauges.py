@@ -108,6 +108,10 @@ class _Once:
                 yield _one("plyr_completeness", "Part of the compared repos that were in step.", sweep.score)
         if health.jobs is not None:
             yield from _jobs(health.jobs)
+        mirrored = health.mirrored
+        if mirrored is not None:
+            yield _one("plyr_mirrored_bytes", "Sound that is here from PDSs.", mirrored.bytes)
+            yield _one("plyr_mirror_over", "Tracks whose sound is left there, over a limit.", mirrored.over)
         firing = {alarm.name: 1 for alarm in alarms(health, self._thresholds)}
         yield _each("plyr_alarm", "1 for what a person should look at: plyr sync status.", "name", firing)
 

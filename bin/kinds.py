@@ -16,7 +16,7 @@ LANES = {
     "export": "light",
     "exports.expire": "light",
     "jobs.forget": "light",
-    "mirror": "light",
+    "mirror": "mirror",
     "mirror.sweep": "light",
     "plays.rollup": "light",
     "plays.seal": "light",

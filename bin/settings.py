@@ -252,6 +252,18 @@ class Settings(BaseSettings):
         description="Largest sound, in MiB, that is fetched from the PDS of somebody who published it with "
         "another app.",
     )
+    mirror_account_mb: int = Field(
+        10_240,
+        ge=0,
+        le=100_000_000,
+        description="Room, in MiB, for what is fetched so of one account. What is over is left alone.",
+    )
+    mirror_total_mb: int = Field(
+        102_400,
+        ge=0,
+        le=1_000_000_000,
+        description="Room, in MiB, for what is fetched so of all accounts; 0: nothing is fetched.",
+    )
     export_keep_days: float = Field(
         7, gt=0, le=30, description="How long a person can fetch the ZIP of their tracks that they asked for."
     )
@@ -272,6 +284,13 @@ class Settings(BaseSettings):
         le=64,
         description="How many jobs a worker does at once that encode sound. One uses all cores by itself, "
         "two keep a short one from waiting for a long one; with 0 they are left to other workers.",
+    )
+    mirror_jobs: int = Field(
+        4,
+        ge=0,
+        le=100,
+        description="How many sounds a worker fetches from other people's PDSs at once; with 0 they are left "
+        "to other workers.",
     )
     alarm_rejected: int = Field(
         100,

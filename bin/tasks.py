@@ -37,6 +37,8 @@ async def tasks(settings: Settings, catalog: Catalog, pool: Pool) -> AsyncIterat
         mirrored = MirrorConfig(
             scratch=place.scratch,
             max_bytes=settings.mirror_max_mb << 20,
+            account_bytes=settings.mirror_account_mb << 20,
+            total_bytes=settings.mirror_total_mb << 20,
             max_duration_s=place.max_duration_s,
         )
         yield [

@@ -28,6 +28,11 @@ CONNECTIONS = 8
 COUNT_EVERY_S = 5.0
 
 
+def places(settings: Settings) -> dict[str, int]:
+    """How many jobs of each lane are done at once."""
+    return {"light": settings.light_jobs, "heavy": settings.heavy_jobs, "mirror": settings.mirror_jobs}
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     del parser  # takes settings alone
 
@@ -68,8 +73,7 @@ async def do_jobs(settings: Settings, catalog: Catalog, status_fd: int | None = 
     ):
         if {task.kind: task.lane for task in doers} != LANES:
             raise UnknownTask("bin/kinds.py names other kinds than bin/tasks.py")
-        lanes = {"light": settings.light_jobs, "heavy": settings.heavy_jobs}
-        worker = Worker(settings.database_url, pool, doers, lanes)
+        worker = Worker(settings.database_url, pool, doers, places(settings))
         if status_fd is None:
             print("doing jobs", flush=True)
         async with asyncio.TaskGroup() as group:

@@ -96,8 +96,8 @@ class FailingJob:
 
 @dataclass(frozen=True, slots=True)
 class Jobs:
-    """`counts`: of those that are kept. `late_s`: how long the oldest waits that could be done now; None:
-    none waits. `workers`: lanes of workers that live."""
+    """`counts`: of those that are kept. `late_s`: how long the oldest waits that could be done now, and not
+    for a stranger's PDS; None: none waits. `workers`: lanes of workers that live."""
 
     counts: list[JobCount]
     late_s: float | None
@@ -106,6 +106,14 @@ class Jobs:
 
     def in_state(self, state: str) -> int:
         return sum(count.jobs for count in self.counts if count.state == state)
+
+
+@dataclass(frozen=True, slots=True)
+class Mirrored:
+    """Sound from other people's PDSs: `bytes` that are here; tracks that are left alone, `over` a limit."""
+
+    bytes: int
+    over: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +143,7 @@ class Health:
     pulse: Pulse | None = None
     unproven: Unproven | None = None
     jobs: Jobs | None = None
+    mirrored: Mirrored | None = None
 
     @property
     def repos(self) -> int:

@@ -2,6 +2,8 @@
 
 find ─▶ due ─▶ wanted ─▶ put + settle            it is here; until the record has another version
                     └──▶ settle(error, wait_s)   due again then, or never
+
+What is over a limit is left alone: `error` begins with OVER, and storage/health.py counts those.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from storage.postgres import Connection
 from storage.queries import load
 
 _SQL = load("mirrors")
+OVER = "over the limit: "
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +35,40 @@ class Wanted:
     collection: Nsid
 
 
+@dataclass(frozen=True, slots=True)
+class Used:
+    """Bytes of sound that is mirrored: of everybody, and of one account's other tracks."""
+
+    total: int
+    account: int
+
+
 async def find(conn: Connection, *, limit: int) -> int:
     """Take note of tracks that nobody looked after yet. Returns how many those are."""
     await conn.execute(_SQL["drop_gone"])
     return (await conn.execute(_SQL["find"], {"limit": limit})).rowcount
 
 
-async def due(conn: Connection, *, limit: int) -> list[tuple[Did, Rkey]]:
-    cursor = await conn.execute(_SQL["due"], {"limit": limit})
+async def due(conn: Connection, *, kind: str, per_pds: int, limit: int) -> list[tuple[Did, Rkey]]:
+    """What is to be fetched now and has no job of this kind; no PDS gets more than `per_pds` of them."""
+    cursor = await conn.execute(_SQL["due"], {"kind": kind, "per_pds": per_pds, "limit": limit})
     return [(Did(did), Rkey(rkey)) for did, rkey in await cursor.fetchall()]
+
+
+async def used(conn: Connection, did: Did, rkey: Rkey) -> Used:
+    """`account`: without this track. Of what is staged the store knows."""
+    row = await (await conn.execute(_SQL["used"], {"did": did, "rkey": rkey})).fetchone()
+    assert row is not None
+    return Used(*row)
+
+
+async def leave_over(conn: Connection, *, account_bytes: int, total_bytes: int, wait_s: float) -> int:
+    """Leave alone what is due though there is no room for it. Returns how many tracks those are."""
+    full = (await used(conn, Did(""), Rkey(""))).total >= total_bytes
+    whose = "all mirrored sound" if full else "the mirrored sound of its account"
+    params = {"all": full, "account_bytes": account_bytes, "wait_s": wait_s}
+    error = f"{OVER}{whose} has as much room as it may"
+    return (await conn.execute(_SQL["leave"], {**params, "error": error})).rowcount
 
 
 async def wanted(conn: Connection, collection: Nsid, did: Did, rkey: Rkey) -> Wanted | None:

@@ -21,7 +21,7 @@ from storage.queue import at_home
 
 log = structlog.get_logger()
 
-CONNECTIONS = 6
+CONNECTIONS = 7
 AGAIN_S = 1.0
 
 Attempt = Callable[[UUID, int], Awaitable[None]]

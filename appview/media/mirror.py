@@ -7,6 +7,9 @@ or this process went away is kept, and the next attempt goes on from there. What
 sound is dropped; how it went, and when it is due again, is in table `mirror`. A record that changes begins
 anew.
 
+Strangers have only so much of us: a lane of their own, places in it for each PDS, room for each account and
+for all, time by the size of what they send. What is over is left alone, and `mirror.error` says so.
+
 Published is the blob as it is: one that not every browser plays is not made into another.
 """
 
@@ -38,8 +41,10 @@ from storage.sounds import SoundHead
 
 KIND = "mirror"
 SWEEP = "mirror.sweep"
-_AT_ONCE = 20
+LANE = "mirror"
+_AT_ONCE, _PER_PDS = 20, 2
 _FOUND_AT_ONCE = 1000
+_STAGED = "mirror-"
 _RAW = b"\x01\x55\x12\x20"
 _CHUNK = 1 << 20
 _MINUTE_S, _HOUR_S, _DAY_S = 60.0, 3600.0, 86_400.0
@@ -47,14 +52,23 @@ _MINUTE_S, _HOUR_S, _DAY_S = 60.0, 3600.0, 86_400.0
 
 @dataclass(frozen=True, slots=True)
 class MirrorConfig:
-    """`idle_s`: how long a body may stand still; `min_rate`: bytes a second that it must come at."""
+    """`account_bytes`, `total_bytes`: room for what is mirrored of one account, and of all. `idle_s`: how
+    long a body may stand still; `min_rate`: bytes a second that it must come at; `pace`: that it is to have
+    come at in the end, `grace_s` aside."""
 
     scratch: Path
     max_bytes: int
+    account_bytes: int
+    total_bytes: int
     max_duration_s: float
     idle_s: float = 30.0
     min_rate: float = 16_384.0
-    timeout_s: float = 6 * _HOUR_S
+    grace_s: float = 60.0
+    pace: float = 131_072.0
+
+    def fetch_s(self, size: int) -> float:
+        """How long so many bytes may take."""
+        return self.grace_s + size / self.pace
 
 
 class _NotHere(Exception):
@@ -63,6 +77,13 @@ class _NotHere(Exception):
     def __init__(self, reason: str, first_s: float | None) -> None:
         super().__init__(reason)
         self.first_s = first_s
+
+
+class _Over(Exception):
+    """There is no room for it."""
+
+    def __init__(self, whose: str) -> None:
+        super().__init__(f"{mirrors.OVER}{whose} has no room for it")
 
 
 def wait_s(first_s: float, attempts: int) -> float:
@@ -91,21 +112,26 @@ class Mirrors:
 
     @property
     def tasks(self) -> Sequence[Task]:
-        return (Task(KIND, self._run, self._failed), Task(SWEEP, self._sweep))
+        return (Task(KIND, self._run, self._failed, lane=LANE), Task(SWEEP, self._sweep))
 
     async def _sweep(self, work: Work) -> Done:
-        """Put a job into the queue for each track that is due, not too many at once."""
+        """Put a job into the queue for each track that is due, not too many at once, nor of one PDS."""
+        config = self._config
         async with self._pool.connection() as conn:
             found = await mirrors.find(conn, limit=_FOUND_AT_ONCE)
+            over = await mirrors.leave_over(
+                conn, account_bytes=config.account_bytes, total_bytes=config.total_bytes, wait_s=_HOUR_S
+            )
             room_for = max(0, _AT_ONCE - (await jobs.unfinished(conn)).get(KIND, 0))
-            due = await mirrors.due(conn, limit=room_for)
+            due = await mirrors.due(conn, kind=KIND, per_pds=_PER_PDS, limit=room_for)
             begun = 0
             for did, rkey in due:
                 async with conn.transaction():
                     args = {"did": did, "rkey": rkey}
                     id = await self._queue.enqueue(conn, KIND, subject=f"{did}/{rkey}", args=args)
                     begun += id is not None
-        return Done(f"{found} tracks found, {begun} begun", {"found": found, "begun": begun})
+        told = f"{found} tracks found, {begun} begun, {over} left alone"
+        return Done(told, {"found": found, "begun": begun, "over": over})
 
     async def _run(self, work: Work) -> Done:
         did, rkey = Did(work.job.args["did"]), Rkey(work.job.args["rkey"])
@@ -120,6 +146,10 @@ class Mirrors:
             async with self._pool.connection() as conn:
                 await mirrors.settle(conn, wish, error=str(error)[:500], wait_s=again_s)
             raise TaskFailed(str(error)) from error
+        except _Over as error:
+            async with self._pool.connection() as conn:
+                await mirrors.settle(conn, wish, error=str(error), wait_s=wait_s(_HOUR_S, wish.attempts))
+            return Done(str(error))
         except (StoreDown, BeingDeleted, NoFfmpeg) as error:
             raise TryLater(str(error)) from error
 
@@ -132,7 +162,7 @@ class Mirrors:
         blob = self._blob_of(wish)
         name = _name(wish, blob)
         await work.report("fetch", "fetching the sound from its PDS", None)
-        await self._fetch(wish, blob, name)
+        await self._fetch(wish, blob, name, await self._room(wish, blob, name))
         digest = await self._checked(wish, blob, name)
         await work.report("probe", "looking what it is", None)
         try:
@@ -162,10 +192,26 @@ class Mirrors:
             raise _NotHere(f"it has {blob.size:,} bytes, more than are fetched", None)
         return blob
 
-    async def _fetch(self, wish: Wanted, blob: BlobRef, name: str) -> None:
+    async def _room(self, wish: Wanted, blob: BlobRef, name: str) -> int:
+        """How many bytes may be fetched for it, at most. Raises _Over."""
+        config = self._config
+        most = blob.size or config.max_bytes
+        async with self._pool.connection() as conn:
+            used = await mirrors.used(conn, wish.did, wish.rkey)
+        total, account = config.total_bytes - used.total, config.account_bytes - used.account
+        async for staged in self._store.list_staged():
+            if staged.name != name and staged.name.startswith(_STAGED):
+                total -= staged.size
+                account -= staged.size if staged.name.startswith(_of(wish.did)) else 0
+        for whose, left in (("all mirrored sound", total), ("the mirrored sound of its account", account)):
+            if left < (blob.size or 1):
+                raise _Over(whose)
+        return min(most, total, account)
+
+    async def _fetch(self, wish: Wanted, blob: BlobRef, name: str, most: int) -> None:
         """Append to what is staged until all of it is there. Raises _NotHere; what came is kept."""
         config = self._config
-        most = min(config.max_bytes, blob.size or config.max_bytes)
+        within_s = config.fetch_s(most)
         at = await self._store.staged_size(name)
         if at and at == blob.size:
             return
@@ -173,7 +219,7 @@ class Mirrors:
         url = f"{wish.pds}/xrpc/com.atproto.sync.getBlob?{query}"
         try:
             async with (
-                asyncio.timeout(config.timeout_s),
+                asyncio.timeout(within_s),
                 self._http.body(
                     url, at=at, max_bytes=most, idle_s=config.idle_s, min_rate=config.min_rate
                 ) as body,
@@ -189,18 +235,22 @@ class Mirrors:
         except FetchFailed as error:
             raise _NotHere(f"its PDS does not send it: {error}", _MINUTE_S) from error
         except TimeoutError as error:
-            raise _NotHere(f"its PDS took longer than {config.timeout_s:.0f} s", _HOUR_S) from error
+            raise _NotHere(f"its PDS took longer than {within_s:,.0f} s", _HOUR_S) from error
 
     async def _checked(self, wish: Wanted, blob: BlobRef, name: str) -> Digest:
-        """The digest of what is staged, which is that of the CID. Raises _NotHere, and nothing is staged."""
+        """The digest of what is staged: it has the hash of the CID and the size in the record (rule G1).
+        Raises _NotHere, and nothing is staged."""
         digest = await self._store.seal(name)
         try:
             cid = cid_bytes(blob.cid)
         except InvalidData:
             cid = b""
-        if cid == _RAW + bytes.fromhex(digest.sha256):
+        right = cid == _RAW + bytes.fromhex(digest.sha256)
+        if right and blob.size in (None, 0, digest.size):
             return digest
         await self._store.unstage(name)
+        if right:
+            raise _NotHere(f"it has {digest.size:,} bytes, and its record names another size", None)
         if not cid.startswith(_RAW):
             raise _NotHere("its CID is none that we can check", None)
         raise _NotHere("its PDS sends other bytes than the record names", _HOUR_S)
@@ -218,9 +268,14 @@ class Mirrors:
             return await probe(copy, max_duration_s=limit_s)
 
 
+def _of(did: Did) -> str:
+    """How the names of all begin that is staged of this account."""
+    return f"{_STAGED}{hashlib.sha256(did.encode()).hexdigest()[:32]}-"
+
+
 def _name(wish: Wanted, blob: BlobRef) -> str:
     """Under which it is staged: the same for each attempt at this track and this blob."""
-    return "mirror-" + hashlib.sha256(f"{wish.did}/{wish.rkey}/{blob.cid}".encode()).hexdigest()
+    return _of(wish.did) + hashlib.sha256(f"{wish.rkey}/{blob.cid}".encode()).hexdigest()[:40]
 
 
 def _head(found: Probe) -> SoundHead:

@@ -46,13 +46,18 @@ select json_build_object(
                              coalesce(sum(records) filter (where hour > now() - interval '7 days'), 0) as records
                         from pulse) p
                where p.first is not null),
+    'mirrored', json_build_object(
+        'bytes', (select coalesce(sum(b.bytes), 0)::bigint from blob b
+                   where b.id in (select stream_id from track_media where original_id is null)),
+        'over', (select count(*) from mirror where error like 'over the limit: %')),
     'jobs', json_build_object(
         'counts', coalesce((select json_agg(c order by c.kind, c.state)
                               from (select kind, state, count(*) as jobs, sum(attempts) as attempts
                                       from job group by kind, state) c), '[]'),
         'late_s', (select extract(epoch from now() - min(greatest(t.scheduled_at, job.updated_at)))
                      from procrastinate.procrastinate_jobs t join job on job.id = t.queueing_lock::uuid
-                    where t.status = 'todo' and (t.scheduled_at is null or t.scheduled_at <= now())),
+                    where t.status = 'todo' and (t.scheduled_at is null or t.scheduled_at <= now())
+                      and job.lane <> 'mirror'),
         'workers', (select count(*) from procrastinate.procrastinate_workers
                      where last_heartbeat > now() - interval '10 seconds'),
         'failing', coalesce((select json_agg(f order by f.kind)

@@ -18,13 +18,47 @@ delete from mirror w
 where not exists (select from repo r join track t on t.repo_id = r.id and t.rkey = w.rkey where r.did = w.did)
 
 -- name: due
--- Whose time has come; nobody asks for what is not shown.
-select w.did, w.rkey
-from mirror w
-join repo r on r.did = w.did
-join profile v on v.repo_id = r.id and not v.hidden
-where w.due <= now() and r.pds is not null
-order by w.due limit %(limit)s
+-- Whose time has come: of each PDS so many that it has no more jobs than it may with those that it has, and there a
+-- turn for each account before any has a second. Nobody asks for what is not shown.
+with busy as (
+    select r.did, r.pds, j.args ->> 'rkey' as rkey
+    from job j join repo r on r.did = j.args ->> 'did' where j.kind = %(kind)s and j.finished_at is null
+), waiting as (
+    select w.did, w.rkey, w.due, r.pds,
+           coalesce(a.jobs, 0) + row_number() over (partition by w.did order by w.due, w.rkey) as nth
+    from mirror w
+    join repo r on r.did = w.did
+    join profile v on v.repo_id = r.id and not v.hidden
+    left join (select did, count(*) as jobs from busy group by did) a on a.did = w.did
+    where w.due <= now() and r.pds is not null
+      and not exists (select from busy b where b.did = w.did and b.rkey = w.rkey)
+), placed as (
+    select w.did, w.rkey, w.due,
+           coalesce(p.jobs, 0) + row_number() over (partition by w.pds order by w.nth, w.due, w.did) as place
+    from waiting w
+    left join (select pds, count(*) as jobs from busy group by pds) p on p.pds = w.pds
+)
+select did, rkey from placed where place <= %(per_pds)s order by due, did limit %(limit)s
+
+-- name: used
+-- Bytes of what is mirrored of all, and of this account's other tracks. Sound that nobody owns counts for all: until
+-- the collector takes it, it may be of a track that was deleted to make room.
+select (select coalesce(sum(b.bytes), 0)::bigint from blob b
+         where b.area = 'audio'
+           and (b.unowned_at is not null or b.id in (select stream_id from track_media where original_id is null))),
+       (select coalesce(sum(b.bytes), 0)::bigint from blob b
+         where b.id in (select stream_id from track_media
+                         where did = %(did)s and rkey <> %(rkey)s and original_id is null))
+
+-- name: leave
+-- What is due, of everybody or of accounts that have as much here as may be, is left alone for a while.
+update mirror w
+set error = %(error)s, due = now() + make_interval(secs => %(wait_s)s), updated_at = now()
+where w.due <= now()
+  and (%(all)s or w.did in (
+      select m.did from (select distinct did, stream_id from track_media
+                          where original_id is null and did in (select did from mirror where due <= now())) m
+      join blob b on b.id = m.stream_id group by m.did having sum(b.bytes) >= %(account_bytes)s))
 
 -- name: wanted
 -- All that it takes to fetch one.

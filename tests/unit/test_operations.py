@@ -7,6 +7,7 @@ import re
 from appview.media.serve import ServeConfig
 from bin.kinds import LANES, SCHEDULES
 from bin.settings import ROOT, load
+from bin.worker import places
 
 PAGE = (ROOT / "docs" / "operations.md").read_text()
 
@@ -30,7 +31,6 @@ def test_every_alarm_is_in_the_docs() -> None:
 def test_every_job_is_in_the_docs() -> None:
     assert [kind for kind in LANES if f"`{kind}`" not in PAGE] == []
     assert {each.kind for each in SCHEDULES} <= LANES.keys()
-    assert set(LANES.values()) <= {"light", "heavy"}
 
 
 def test_what_stays_readable_of_the_hidden_is_in_the_docs() -> None:
@@ -39,3 +39,8 @@ def test_what_stays_readable_of_the_hidden_is_in_the_docs() -> None:
     assert link_s == ServeConfig().link_s == 30 * 60
     assert "That is half an hour by default" in PAGE
     assert f"{link_s * 9 // 10 // 60} minutes are left at least" in PAGE.replace("\n  ", " ")
+
+
+def test_what_strangers_have_us_do_takes_nobodys_place() -> None:
+    assert [kind for kind, lane in LANES.items() if lane == "mirror"] == ["mirror"]
+    assert set(LANES.values()) == places(load({}, {})).keys()

@@ -95,7 +95,9 @@ async def attempt(dsn: str, folder: Path, id: UUID, store: Mortal) -> None:
         make_pool(dsn, max_size=3, name="mortal") as pool,
         GuardedClient(allow_loopback=True) as http,
     ):
-        config = MirrorConfig(folder / "scratch", max_bytes=2 << 20, max_duration_s=60)
+        config = MirrorConfig(
+            folder / "scratch", 2 << 20, account_bytes=9 << 20, total_bytes=9 << 20, max_duration_s=60
+        )
         mirrors = Mirrors(pool, store, http, job_queue(), Catalog.load(), config)
         exporter = Exporter(pool, store, keep_days=7)
         await Attempts(pool, [*mirrors.tasks, *exporter.tasks]).make(id)

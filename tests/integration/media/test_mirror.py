@@ -25,11 +25,12 @@ from lexicons.catalog import Catalog
 from lexicons.datamodel import cid_of, encode, from_json
 from lexicons.records import Track, parse_record
 from lexicons.syntax import AtUri, Did, Rev
-from storage import jobs, mirrors
+from storage import health, jobs, mirrors
 from storage.blobs.audit import audit
 from storage.blobs.collector import collect
 from storage.blobs.filesystem import FilesystemStore
 from storage.blobs.store import Area, BlobStore, Key
+from storage.health import Mirrored
 from storage.jobs import Job, JobState
 from storage.postgres import Pool, make_pool
 from tests.devnet.fixtures import _devnet_when_marked, devnet_packages
@@ -44,7 +45,9 @@ __all__ = ["_devnet_when_marked", "devnet_packages", "store", "swift", "swift_pa
 
 CATALOG = Catalog.load()
 TRACK = CATALOG.collections.track
-CONFIG = MirrorConfig(Path("/nowhere"), max_bytes=2 << 20, max_duration_s=60, idle_s=0.5)
+CONFIG = MirrorConfig(
+    Path("/nowhere"), 2 << 20, account_bytes=9 << 20, total_bytes=9 << 20, max_duration_s=60, idle_s=0.5
+)
 
 
 @dataclass
@@ -133,18 +136,29 @@ class Here:
         )
         self.seed.commit()
 
+    def other(self, number: int, pds: str) -> None:
+        """From now on records are of another account, on that PDS."""
+        self.repo_id = self.seed.account(f"other{number}")
+        self.did = self.seed.dids[self.repo_id]
+        self.seed.conn.execute("update repo set pds = %s where id = %s", (pds, self.repo_id))
+        self.seed.commit()
+
+    async def sweep(self, attempts: Attempts | None = None) -> list[Job]:
+        """The jobs that wait after a sweep."""
+        async with self.pool.connection() as conn:
+            sweep = await jobs.add(conn, "mirror.sweep", did=None, subject=None, args={})
+        assert sweep is not None
+        await (attempts or Attempts(self.pool, self.mirrors.tasks)).make(sweep)
+        async with self.pool.connection() as conn:
+            assert (found := await jobs.get(conn, sweep)) is not None
+            assert found.state is JobState.DONE, found.error
+            return [job for job in await jobs.listed(conn, kind="mirror", limit=99) if not job.finished]
+
     async def turn(self, mirrors_: Mirrors | None = None) -> list[Job]:
         """A sweep, and an attempt at each job that it begins."""
         used = mirrors_ or self.mirrors
         attempts = Attempts(self.pool, used.tasks)
-        async with self.pool.connection() as conn:
-            sweep = await jobs.add(conn, "mirror.sweep", did=None, subject=None, args={})
-        assert sweep is not None
-        await attempts.make(sweep)
-        async with self.pool.connection() as conn:
-            assert (found := await jobs.get(conn, sweep)) is not None
-            assert found.state is JobState.DONE, found.error
-            begun = [job for job in await jobs.listed(conn, kind="mirror", limit=99) if not job.finished]
+        begun = await self.sweep(attempts)
         for job in begun:
             await attempts.make(job.id)
         async with self.pool.connection() as conn:
@@ -271,6 +285,111 @@ async def test_more_than_the_record_says_is_not_taken(here: Here, sound: bytes) 
     assert job.error == "it has 5,242,880 bytes, more than are fetched"
     assert (await here.state())[1] is None  # never again
     assert len(here.pds.asked) == 1
+
+
+async def test_bytes_of_another_size_than_the_record_names_are_refused(here: Here, sound: bytes) -> None:
+    """Though their hash is right."""
+    here.write(reference(sound, size=len(sound) + 1))
+    (job,) = await here.turn()
+    assert job.error == f"it has {len(sound):,} bytes, and its record names another size"
+    assert (await here.state())[1] is None  # never again
+    assert await here.nothing_kept()
+    here.write(reference(sound, size=0))  # as some apps say that they don't know
+    (job,) = await here.turn()
+    assert job.message == "mirrored"
+
+
+async def test_a_pds_has_two_places_and_each_of_its_accounts_a_turn(here: Here, sound: bytes) -> None:
+    """However many tracks one account has, and however long they wait."""
+    greedy, rkeys = here.did, [f"3jzfcijpj2z{letter}a" for letter in "abcdefg"]
+    for rkey in rkeys:
+        here.write(reference(sound), rkey=rkey)
+    async with here.pool.connection() as conn:
+        await mirrors.find(conn, limit=99)
+        await conn.execute("update mirror set due = now() - interval '1 day'")
+    crowded = here.pds.url
+    here.other(1, crowded)
+    modest = here.did
+    here.write(reference(sound), rkey=rkeys[0])
+    here.other(2, "https://elsewhere.example")
+    far = here.did
+    here.write(reference(sound), rkey=rkeys[0])
+    for _ in range(2):  # and not two more each minute
+        subjects = {job.subject for job in await here.sweep()}
+        assert subjects == {f"{did}/{rkeys[0]}" for did in (greedy, modest, far)}
+
+
+async def test_an_account_has_so_much_room_and_no_more(here: Here, sound: bytes) -> None:
+    """Nor for what is left of broken downloads. What is over is left alone without being asked for."""
+    here.config = replace(here.config, account_bytes=len(sound) + 40_000)
+    rkeys = [f"3jzfcijpj2z{letter}a" for letter in "abc"]
+    here.pds.cut = 30_000
+    here.write(reference(sound), rkey=rkeys[0])
+    (job,) = await here.turn()
+    assert job.state is JobState.FAILED  # 30,000 bytes are staged
+    other = sound + bytes(20_000)
+    here.pds.data, here.pds.cut = other, None
+    here.write(reference(other), rkey=rkeys[1])
+    asked = len(here.pds.asked)
+    (job,) = await here.turn()
+    over = "over the limit: the mirrored sound of its account has no room for it"
+    assert (job.state, job.message) == (JobState.DONE, over)
+    assert len(here.pds.asked) == asked
+    here.pds.data = sound
+    await here.again()
+    assert await here.one("select count(*) from track_media") == 1
+
+    here.config = replace(here.config, account_bytes=len(sound))
+    here.write(reference(sound[44:]), rkey=rkeys[2])
+    async with here.pool.connection() as conn:
+        await conn.execute("update mirror set due = now() where due is not null")
+    assert await here.sweep() == []  # full: no job is begun
+    errors = await here.one("select array_agg(distinct error) from mirror where due > now()")
+    assert errors == ["over the limit: the mirrored sound of its account has as much room as it may"]
+    here.config = replace(here.config, account_bytes=9 << 20)
+    here.pds.data = sound[44:]
+    async with here.pool.connection() as conn:
+        await conn.execute("delete from mirror where rkey = %s", (rkeys[1],))
+        await conn.execute("update mirror set due = now() where due is not null")
+    assert "mirrored" in [job.message for job in await here.turn()]
+    assert await here.one("select error from mirror where rkey = %s", rkeys[2]) is None
+
+
+async def test_all_accounts_together_have_so_much_room(here: Here, sound: bytes) -> None:
+    """With what was deleted and not collected yet. The metrics say what is here, and what is left alone."""
+    here.config = replace(here.config, total_bytes=len(sound))
+    here.write(reference(sound))
+    await here.turn()
+    async with here.pool.connection() as conn:
+        mirrored = (await health.ask(conn)).mirrored
+        assert mirrored == Mirrored(bytes=len(sound), over=0)
+        await conn.execute("delete from blob_owner")
+        await conn.execute("delete from track_media")
+        await conn.execute("update blob set owners = 0, unowned_at = now()")
+    here.other(1, here.pds.url)
+    here.write(reference(sound[44:]), rkey="3jzfcijpj2zaa")
+    assert await here.sweep() == []
+    async with here.pool.connection() as conn:
+        assert (await health.ask(conn)).mirrored == Mirrored(bytes=0, over=1)
+    assert len(here.pds.asked) == 1
+
+
+async def test_what_waits_for_strangers_is_no_alarm(here: Here, sound: bytes) -> None:
+    here.write(reference(sound))
+    await here.sweep()
+    async with here.pool.connection() as conn:
+        found = (await health.ask(conn)).jobs
+    assert found is not None
+    assert (found.late_s, found.in_state("pending")) == (None, 1)
+
+
+async def test_a_sound_has_as_long_as_its_size_takes(here: Here, sound: bytes) -> None:
+    assert CONFIG.fetch_s(300 << 20) == 60 + 2400
+    here.write(reference(sound))
+    here.pds.cut, here.pds.stall = 10_000, True
+    here.config = replace(here.config, idle_s=20, grace_s=0.4, pace=len(sound) * 10)
+    (job,) = await here.turn()
+    assert job.error == "its PDS took longer than 0 s"
 
 
 @pytest.mark.parametrize("ranges", [True, False])
