@@ -43,6 +43,39 @@ class Used:
     account: int
 
 
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """A track whose record changed since its sound, of this hash, was fetched. `block`: of the record now."""
+
+    did: Did
+    rkey: Rkey
+    record_cid: Cid
+    collection: Nsid
+    block: bytes
+    stream_id: int
+    sha256: bytes
+
+
+async def changed(conn: Connection, collection: Nsid, *, limit: int) -> list[Changed]:
+    async with conn.cursor(row_factory=class_row(Changed)) as cursor:
+        await cursor.execute(_SQL["changed"], {"collection": collection, "limit": limit})
+        return await cursor.fetchall()
+
+
+async def keep(conn: Connection, track: Changed) -> None:
+    """What is here is what this version names, too."""
+    params = {"did": track.did, "rkey": track.rkey, "record_cid": track.record_cid}
+    await conn.execute(_SQL["keep"], params)
+
+
+async def let_go(conn: Connection, track: Changed) -> None:
+    """Nobody hears it any more, in the caller's transaction; the collector takes it."""
+    params = {"did": track.did, "rkey": track.rkey, "stream_id": track.stream_id}
+    if (await conn.execute(_SQL["let_go"], params)).rowcount:
+        owner = track_media.owner_of(track.did, track.rkey)
+        await rows.release(conn, kind=track_media.OWNER, owner=owner, id=track.stream_id)
+
+
 async def find(conn: Connection, *, limit: int) -> int:
     """Take note of tracks that nobody looked after yet. Returns how many those are."""
     await conn.execute(_SQL["drop_gone"])

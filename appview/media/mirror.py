@@ -29,14 +29,14 @@ from appview.media.scratch import room
 from firehose.net import BadStatus, FetchFailed, GuardedClient, TooLarge
 from lexicons.catalog import Catalog
 from lexicons.records import BlobRef, InvalidRecord, Track, parse_record
-from lexicons.syntax import Did, Rkey
+from lexicons.syntax import Did, Nsid, Rkey
 from lexicons.values import InvalidData, cid_bytes
 from storage import jobs, mirrors, sounds
 from storage.blobs.publishing import publish
 from storage.blobs.rows import BeingDeleted
 from storage.blobs.store import Area, BlobStore, Digest, StoreDown
 from storage.mirrors import Wanted
-from storage.postgres import Pool
+from storage.postgres import Connection, Pool
 from storage.sounds import SoundHead
 
 KIND = "mirror"
@@ -118,6 +118,7 @@ class Mirrors:
         """Put a job into the queue for each track that is due, not too many at once, nor of one PDS."""
         config = self._config
         async with self._pool.connection() as conn:
+            await self._settle_changed(conn)
             found = await mirrors.find(conn, limit=_FOUND_AT_ONCE)
             over = await mirrors.leave_over(
                 conn, account_bytes=config.account_bytes, total_bytes=config.total_bytes, wait_s=_HOUR_S
@@ -133,11 +134,28 @@ class Mirrors:
         told = f"{found} tracks found, {begun} begun, {over} left alone"
         return Done(told, {"found": found, "begun": begun, "over": over})
 
+    async def _settle_changed(self, conn: Connection) -> None:
+        """Of records that changed since their sound was fetched: where they still name it, all is well; where
+        they do not, nobody hears it any more."""
+        for each in await mirrors.changed(conn, self._catalog.collections.track, limit=_FOUND_AT_ONCE):
+            try:
+                blob = self._named(each.collection, each.rkey, each.block)
+                named = None if blob is None else cid_bytes(blob.cid)
+            except (InvalidRecord, InvalidData):
+                named = None
+            async with conn.transaction():
+                if named == _RAW + each.sha256:
+                    await mirrors.keep(conn, each)
+                else:
+                    await mirrors.let_go(conn, each)
+
     async def _run(self, work: Work) -> Done:
         did, rkey = Did(work.job.args["did"]), Rkey(work.job.args["rkey"])
         async with self._pool.connection() as conn:
             wish = await mirrors.wanted(conn, self._catalog.collections.track, did, rkey)
         if wish is None:
+            async with self._pool.connection() as conn:
+                await mirrors.postpone(conn, did, rkey, wait_s=_DAY_S)
             return Done("nothing to fetch: the track is gone, out of sight, or was uploaded here")
         try:
             return await self._mirrored(work, wish)
@@ -167,6 +185,8 @@ class Mirrors:
         await work.report("probe", "looking what it is", None)
         try:
             found = await self._probed(name)
+        except NoFfmpeg:
+            raise  # that is ours to mend
         except LimitExceeded as error:
             raise _NotHere(f"it is not played here: {error}", _DAY_S) from error
         except MediaFailed as error:
@@ -182,8 +202,7 @@ class Mirrors:
     def _blob_of(self, wish: Wanted) -> BlobRef:
         """The blob that the record names. Raises _NotHere for good."""
         try:
-            record = parse_record(self._catalog, wish.collection, wish.rkey, wish.block)
-            blob = record.audio_blob if isinstance(record, Track) else None
+            blob = self._named(wish.collection, wish.rkey, wish.block)
         except InvalidRecord as error:
             raise _NotHere(str(error), None) from error
         if blob is None:
@@ -191,6 +210,10 @@ class Mirrors:
         if (blob.size or 0) > self._config.max_bytes:
             raise _NotHere(f"it has {blob.size:,} bytes, more than are fetched", None)
         return blob
+
+    def _named(self, collection: Nsid, rkey: Rkey, block: bytes) -> BlobRef | None:
+        record = parse_record(self._catalog, collection, rkey, block)
+        return record.audio_blob if isinstance(record, Track) else None
 
     async def _room(self, wish: Wanted, blob: BlobRef, name: str) -> int:
         """How many bytes may be fetched for it, at most. Raises _Over."""

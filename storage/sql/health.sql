@@ -62,6 +62,6 @@ select json_build_object(
                      where last_heartbeat > now() - interval '10 seconds'),
         'failing', coalesce((select json_agg(f order by f.kind)
                                from (select distinct on (kind) kind, state, error from job
-                                      where did is null and finished_at is not null
+                                      where did is null and finished_at is not null and lane <> 'mirror'
                                       order by kind, created_at desc) f
                               where f.state = 'failed'), '[]')))

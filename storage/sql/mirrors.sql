@@ -17,6 +17,27 @@ on conflict (did, rkey) do update
 delete from mirror w
 where not exists (select from repo r join track t on t.repo_id = r.id and t.rkey = w.rkey where r.did = w.did)
 
+-- name: changed
+-- Tracks whose record has another version than the one whose sound is here, whatever that names.
+select w.did, w.rkey, t.cid as record_cid, c.collection, c.block, m.stream_id, b.sha256
+from mirror w
+join track_media m on m.did = w.did and m.rkey = w.rkey and m.original_id is null
+join blob b on b.id = m.stream_id
+join repo r on r.did = w.did
+join track t on t.repo_id = r.id and t.rkey = w.rkey and t.cid <> w.record_cid
+join record c on c.repo_id = r.id and c.collection = %(collection)s and c.rkey = w.rkey and c.cid = t.cid
+limit %(limit)s
+
+-- name: keep
+-- Nothing is to be fetched for this version.
+update mirror set record_cid = %(record_cid)s, due = null, error = null, attempts = 0, updated_at = now()
+where did = %(did)s and rkey = %(rkey)s
+
+-- name: let_go
+-- It plays nothing, until what it names now is here.
+update track_media set stream_id = null
+where did = %(did)s and rkey = %(rkey)s and stream_id = %(stream_id)s and original_id is null
+
 -- name: due
 -- Whose time has come: of each PDS so many that it has no more jobs than it may with those that it has, and there a
 -- turn for each account before any has a second. Nobody asks for what is not shown.

@@ -108,12 +108,14 @@ class Here:
     def mirrors(self) -> Mirrors:
         return Mirrors(self.pool, self.store, self.http, job_queue(), CATALOG, self.config)
 
-    def write(self, blob: dict[str, Any], *, rkey: str = "3jzfcijpj2z2a", title: str = "Song") -> None:
+    def write(self, blob: dict[str, Any] | None, *, rkey: str = "3jzfcijpj2z2a", title: str = "Song") -> None:
         """A record of another app, and its rows as the indexer leaves them."""
         record = {
             "$type": TRACK, "title": title, "artist": "Ann", "fileType": "mp3",
-            "createdAt": "2026-03-01T00:00:00.000Z", "audioBlob": blob,
+            "createdAt": "2026-03-01T00:00:00.000Z", "audioUrl": "https://audio.example/a.mp3",
         }  # fmt: skip
+        if blob is not None:
+            record["audioBlob"] = blob
         self.index(encode(from_json(record)), rkey)
 
     def index(self, block: bytes, rkey: str) -> None:
@@ -381,6 +383,12 @@ async def test_what_waits_for_strangers_is_no_alarm(here: Here, sound: bytes) ->
         found = (await health.ask(conn)).jobs
     assert found is not None
     assert (found.late_s, found.in_state("pending")) == (None, 1)
+    here.pds.status = 404
+    assert [job.state for job in await here.turn()] == [JobState.FAILED]
+    async with here.pool.connection() as conn:
+        found = (await health.ask(conn)).jobs
+    assert found is not None
+    assert list(found.failing) == []
 
 
 async def test_a_sound_has_as_long_as_its_size_takes(here: Here, sound: bytes) -> None:
@@ -509,9 +517,26 @@ async def test_another_version_brings_another_sound(here: Here, sound: bytes) ->
     second = await here.one("select stream_id from track_media")
     assert second != first
     assert await here.one("select owners from blob where id = %s", first) == 0
+    asked = len(here.pds.asked)
     here.write(reference(other), title="Another title")
-    (job,) = await here.turn()
-    assert (job.message, await here.one("select stream_id from track_media")) == ("mirrored", second)
+    assert await here.turn() == []
+    assert await here.one("select stream_id from track_media") == second
+    assert len(here.pds.asked) == asked
+
+
+@pytest.mark.parametrize("instead", ["another", "none"])
+async def test_what_a_record_does_not_name_any_more_is_not_heard(
+    here: Here, sound: bytes, instead: str
+) -> None:
+    here.write(reference(sound))
+    await here.turn()
+    first = await here.one("select stream_id from track_media")
+    here.pds.status = 404
+    here.write(reference(b"withdrawn") if instead == "another" else None)
+    await here.turn()
+    assert await here.one("select stream_id from track_media") is None
+    assert await here.one("select owners from blob where id = %s", first) == 0
+    assert await here.turn() == []
 
 
 async def test_who_is_out_of_sight_or_uploaded_here_is_left_alone(here: Here, sound: bytes) -> None:
@@ -532,6 +557,7 @@ async def test_who_is_out_of_sight_or_uploaded_here_is_left_alone(here: Here, so
     here.seed.commit()
     (job,) = await here.turn()
     assert job.message == "nothing to fetch: the track is gone, out of sight, or was uploaded here"
+    assert await here.turn() == []  # nor does it stand in the way of others
     assert here.pds.asked == []
 
 
