@@ -28,7 +28,7 @@ from tests.bench.options import Options
 GOAL_S = 10.0
 AT_ONCE, CONNECTIONS = 64, 4
 TRACKS = 20_000
-ROLL_UP, ONE, MANY = 0.5, 1.0, 0.3
+ROLL_UP, ONE, MANY = 1.0, 1.0, 0.3
 
 
 async def run(options: Options, postgres: database.Server) -> Finding:
