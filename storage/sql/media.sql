@@ -3,7 +3,8 @@
 -- name: blob
 -- A blob of area $1 by its hash ($2), or of an image the smallest rendition that is at least $3 pixels wide; and
 -- whether it may be seen: it is of a track that is in sight, or of one whose account is hidden. A rendition is seen
--- where its image is.
+-- where its image is. What only a revision has (did/rkey/n) is not of its track any more, and an original is for its
+-- artist alone, unless it is what is played.
 with wanted as materialized (
     select id, sha256, mime from blob where area = $1::text and sha256 = $2::bytea and state = 'published'
 ), owner as materialized (
@@ -15,10 +16,14 @@ with wanted as materialized (
       join blob_owner o on o.blob_id = case i.kind when 'image' then i.owner::bigint end and o.kind = 'track'
 ), sight as materialized (
     select p.hidden, t.title
-      from owner o
+      from wanted w
+      cross join owner o
       join repo r on r.did = split_part(o.owner, '/', 1)
       join profile p on p.repo_id = r.id
       left join track t on t.repo_id = r.id and t.rkey = split_part(o.owner, '/', 2)
+      left join track_media m on m.did = r.did and m.rkey = split_part(o.owner, '/', 2)
+     where split_part(o.owner, '/', 3) = ''
+       and ($1::text = 'private' or m.original_id is distinct from w.id or m.stream_id = w.id)
 )
 select encode(coalesce(s.sha256, w.sha256), 'hex'), coalesce(s.mime, w.mime),
        (select min(title) from sight where not hidden), (select bool_or(hidden) from sight)

@@ -61,7 +61,7 @@ async def test_a_sound_is_there_while_a_track_that_has_it_is_in_sight(
     ours, theirs = world.seed.track(ann, "one"), world.seed.track(bob, "the same")
     world.seed.commit()
     blob = await keep(world.dsn, store, SOUND, owner=owner_of(ours))
-    await keep(world.dsn, store, SOUND, owner=owner_of(theirs) + "/2")
+    await keep(world.dsn, store, SOUND, owner=owner_of(theirs))
     path = f"/audio/{blob.sha256}"
 
     answer = await world.server.request("GET", path, headers={"Origin": "https://else.example"})
@@ -106,6 +106,27 @@ async def test_what_no_track_shows_is_not_found(world: World, store: FilesystemS
         "/audio/%00",
     ):
         assert await status(world, path) == 404, path
+
+
+async def test_what_a_track_does_not_play_is_not_found(world: World, store: FilesystemStore) -> None:
+    uri = world.seed.track(world.seed.account("ann"), "one")
+    did, rkey = owner_of(uri).split("/")
+    old = await keep(world.dsn, store, OTHER, owner=f"{did}/{rkey}/3")
+    original = await keep(world.dsn, store, SOUND, owner=owner_of(uri))
+    made = await keep(world.dsn, store, b"made of it", owner=owner_of(uri))
+
+    async def plays(stream_id: int) -> list[int]:
+        world.seed.conn.execute(
+            "insert into track_media (did, rkey, original_id, stream_id) values (%s, %s, %s, %s) "
+            "on conflict (did, rkey) do update set stream_id = excluded.stream_id",
+            (did, rkey, original.id, stream_id),
+        )
+        world.seed.commit()
+        await asyncio.sleep(SIGHT_S)
+        return [await status(world, f"/audio/{blob.sha256}") for blob in (old, original, made)]
+
+    assert await plays(made.id) == [404, 404, 200]
+    assert await plays(original.id) == [404, 200, 200]
 
 
 async def test_a_published_blob_whose_object_is_gone_is_not_found(
