@@ -29,6 +29,8 @@
     ├── ScopeMissing            403  there is one, and it does not cover this
     ├── RateLimitExceeded       429  the client's requests of this while are used up
     ├── TooManyUploads          429  others of the account's have to end first
+    ├── TooManyFollowed         429  the account follows as many jobs as it may
+    ├── TooManyFollowers        503  as many jobs are followed here as may be
     ├── UpstreamFailure         502  whom we have to ask gives no answer
     └── AdminClosed             503  no secret is set, so nobody has it
 
@@ -200,6 +202,18 @@ class TooManyUploads(AppError):
     status = 429
 
 
+class TooManyFollowed(AppError):
+    """You follow too much at once: leave one, then try again."""
+
+    status = 429
+
+
+class TooManyFollowers(AppError):
+    """Too many follow what is done here: ask again in a while."""
+
+    status = 503
+
+
 class RateLimitExceeded(AppError):
     """Too many requests."""
 
@@ -258,7 +272,7 @@ def failure_of(error: AppError | Unavailable | TimedOut | StoreDown | psycopg.Op
             return Failure(503, "ServiceUnavailable", "The database cannot be reached.", retry_after_s=1)
         case TimedOut():
             return Failure(504, "UpstreamTimeout", "The database took too long.", retry_after_s=1)
-        case TooManySubscribers() | TooManyUploads():
+        case TooManySubscribers() | TooManyUploads() | TooManyFollowed() | TooManyFollowers():
             return Failure(error.status, error.name, error.message, retry_after_s=30)
         case RateLimitExceeded():
             again_s, window = error.retry_after_s, error.window

@@ -9,7 +9,7 @@ when the account is out of sight.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from typing import Any
 from uuid import UUID
@@ -90,16 +90,12 @@ class Exports:
     async def progress(self, request: web.Request) -> web.StreamResponse:
         """Events about one's own export, until its end."""
         job = await self._own(request)
-        response = web.StreamResponse(headers=told.HEADERS)
-        await response.prepare(request)
-        try:
-            async with aclosing(self._watch.follow(job.id)) as followed:
-                async for job in followed:
-                    await response.write(told.BEAT if job is None else self._event(job))
-            await response.write_eof()
-        except ConnectionError:
-            pass  # they left
-        return response
+        return await told.tell(request, self._desk, self._events(job))
+
+    async def _events(self, job: Job) -> AsyncGenerator[bytes]:
+        async with aclosing(self._watch.follow(job.id, Did(job.did or ""))) as followed:
+            async for each in followed:
+                yield told.BEAT if each is None else self._event(each)
 
     async def download(self, request: web.Request) -> web.StreamResponse:
         job = await self._own(request)

@@ -6,8 +6,8 @@ wrong with a text is known only when it has come, which may be behind the file; 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from typing import Any
 from uuid import UUID
 
@@ -26,6 +26,7 @@ from appview.rest.form import Form
 from appview.rest.multipart import Head
 from appview.rest.resumable import Resumables, too_large
 from appview.viewer import Viewer
+from lexicons.syntax import Did
 from storage.jobs import Job, JobState
 from storage.reader import Reads
 
@@ -119,19 +120,18 @@ class Uploads:
     async def progress(self, request: web.Request) -> web.StreamResponse:
         """Events about an upload of one's own until its end. One that is not, does not exist."""
         session = (await self._desk.asking(request)).session
-        response = web.StreamResponse(headers=told.HEADERS)
-        async with aclosing(self._watch.follow(_uuid(request.match_info["id"]))) as jobs:
+        events = self._events(_uuid(request.match_info["id"]), Did(session.did))
+        return await told.tell(request, self._desk, events)
+
+    async def _events(self, id: UUID, did: Did) -> AsyncGenerator[bytes]:
+        async with aclosing(self._watch.follow(id, did)) as jobs:
             first = await anext(jobs, None)
-            await response.prepare(request)
-            with suppress(ConnectionError):  # they left
-                if first is None or first.did != session.did or first.kind not in (KIND, REPLACE):
-                    await response.write(told.event(_LOST))
-                else:
-                    await response.write(told.event(upload_event(first)))
-                    async for job in jobs:
-                        await response.write(told.BEAT if job is None else told.event(upload_event(job)))
-                await response.write_eof()
-        return response
+            if first is None or first.did != did or first.kind not in (KIND, REPLACE):
+                yield told.event(_LOST)
+                return
+            yield told.event(upload_event(first))
+            async for job in jobs:
+                yield told.BEAT if job is None else told.event(upload_event(job))
 
 
 class _Read:

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import zipfile
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -17,18 +18,20 @@ import orjson
 import pytest
 
 from appview.jobs.tasks import Task
+from appview.jobs.watch import MOST_OF_ONE
 from appview.media.export import Exporter
 from firehose.car import read_car, write_car
 from firehose.proof import record_proof
 from lexicons.catalog import Catalog
 from lexicons.syntax import Did
-from storage import jobs
+from storage import jobs, sessions
 from storage.blobs import rows
 from storage.blobs.audit import audit
 from storage.blobs.collector import collect
 from storage.blobs.filesystem import FilesystemStore
 from storage.blobs.store import Area, BlobStore, Key
 from storage.jobs import Job, JobState
+from storage.sessions import End
 from tests.fakenet.referee import proven
 from tests.integration.appview.exporting import TRACK, Archive, archive
 from tests.integration.blobs.conftest import store
@@ -215,6 +218,35 @@ async def test_its_owner_sees_how_far_it_is(disk: Archive) -> None:
     where = last["download_url"].removeprefix("https://plyr.test")
     assert (await disk.request("GET", where)).status == 200
     assert all("download_url" not in event for event in events[:-1])
+
+
+async def test_who_signs_out_is_told_no_more(disk: Archive) -> None:
+    ann = disk.person("ann")
+    await disk.track(ann, "one", noise(5000))
+    key = await disk.key(ann)
+    id, _ = await begun(disk, key)
+    path, headers = f"{disk.url}/exports/{id}/progress", {"Authorization": f"Bearer {key}"}
+    async with disk.http.get(path, headers=headers) as answer, asyncio.timeout(10):
+        await answer.content.readuntil(b"\n\n")
+        async with disk.pool.connection() as conn:
+            found = await (await conn.execute("select id from session")).fetchone()
+            assert found is not None
+            await sessions.end(conn, [found[0]], End.SIGNED_OUT)
+        await disk.work(id)
+        assert await answer.read() == b""
+
+
+async def test_who_follows_too_much_is_refused_one_more(disk: Archive) -> None:
+    ann = disk.person("ann")
+    await disk.track(ann, "one", noise(5000))
+    key = await disk.key(ann)
+    id, _ = await begun(disk, key)
+    path, headers = f"{disk.url}/exports/{id}/progress", {"Authorization": f"Bearer {key}"}
+    async with AsyncExitStack() as stack:
+        for _ in range(MOST_OF_ONE):
+            assert (await stack.enter_async_context(disk.http.get(path, headers=headers))).status == 200
+        refused = await disk.request("GET", f"/exports/{id}/progress", key)
+        assert (refused.status, refused.headers["Retry-After"]) == (429, "30")
 
 
 def slow(task: Task) -> Task:

@@ -8,11 +8,15 @@ from uuid import uuid4
 
 import pytest
 
-from appview.jobs.watch import JobWatch
+from appview.errors import TooManyFollowed, TooManyFollowers
+from appview.jobs.watch import MOST_OF_ONE, JobWatch
+from lexicons.syntax import Did
 from storage import jobs
 from storage.jobs import Job, JobState
 from storage.postgres import Connection, Pool, make_pool
 from tests.integration.jobs.doing import QUEUE, connect, working
+
+ANN = Did("did:plc:aaaaaaaaaaaaaaaaaaaaaaaa")
 
 
 @pytest.fixture
@@ -41,7 +45,7 @@ async def test_a_job_is_followed_to_its_end(conn: Connection, database: str, poo
     assert id is not None
     watch = JobWatch(database, pool)
     try:
-        following = watch.follow(id)
+        following = watch.follow(id, ANN)
         told = [await next_of(following)]
         assert told[0].state is JobState.PENDING
         async with working(database), asyncio.timeout(15):
@@ -51,7 +55,7 @@ async def test_a_job_is_followed_to_its_end(conn: Connection, database: str, poo
             (job.state for job in told), key=["pending", "running", "done"].index
         )
         assert ("second", 0.5) in [(job.phase, job.progress) for job in told]
-        assert [job async for job in watch.follow(uuid4())] == []
+        assert [job async for job in watch.follow(uuid4(), ANN)] == []
     finally:
         await watch.stop()
 
@@ -63,7 +67,7 @@ async def test_what_happened_while_the_connection_was_away_is_told(
     assert id is not None
     watch = JobWatch(database, pool)
     try:
-        following = watch.follow(id)
+        following = watch.follow(id, ANN)
         await next_of(following)
         waiting = asyncio.create_task(next_of(following))
         cut = 0
@@ -79,5 +83,51 @@ async def test_what_happened_while_the_connection_was_away_is_told(
         assert (await waiting).phase == "one"
         await jobs.finish(conn, id, JobState.DONE, message="Done.")
         assert (await next_of(following)).state is JobState.DONE
+    finally:
+        await watch.stop()
+
+
+async def test_a_change_is_read_once_for_all_who_follow(conn: Connection, database: str, pool: Pool) -> None:
+    id = await QUEUE.enqueue(conn, "note")
+    assert id is not None
+    watch = JobWatch(database, pool)
+    try:
+        following = [watch.follow(id, Did(f"did:plc:{n:024}")) for n in range(50)]
+        for each in following:
+            await next_of(each)
+        for phase in ("one", "two"):  # the first, so that it listens
+            before = pool.get_stats()["requests_num"]
+            waiting = [asyncio.create_task(next_of(each)) for each in following]
+            await jobs.report(conn, id, phase, phase, 0.1)
+            assert {(await each).phase for each in waiting} == {phase}
+        assert pool.get_stats()["requests_num"] - before <= 2  # should it begin to listen just now
+        for each in following:
+            await each.aclose()
+    finally:
+        await watch.stop()
+
+
+async def test_nobody_follows_more_than_a_few_and_a_process_has_so_many_places(
+    conn: Connection, database: str, pool: Pool
+) -> None:
+    id = await QUEUE.enqueue(conn, "note")
+    assert id is not None
+    watch = JobWatch(database, pool, most=MOST_OF_ONE + 1)
+    bob, eve = Did("did:plc:bob"), Did("did:plc:eve")
+    try:
+        following = [watch.follow(id, ANN) for _ in range(MOST_OF_ONE)]
+        for each in following:
+            await next_of(each)
+        with pytest.raises(TooManyFollowed):
+            await next_of(watch.follow(id, ANN))
+        following.append(watch.follow(id, bob))
+        await next_of(following[-1])
+        with pytest.raises(TooManyFollowers):
+            await next_of(watch.follow(id, eve))
+        await following[0].aclose()  # who leaves makes room
+        following[0] = watch.follow(id, ANN)
+        await next_of(following[0])
+        for each in following:
+            await each.aclose()
     finally:
         await watch.stop()
