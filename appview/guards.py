@@ -42,7 +42,8 @@ _SAFE = frozenset({hdrs.METH_GET, hdrs.METH_HEAD, hdrs.METH_OPTIONS})
 _METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 _XRPC = "/xrpc"
 _UNCOUNTED = frozenset({"/metrics", "/robots.txt", "/.well-known/did.json"})
-# A player asks for many parts of one sound. None of them costs more than the bytes that it sends.
+# A player asks for many parts of one sound. None of them costs more than the bytes that it sends. What is not
+# there costs a question to the database, each time another one.
 _MEDIA = ("/audio/", "/image/", "/private/")
 # Each makes us ask a stranger's server, or is a try at guessing a secret.
 _SIGN_IN = frozenset(
@@ -104,6 +105,7 @@ class Gate:
         self._viewer_of = viewer_of
         self._limiter = None if config.limit is None else RateLimiter(config.limit)
         self._sign_ins = None if config.limit is None else RateLimiter(config.sign_in)
+        self._misses = None if config.limit is None else RateLimiter(config.limit)
         self._metrics = metrics
 
     async def admit(self, request: web.Request) -> Admitted:
@@ -133,6 +135,15 @@ class Gate:
         if self._sign_ins is None or client is None:
             return None
         return self._sign_ins.take(client)
+
+    def check_misses(self, client: str | None) -> None:
+        """Raises RateLimitExceeded for who has asked too often for sound and images that are not there."""
+        if self._misses is not None and client is not None and not self._misses.left(client):
+            self._misses.take(client)
+
+    def count_miss(self, client: str | None) -> None:
+        if self._misses is not None and client is not None:
+            self._misses.take(client)
 
     def check_origin(self, request: web.BaseRequest) -> None:
         """Raises ForeignOrigin if a page of somebody else's wants to change something."""
@@ -185,7 +196,9 @@ def install(app: web.Application, gate: Gate) -> None:
         try:
             gate.check_origin(request)
             window = None
-            if request.path not in _UNCOUNTED and not request.path.startswith(_MEDIA):
+            if request.path.startswith(_MEDIA):
+                return await _of_media(request, handler)
+            if request.path not in _UNCOUNTED:
                 client = config.clients.address(request)
                 window = gate.count(client)
                 if request.path in _SIGN_IN:
@@ -196,6 +209,16 @@ def install(app: web.Application, gate: Gate) -> None:
             return detailed(error)
         if window is not None and not response.prepared:
             response.headers.update(window.headers)
+        return response
+
+    async def _of_media(
+        request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        client = config.clients.address(request)
+        gate.check_misses(client)
+        response = await handler(request)
+        if response.status in (404, 410):
+            gate.count_miss(client)
         return response
 
     async def add_headers(request: web.Request, response: web.StreamResponse) -> None:

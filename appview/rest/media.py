@@ -13,6 +13,7 @@ from time import monotonic
 from aiohttp import web
 
 from appview.media.container import SUFFIXES
+from appview.media.images import WIDTHS
 from appview.media.serve import ServeConfig, Served, serve
 from appview.media.signed import BadLink, Links
 from appview.rest.answers import Refused, rest
@@ -57,7 +58,8 @@ class Media:
         width = request.query.get("w")
         if width is not None and _WIDTH.fullmatch(width) is None:
             raise Refused(422, "w is a width in pixels")
-        wide = None if width is None else int(width)
+        # Wider than all renditions is the image itself; so few answers are known for each image.
+        wide = None if width is None else next((each for each in WIDTHS if each >= int(width)), None)
         return await self._answer(request, Area.IMAGE, request.match_info["sha256"], wide)
 
     async def private(self, request: web.Request) -> web.StreamResponse:

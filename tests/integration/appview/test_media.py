@@ -20,7 +20,7 @@ from lexicons.catalog import Catalog
 from lexicons.syntax import Did
 from storage.blobs.filesystem import FilesystemStore
 from storage.blobs.store import Area
-from storage.reader import Reads
+from storage.reader import Cell, Reads, Rows
 from tests.integration.appview.seed import Seed
 from tests.integration.appview.service import World, served
 from tests.integration.appview.sounds import keep, owner_of
@@ -29,6 +29,7 @@ RING = KeyRing(GivenKeys([new_key()]))
 LINKS = Links(RING)
 SOUND, OTHER = b"sound" * 1000, b"other" * 1000
 ANN = Did("did:plc:aaaaaaaaaaaaaaaaaaaaaaaa")
+LIMIT = Limit(10, 60)
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ async def world(database: str, catalog: Catalog, store: FilesystemStore) -> Asyn
         return {"media": Media(reads, store, LINKS, ALONE)}
 
     try:
-        async with served(database, catalog, parts=parts, guards=GuardConfig(limit=Limit(1, 60))) as server:
+        async with served(database, catalog, parts=parts, guards=GuardConfig(limit=LIMIT)) as server:
             yield World(server, seed, database)
     finally:
         seed.close()
@@ -139,6 +140,47 @@ async def test_a_published_blob_whose_object_is_gone_is_not_found(
     assert await status(world, f"/audio/{blob.sha256}") == 404
 
 
+async def test_only_what_is_not_there_is_counted(world: World, store: FilesystemStore) -> None:
+    uri = world.seed.track(world.seed.account("ann"), "one")
+    world.seed.commit()
+    path = f"/audio/{(await keep(world.dsn, store, SOUND, owner=owner_of(uri))).sha256}"
+    assert {await status(world, path) for _ in range(LIMIT.requests + 1)} == {200}
+    missing = [await status(world, f"/audio/{number:064}") for number in range(LIMIT.requests)]
+    assert set(missing) == {404}
+    refused = await world.server.request("GET", f"/image/{'0' * 64}")
+    assert (refused.status, refused.headers["RateLimit-Remaining"]) == (429, "0")
+    assert await status(world, path) == 429
+    assert await status(world, "/robots.txt") == 200
+    page = await world.server.request("GET", "/")  # pages are counted by themselves
+    assert page.headers["RateLimit-Remaining"] == str(LIMIT.requests - 1)
+
+
+class Noted:
+    """Reads, and notes what widths it is asked for."""
+
+    def __init__(self, reads: Reads) -> None:
+        self._reads = reads
+        self.extensions = reads.extensions
+        self.widths: set[object] = set()
+
+    async def fetch(self, name: str, *params: Cell) -> Rows:
+        self.widths.add(params[2])
+        return await self._reads.fetch(name, *params)
+
+
+async def test_all_widths_are_few_questions(database: str, catalog: Catalog, store: FilesystemStore) -> None:
+    noted: list[Noted] = []
+
+    def parts(reads: Reads) -> dict[str, object]:
+        noted.append(Noted(reads))
+        return {"media": Media(noted[0], store, LINKS, ALONE)}
+
+    async with served(database, catalog, parts=parts) as server:
+        for width in (1, 2, 159, 160, 161, 500, 641, 1200, 1201, 99_999):
+            await server.request("GET", f"/image/{'0' * 64}?w={width}")
+    assert noted[0].widths == {b"160", b"320", b"640", b"1200", None}
+
+
 async def test_it_can_be_saved_under_the_name_of_its_track(world: World, store: FilesystemStore) -> None:
     uri = world.seed.track(world.seed.account("ann"), 'Mein "Stück"/\r\n 1')
     world.seed.commit()
@@ -155,7 +197,7 @@ async def test_an_image_comes_in_the_next_larger_width(world: World, store: File
     world.seed.commit()
     image = await keep(world.dsn, store, b"large", area=Area.IMAGE, mime="image/png", owner=owner_of(uri))
     small: dict[int, str] = {}
-    for width in (96, 640):
+    for width in (160, 640):
         made = await keep(
             world.dsn,
             store,
@@ -173,14 +215,15 @@ async def test_an_image_comes_in_the_next_larger_width(world: World, store: File
     world.seed.commit()
     for query, body, mime in (
         ("", b"large", "image/png"),
-        ("?w=1", b"96", "image/webp"),
-        ("?w=96", b"96", "image/webp"),
-        ("?w=97", b"640", "image/webp"),
+        ("?w=1", b"160", "image/webp"),
+        ("?w=160", b"160", "image/webp"),
+        ("?w=161", b"640", "image/webp"),
         ("?w=641", b"large", "image/png"),
+        ("?w=99999", b"large", "image/png"),
     ):
         answer = await world.server.request("GET", f"/image/{image.sha256}{query}")
         assert (answer.status, answer.body, answer.headers["Content-Type"]) == (200, body, mime), query
-    assert await status(world, f"/image/{small[96]}") == 200
+    assert await status(world, f"/image/{small[160]}") == 200
     assert await status(world, f"/image/{image.sha256}?w=0") == 422
     world.seed.conn.execute("update profile set hidden = true")
     world.seed.commit()
