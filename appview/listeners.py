@@ -5,7 +5,10 @@ hashed with a salt of the day besides, which is gone two days later; so it is an
 (UTC).
 
 Whoever comes without a cookie gets one with the answer. They are counted by address this once, and the cookie
-counts as the same listener from then on.
+counts as the same listener from then on. It carries a MAC: one that somebody made up is none.
+
+Cookies are had for the asking, and so are names of browsers. Who has no account therefore says besides where
+they listen, and from one address only so many count.
 """
 
 from __future__ import annotations
@@ -67,14 +70,20 @@ class Listeners:
         """Whoever makes this request, of whom is known already what account they have."""
         if did is not None:
             return Heard(Listener(self._hashed(f"did {did}")))
+        salt = (await self._salt(datetime.now(UTC).date())).hex()
+        client = self._clients.address(request)
+        # A proxy of ours that does not say for whom it asks may ask for many.
+        address = None if client is None else self._hashed(f"place {salt} {client}")
         cookie = request.cookies.get(COOKIE, "")
-        if secret.is_one(cookie):
-            return Heard(Listener(self._hashed(f"cookie {cookie}")))
-        cookie = secret.fresh()
-        salt = await self._salt(datetime.now(UTC).date())
+        value = cookie.partition(".")[0]
+        if self._is_ours(cookie, value):
+            return Heard(Listener(self._hashed(f"cookie {value}"), address=address))
+        value = secret.fresh()
         agent = request.headers.get(hdrs.USER_AGENT, "")
-        address = self._hashed(f"address {salt.hex()} {self._clients.address(request)} {agent}")
-        return Heard(Listener(address, alias=self._hashed(f"cookie {cookie}")), cookie)
+        listener = Listener(
+            self._hashed(f"address {salt} {client} {agent}"), self._hashed(f"cookie {value}"), address
+        )
+        return Heard(listener, _signed(self._ring.derived(_PURPOSE)[0], value))
 
     def give(self, response: web.StreamResponse, heard: Heard) -> None:
         if heard.cookie is not None:
@@ -87,6 +96,12 @@ class Listeners:
                 secure=self._secure,
                 samesite="Lax",
             )
+
+    def _is_ours(self, cookie: str, value: str) -> bool:
+        """Made with a key that is on the ring."""
+        given = cookie.encode(errors="surrogatepass")
+        made = [_signed(key, value).encode(errors="surrogatepass") for key in self._ring.derived(_PURPOSE)]
+        return any(hmac.compare_digest(given, each) for each in made)
 
     def _hashed(self, text: str) -> bytes:
         return _hash(self._ring.derived(_PURPOSE)[0], text)
@@ -105,6 +120,11 @@ def eraser(ring: KeyRing) -> Eraser:
         await plays.unlink(conn, [_hash(key, f"did {did}") for key in ring.derived(_PURPOSE)])
 
     return erase
+
+
+def _signed(key: bytes, value: str) -> str:
+    """A cookie with this value."""
+    return f"{value}.{_hash(key, f'sign {value}').hex()}"
 
 
 def _hash(key: bytes, text: str) -> bytes:

@@ -112,6 +112,13 @@ class Settings(BaseSettings):
         "nobody. Each web process counts for itself.",
     )
     rate_window_s: int = Field(300, ge=1, le=86_400, description="How long such a window is, in seconds.")
+    plays_per_address: int = Field(
+        10,
+        ge=0,
+        le=1_000_000,
+        description="How many plays of one track count at once from one address, of listeners without an "
+        "account; after that as many in each length of the track. 0 counts any number.",
+    )
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
         ("127.0.0.0/8", "::1/128"),
         description="Addresses or networks of proxies in front of the web server, separated by commas. What "

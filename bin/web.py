@@ -150,6 +150,7 @@ async def application(
         )
         secure = auth.desk.config.secure
         listeners = Listeners(play_pool, ring, clients, viewer_of, secure=secure)
+        counter = PlayCounter(play_pool, per_address=settings.plays_per_address)
         links = Links(ring)
         watch = JobWatch(settings.database_url, pool)
         media = Media(
@@ -170,7 +171,7 @@ async def application(
             media=media,
             uploads=uploads,
             tracks=Tracks(uploads, place, reads, viewer_of),
-            plays=Plays(PlayCounter(play_pool), listeners),
+            plays=Plays(counter, listeners),
             exports=Exports(auth.desk, job_queue(), watch, store, links),
         )
 

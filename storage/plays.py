@@ -10,6 +10,10 @@ A play counts where the same listener's last one that counted is at least the tr
 than LEAST_S and not more than MOST_S; UNKNOWN_S where nobody knows the length. Example, for a track of 180 s:
 plays at 0, 10, 179.9, 180 and 200 s count at 0 and 180.
 
+From one address only so many plays of a track count in that time, whoever listens there: `per_address` at
+once, and then one more whenever an equal part of it is over. Who finds it full has played, and it counts
+nothing.
+
 A listener is a hash that others make (`appview.listeners`); here nobody knows of what.
 """
 
@@ -30,10 +34,12 @@ LEAST_S, UNKNOWN_S, MOST_S = 30.0, 300.0, 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """`alias`: under what the same listener comes the next time, where that is known already."""
+    """`alias`: under what the same listener comes the next time, where that is known already. `address`:
+    where they listen, a hash as well; None: there any number may."""
 
     digest: bytes
     alias: bytes | None = None
+    address: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +51,21 @@ class Counted:
 
 
 async def record(
-    conn: Connection, track_id: int, listeners: Sequence[Listener], *, at: datetime | None = None
+    conn: Connection,
+    track_id: int,
+    listeners: Sequence[Listener],
+    *,
+    per_address: int = 0,
+    at: datetime | None = None,
 ) -> Counted | None:
-    """Plays of one track by different listeners, now. None where the track cannot be seen: nothing counts."""
+    """Plays of one track by different listeners at different addresses, now. None where the track cannot be
+    seen: nothing counts. Without `per_address` none may have one."""
     params = {
         "track_id": track_id,
         "listeners": [listener.digest for listener in listeners],
         "aliases": [listener.alias for listener in listeners],
+        "addresses": [listener.address for listener in listeners],
+        "per_address": per_address,
         "at": at,
         "least_s": LEAST_S,
         "unknown_s": UNKNOWN_S,

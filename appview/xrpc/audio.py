@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -13,7 +14,6 @@ from appview.media.receive import FORMATS, IMAGE_FORMATS, Plan, Receiver
 from appview.service import Call, Handler
 from appview.xrpc.addresses import record_uris
 from storage import feed, jobs
-from storage.plays import Listener
 
 
 async def upload_audio(call: Call) -> bytes:
@@ -76,7 +76,7 @@ async def record_play(call: Call) -> bytes:
     if track_id is None:
         raise TrackNotFound
     heard = await plays.listeners.heard(call.request, call.viewer)
-    listener = Listener(heard.listener.digest)  # no cookie goes out by XRPC
+    listener = replace(heard.listener, alias=None)  # no cookie goes out by XRPC
     counted = await plays.counter.count(track_id, listener)
     if counted is None:
         raise TrackNotFound

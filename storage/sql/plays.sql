@@ -1,8 +1,9 @@
 -- name: record
 -- A play counts where the listener's claim is new or over; claim, event and counter are one statement, so that a
 -- crash leaves all of them or none. Whoever claims the same at the same moment waits, and then looks again. An alias
--- is under what the listener comes the next time. Null where the track cannot be seen. The lock, which only `fence`
--- is kept out by, comes before the number.
+-- is under what the listener comes the next time. Of each that was new an address claims a share of the pause, one
+-- after another; it is full where its claim reaches to the end of the pause, up to half a share for what is rounded.
+-- Null where the track cannot be seen. The lock, which only `fence` is kept out by, comes before the number.
 with seen as materialized (
     select t.id, coalesce(%(at)s::timestamptz, clock_timestamp()) as at,
            make_interval(secs => least(greatest(coalesce(
@@ -16,19 +17,37 @@ with seen as materialized (
     join profile p on p.repo_id = t.repo_id and not p.hidden
     where t.id = %(track_id)s
 ), asked as materialized (
-    select listener, alias from unnest(%(listeners)s::bytea[], %(aliases)s::bytea[]) as a (listener, alias)
+    select listener, alias, address
+    from unnest(%(listeners)s::bytea[], %(aliases)s::bytea[], %(addresses)s::bytea[])
+         as a (listener, alias, address)
 ), claimed as (
     insert into play_claim as c (track_id, listener, until)
     select s.id, a.listener, s.at + s.pause from seen s, asked a order by a.listener
     on conflict (track_id, listener) do update set until = excluded.until
     where c.until <= (select at from seen)
     returning c.listener
+), share as materialized (
+    select at, pause / nullif(%(per_address)s::int, 0) as length, at + pause as ends from seen
+), placed as (
+    insert into play_claim as c (track_id, listener, until)
+    select s.id, a.address, s.at + h.length
+    from seen s, share h, asked a join claimed using (listener)
+    where a.address is not null
+    order by a.address
+    on conflict (track_id, listener) do update
+        set until = (select greatest(c.until, h.at) + h.length from share h)
+    where c.until <= (select h.ends - h.length / 2 from share h)
+    returning c.listener
 ), aliased as (
     insert into play_claim (track_id, listener, until)
     select s.id, a.alias, s.at + s.pause from seen s, asked a where a.alias is not null
     on conflict do nothing
 ), events as (
-    insert into play (track_id, listener, at) select s.id, c.listener, s.at from seen s, claimed c returning listener
+    insert into play (track_id, listener, at)
+    select s.id, c.listener, s.at
+    from seen s, claimed c join asked a using (listener)
+    where a.address is null or a.address in (select listener from placed)
+    returning listener
 ), counted as (
     update track_stat t set plays = t.plays + n.plays from (select count(*) as plays from events) n
     where n.plays > 0 and t.id = %(track_id)s

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from http.cookies import SimpleCookie
+from ipaddress import ip_network
 
 import aiohttp
 import psycopg
@@ -27,6 +28,7 @@ from tests.integration.appview.seed import Seed
 from tests.integration.appview.service import Answer, World, served, viewer_of
 
 RING = KeyRing(GivenKeys([new_key()]))
+PROXY, PER_ADDRESS = ip_network("127.0.0.0/8"), 3
 
 
 async def viewer(request: web.Request) -> Viewer | None:
@@ -40,10 +42,10 @@ async def viewer(request: web.Request) -> Viewer | None:
 async def world(database: str, catalog: Catalog) -> AsyncIterator[World]:
     seed = Seed(database, catalog)
     async with make_pool(database, max_size=2, name="plyr test") as pool:
-        listeners = Listeners(pool, RING, Clients(), viewer, secure=False)
+        listeners = Listeners(pool, RING, Clients([PROXY]), viewer, secure=False)
 
         def parts(_: Reads) -> dict[str, object]:
-            return {"plays": Plays(PlayCounter(pool), listeners)}
+            return {"plays": Plays(PlayCounter(pool, per_address=PER_ADDRESS), listeners)}
 
         try:
             async with served(database, catalog, parts=parts) as server:
@@ -86,8 +88,10 @@ async def test_a_play_counts_once_for_each_listener(world: World, track: int) ->
     again = await play(world, track, User_Agent="one", Cookie=cookie)  # the same browser
     assert again.json == {"play_count": 1}
     assert "Set-Cookie" not in again.headers
-    assert (await play(world, track, User_Agent="two")).json == {"play_count": 2}
-    assert (await play(world, track, Cookie=f"{COOKIE}={'x' * 43}")).json == {"play_count": 3}
+    second = await play(world, track, User_Agent="two")
+    assert second.json == {"play_count": 2}
+    assert (await play(world, track, Cookie=cookie_of(second))).json == {"play_count": 2}
+    assert (await play(world, track)).json == {"play_count": 3}
     signed_in = await play(world, track, X_Viewer="did:plc:bbbbbbbbbbbbbbbbbbbbbbbb", Cookie=cookie)
     assert signed_in.json == {"play_count": 4}
     assert (await play(world, track, X_Viewer="did:plc:bbbbbbbbbbbbbbbbbbbbbbbb")).json == {"play_count": 4}
@@ -104,8 +108,38 @@ def _uri(world: World) -> str:
 async def test_a_token_that_does_not_hold_is_nobodys(world: World, track: int) -> None:
     assert (await play(world, track, Authorization="Bearer no", User_Agent="one")).json == {"play_count": 1}
     assert (await play(world, track, User_Agent="one")).json == {"play_count": 1}
-    # What we did not make is no cookie.
-    assert (await play(world, track, User_Agent="one", Cookie=f"{COOKIE}=short")).json == {"play_count": 1}
+
+
+async def test_what_we_did_not_make_is_no_cookie(world: World, track: int) -> None:
+    made = cookie_of(await play(world, track, User_Agent="one"))
+    for value in ("short", "x" * 43, f"{'x' * 43}.{'0' * 32}", made[len(COOKIE) + 1 :] + "0", ".", ""):
+        answer = await play(world, track, User_Agent="one", Cookie=f"{COOKIE}={value}")
+        assert answer.json == {"play_count": 1}, value
+        assert cookie_of(answer) != made
+
+
+async def test_from_one_address_only_so_many_without_an_account_count(world: World, track: int) -> None:
+    async def plays(address: str, *names: str) -> list[int]:
+        answers = [await play(world, track, User_Agent=name, X_Forwarded_For=address) for name in names]
+        assert {answer.status for answer in answers} == {200}
+        cookies = [cookie_of(answer) for answer in answers]
+        again = [await play(world, track, Cookie=cookie, X_Forwarded_For=address) for cookie in cookies]
+        assert {answer.json["play_count"] for answer in again} == {answers[-1].json["play_count"]}
+        return [answer.json["play_count"] for answer in answers]
+
+    assert await plays("203.0.113.9", *"abcde") == [1, 2, 3, 3, 3]
+    assert await plays("2001:db8:1:2::1", *"ab") == [4, 5]
+    assert await plays("2001:db8:1:2::2", *"cd") == [6, 6]  # the same /64
+    for number, did in enumerate(("did:plc:bbbbbbbbbbbbbbbbbbbbbbbb", "did:plc:cccccccccccccccccccccccc")):
+        answer = await play(world, track, X_Viewer=did, X_Forwarded_For="203.0.113.9")
+        assert answer.json == {"play_count": 7 + number}
+    by_xrpc = await world.server.request(
+        "POST",
+        "/xrpc/fm.plyr.audio.recordPlay",
+        json={"uri": _uri(world)},
+        headers={"X-Forwarded-For": "203.0.113.9", "User-Agent": "f"},
+    )
+    assert by_xrpc.json == {"plays": 8, "counted": False}
 
 
 async def test_a_play_by_xrpc_is_of_the_same_listeners(world: World, track: int) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+import itertools
+from collections.abc import AsyncIterator, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 
 import psycopg
@@ -83,6 +84,57 @@ async def test_two_hundred_at_once_by_one_listener_are_one(pool: Pool, conn: Con
     count = PlayCounter(pool)
     await asyncio.gather(*(count.count(track, somebody(1)) for _ in range(200)))
     assert await counter(conn, track) == await events(conn) == 1
+
+
+async def test_from_one_address_so_many_count_whoever_counts_them(
+    pool: Pool, conn: Connection, seed: Seed
+) -> None:
+    track, other = a_track(seed), a_track(seed)
+    counters = [PlayCounter(pool, per_address=7) for _ in range(4)]
+    async with asyncio.TaskGroup() as tasks:
+        for n in range(100):
+            crowd = Listener(n.to_bytes(16, "big"), address=b"crowd")
+            for count in counters:
+                tasks.create_task(count.count(track, crowd))
+            tasks.create_task(counters[0].count(other, Listener(crowd.digest, address=b"of %d" % n)))
+            tasks.create_task(counters[0].count(other, Listener(bytes([n]))))
+    assert (await counter(conn, track), await counter(conn, other)) == (7, 200)
+    assert await plays.miscounted(conn) == []
+
+
+async def test_an_address_without_a_limit_has_none(pool: Pool, conn: Connection, seed: Seed) -> None:
+    track = a_track(seed)
+    count = PlayCounter(pool)
+    await asyncio.gather(
+        *(count.count(track, Listener(n.to_bytes(16, "big"), address=b"crowd")) for n in range(50))
+    )
+    assert await counter(conn, track) == 50
+
+
+@pytest.mark.parametrize("most", [1, 3, 7, 10, 11, 60])
+async def test_an_address_has_so_many_plays_at_once_and_again_in_each_length(
+    conn: Connection, seed: Seed, most: int
+) -> None:
+    track = a_track(seed, duration=31)
+
+    async def counted(listeners: Iterable[int], after_s: float) -> int:
+        at, there = NOW + timedelta(seconds=after_s), 0
+        for n in listeners:
+            crowd = Listener(n.to_bytes(16, "big"), address=b"crowd")
+            found = await plays.record(conn, track, [crowd], per_address=most, at=at)
+            assert found is not None
+            there += len(found.listeners)
+        return there
+
+    fresh = itertools.count(1000)
+    assert await counted([*range(most), *range(most)], 0) == most  # a second play takes nobody's place
+    full = next(fresh)
+    assert await counted([full], 0.49 * 31 / most) == 0
+    assert await counted([next(fresh), next(fresh)], 31 / most) == 1
+    assert await counted([full], 30.9) == 0  # as if it had counted
+    assert await counted(range(most), 62) == most  # all who were first, every time
+    assert await counted(range(most), 93) == most
+    assert await play(conn, track, somebody(5000), 93)  # from nowhere in particular
 
 
 async def test_processes_that_know_nothing_of_each_other_count_exactly(
