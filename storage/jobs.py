@@ -227,6 +227,7 @@ async def forget_old(conn: Connection, *, days: int, house_days: int) -> int:
 
 async def erase(conn: Connection, did: str) -> None:
     """Forget somebody's jobs and let go of what these own, in the caller's transaction."""
+    await conn.execute(_SQL["hold"], {"did": did})
     await conn.execute(_SQL["erase"], {"did": did})
 
 

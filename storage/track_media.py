@@ -128,6 +128,7 @@ async def revise(
 
 async def remove(conn: Connection, did: Did, rkey: Rkey) -> None:
     """The track is gone; the collector takes what nobody else has."""
+    await get(conn, did, rkey)  # what somebody is giving it is not seen before that is committed
     await conn.execute(_SQL["release"], {"did": did, "rkey": rkey})
     await conn.execute(_SQL["remove"], {"did": did, "rkey": rkey})
 
@@ -143,7 +144,9 @@ async def left_behind(
 
 async def erase(conn: Connection, did: Did) -> None:
     """Everything of somebody's tracks, and what they are sending; their jobs are `storage.jobs`' own. The
-    collector takes what nobody else has, and what was staged."""
+    collector takes what nobody else has, and what was staged. Theirs before: what is under way holds its job
+    first, then its track."""
+    await conn.execute(_SQL["hold"], {"did": did})
     await conn.execute(_SQL["release"], {"did": did, "rkey": None})
     await conn.execute(_SQL["erase"], {"did": did})
     await conn.execute(_SQL["erase_uploads"], {"did": did})

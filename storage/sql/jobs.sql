@@ -139,6 +139,10 @@ where finished_at < now() - make_interval(
   and created_at < (select max(created_at) from job newest where newest.kind = job.kind)
   and not exists (select from blob_owner where blob_owner.kind in ('job', 'export') and owner = job.id::text)
 
+-- name: hold
+-- Nobody does them any more; what a step had begun is done, and the next statement sees what it owns.
+select from job where did = %(did)s order by id for update
+
 -- name: erase
 -- Who leaves takes their jobs along, and what these own. An attempt that is on cannot save any more.
 with own as (

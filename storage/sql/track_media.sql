@@ -80,6 +80,10 @@ where m.published_at < now() - make_interval(secs => %(age_s)s)
 order by m.published_at limit %(limit)s
 for update of m skip locked
 
+-- name: hold
+-- Nobody gives them other blobs any more; what somebody had begun is done, and the next statement sees it.
+select from track_media where did = %(did)s order by rkey for update
+
 -- name: release
 -- All that a track and its revisions own; without a key, all of the account's tracks.
 with owner as (

@@ -173,7 +173,7 @@ async def test_who_leaves_leaves_no_blob_and_no_job(here: Studio, made: Made, so
     kept = await here.one("select count(*) from blob_owner where owner like %s", f"{other.did}/%")
     await here.wish(made.account, b"never begun", title="Never")
     async with here.pool.connection() as conn, conn.transaction():
-        for erase in (track_media.erase, jobs.erase):
+        for erase in (jobs.erase, track_media.erase):
             await erase(conn, did_of(made.account))
     for table in ("job", "track_media", "staged_upload"):
         assert await here.one(f"select count(*) from {table} where did = %s", made.account.did) == 0
