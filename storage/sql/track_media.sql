@@ -30,8 +30,7 @@ where did = %(did)s and rkey = %(rkey)s
 
 -- name: give_up
 -- What a job did not come to an end with.
-delete from track_media
-where did = %(did)s and rkey = %(rkey)s and job_id = %(job_id)s and published_at is null
+delete from track_media where did = %(did)s and job_id = %(job_id)s and published_at is null
 
 -- name: recover
 -- Another cover.
@@ -128,6 +127,11 @@ select id from track_uri where uri = %(uri)s
 select exists (
     select from record r join repo p on p.id = r.repo_id
     where p.did = %(did)s and r.collection = %(collection)s and r.rkey = %(rkey)s and r.cid is not null)
+
+-- name: version
+-- What we hold under this key, proven or not, a tombstone included.
+select r.rev, r.block from record r join repo p on p.id = r.repo_id
+where p.did = %(did)s and r.collection = %(collection)s and r.rkey = %(rkey)s
 
 -- name: artist
 -- How an account is called: by the name that it gave itself, else by its handle.

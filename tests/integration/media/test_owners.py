@@ -109,3 +109,16 @@ async def test_what_a_job_is_being_given_goes_with_its_account(conn: Connection,
     await while_uncommitted(conn, database, give, lambda conn: jobs.erase(conn, ANN))
     assert await one(conn, "select count(*) from job") == 0
     assert await one(conn, "select count(*) from blob_owner") == 0
+
+
+async def test_a_cover_that_came_to_nothing_is_let_go_and_one_in_use_is_not(conn: Connection) -> None:
+    await track(conn)
+    used, other = await blob(conn, b"used"), await blob(conn, b"other")
+    async with conn.transaction():
+        for each in (used, other):
+            await track_media.keep(conn, ANN, RKEY, each)
+        await track_media.recover(conn, ANN, RKEY, used)
+        for each in (used, other):
+            await track_media.let_go(conn, ANN, RKEY, each)
+    owned = await rows.owned(conn, kind="track", owner=track_media.owner_of(ANN, RKEY))
+    assert {used, other} & {each.id for each in owned} == {used}
