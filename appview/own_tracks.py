@@ -81,7 +81,7 @@ class OwnTracks:
 
     async def _index(self, rkey: Rkey, put: Put, after: Record, effect: Effect | None) -> None:
         async with self._place.pool.connection() as conn, conn.transaction():
-            # First: from here on others who write to this repo wait.
+            # First: from here on others who write to this repo wait, and nobody who holds the track does.
             if put.write is not None:
                 await take_in(conn, put.write, self._place.catalog)
             if effect is not None:

@@ -152,8 +152,8 @@ async def left_behind(
 
 async def erase(conn: Connection, did: Did) -> None:
     """Everything of somebody's tracks, and what they are sending; their jobs are `storage.jobs`' own. The
-    collector takes what nobody else has, and what was staged. Theirs before: what is under way holds its job
-    first, then its track."""
+    collector takes what nobody else has, and what was staged. To be called after `jobs.erase`: a step that is
+    under way holds its job first, then its track."""
     await conn.execute(_SQL["hold"], {"did": did})
     await conn.execute(_SQL["release"], {"did": did, "rkey": None})
     await conn.execute(_SQL["erase"], {"did": did})
