@@ -160,6 +160,15 @@ async def erase(conn: Connection, did: Did) -> None:
     await conn.execute(_SQL["erase_uploads"], {"did": did})
 
 
+async def version(
+    conn: Connection, did: Did, collection: Nsid, rkey: Rkey
+) -> tuple[Rev, bytes | None] | None:
+    """The version of a record that the index holds, as DAG-CBOR; None in it: it was deleted."""
+    params = {"did": did, "collection": collection, "rkey": rkey}
+    row = await (await conn.execute(_SQL["version"], params)).fetchone()
+    return None if row is None else (Rev(row[0]), row[1])
+
+
 async def track_id(conn: Connection, uri: AtUri | str) -> int | None:
     """The number under which the index knows a track."""
     row = await (await conn.execute(_SQL["track_id"], {"uri": uri})).fetchone()
@@ -171,15 +180,6 @@ async def is_indexed(conn: Connection, did: Did, collection: Nsid, rkey: Rkey) -
     params = {"did": did, "collection": collection, "rkey": rkey}
     row = await (await conn.execute(_SQL["is_indexed"], params)).fetchone()
     return row is not None and bool(row[0])
-
-
-async def version(
-    conn: Connection, did: Did, collection: Nsid, rkey: Rkey
-) -> tuple[Rev, bytes | None] | None:
-    """The version of a record that the index holds, as DAG-CBOR; None in it: it was deleted."""
-    params = {"did": did, "collection": collection, "rkey": rkey}
-    row = await (await conn.execute(_SQL["version"], params)).fetchone()
-    return None if row is None else (Rev(row[0]), row[1])
 
 
 async def artist(conn: Connection, did: Did) -> str:

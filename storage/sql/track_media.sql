@@ -118,6 +118,11 @@ select p.did, t.rkey from track t join repo p on p.id = t.repo_id where t.id = %
 -- One that was made elsewhere, and is changed here.
 insert into track_media (did, rkey, published_at) values (%(did)s, %(rkey)s, now()) on conflict do nothing
 
+-- name: version
+-- What we hold under this key, proven or not, a tombstone included.
+select r.rev, r.block from record r join repo p on p.id = r.repo_id
+where p.did = %(did)s and r.collection = %(collection)s and r.rkey = %(rkey)s
+
 -- name: track_id
 -- The number under which a track is known, if it is.
 select id from track_uri where uri = %(uri)s
@@ -127,11 +132,6 @@ select id from track_uri where uri = %(uri)s
 select exists (
     select from record r join repo p on p.id = r.repo_id
     where p.did = %(did)s and r.collection = %(collection)s and r.rkey = %(rkey)s and r.cid is not null)
-
--- name: version
--- What we hold under this key, proven or not, a tombstone included.
-select r.rev, r.block from record r join repo p on p.id = r.repo_id
-where p.did = %(did)s and r.collection = %(collection)s and r.rkey = %(rkey)s
 
 -- name: artist
 -- How an account is called: by the name that it gave itself, else by its handle.
