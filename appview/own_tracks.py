@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable
 from appview.media.attempt import Place
 from appview.records import Put, Record, Records, Swapped
 from indexer.written import take_in
+from lexicons.datamodel import decode, to_json
 from lexicons.syntax import Did, Rkey
 from storage import track_media
 from storage.postgres import Connection
@@ -23,7 +24,7 @@ from storage.postgres import Connection
 _MOST_SWAPS = 5
 
 Change = Callable[[Record], Record]
-Effect = Callable[[Connection, Put], Awaitable[object]]
+Effect = Callable[[Connection, Put, Record], Awaitable[object]]
 
 
 class NoSuchTrack(Exception):
@@ -46,9 +47,10 @@ class OwnTracks:
     async def rewrite(
         self, rkey: Rkey, change: Change, *, new_sound: bool = False, effect: Effect | None = None
     ) -> Put:
-        """The record after `change`, which may be asked more than once; `effect` is in the transaction that
-        indexes it. Raises NoSuchTrack, DropsBlob, what `change` raises, WriteFailed; Swapped only where
-        somebody else never stops writing."""
+        """The record after `change`, which may be asked more than once. `effect` is in the transaction that
+        indexes it, and is told the newest version that is known: where somebody else's came in first, what is
+        to follow from this one may be over. Raises NoSuchTrack, DropsBlob, what `change` raises, WriteFailed;
+        Swapped only where somebody else never stops writing."""
         for left in reversed(range(_MOST_SWAPS)):
             found = await self._records.get(self._collection, rkey)
             if found is None:
@@ -65,7 +67,7 @@ class OwnTracks:
                 if not left:
                     raise
                 continue
-            await self._index(put, effect)
+            await self._index(rkey, put, after, effect)
             return put
         raise AssertionError
 
@@ -73,13 +75,20 @@ class OwnTracks:
         """The track is gone, wherever it was. Raises WriteFailed."""
         write = await self._records.delete(self._collection, rkey)
         async with self._place.pool.connection() as conn, conn.transaction():
-            await track_media.remove(conn, self._did, rkey)
             if write is not None:
                 await take_in(conn, write, self._place.catalog)
+            await track_media.remove(conn, self._did, rkey)
 
-    async def _index(self, put: Put, effect: Effect | None) -> None:
+    async def _index(self, rkey: Rkey, put: Put, after: Record, effect: Effect | None) -> None:
         async with self._place.pool.connection() as conn, conn.transaction():
-            if effect is not None:
-                await effect(conn, put)
+            # First: from here on others who write to this repo wait, and nobody who holds the track does.
             if put.write is not None:
                 await take_in(conn, put.write, self._place.catalog)
+            if effect is not None:
+                await effect(conn, put, await self._newest(conn, rkey, put, after))
+
+    async def _newest(self, conn: Connection, rkey: Rkey, put: Put, after: Record) -> Record:
+        known = await track_media.version(conn, self._did, self._collection, rkey)
+        if known is None or put.write is None or known[0] <= put.write.rev:
+            return after
+        return {} if known[1] is None else to_json(decode(known[1]))

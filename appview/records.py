@@ -25,6 +25,7 @@ from appview.auth.credentials import CredentialsFailed, NotNow
 from appview.auth.oauth import PdsAnswer
 from appview.pds import TIMEOUT_S, Pds, PdsUnreachable
 from firehose.events import Action
+from firehose.message import is_future
 from firehose.net import Streamed, retry_after_s
 from indexer.written import OwnWrite
 from lexicons.datamodel import cid_of, encode, from_json
@@ -121,7 +122,7 @@ class Records:
         return Put(uri, cid, OwnWrite(self._did, collection, rkey, rev, action, cid, block))
 
     async def delete(self, collection: Nsid, rkey: Rkey) -> OwnWrite | None:
-        """Remove the record; None: it was not there."""
+        """Remove the record; None: it was not there, or the firehose tells the rest."""
         sent = {"repo": self._did, "collection": collection, "rkey": rkey}
         rev = _rev(_good(await self._call("POST", "deleteRecord", body=sent)))
         if rev is None:
@@ -203,4 +204,7 @@ def _told(answer: PdsAnswer) -> dict[str, Any]:
 def _rev(told: Mapping[str, Any]) -> Rev | None:
     commit = told.get("commit")
     rev = commit.get("rev") if isinstance(commit, dict) else None
-    return Rev(rev) if isinstance(rev, str) and is_tid(rev) else None
+    if not isinstance(rev, str) or not is_tid(rev):
+        return None
+    # The firehose would not take it, and nothing that it brings would be newer.
+    return None if is_future(Rev(rev), time.time_ns() // 1000) else Rev(rev)

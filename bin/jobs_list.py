@@ -58,7 +58,7 @@ def table(found: Sequence[Job], counts: dict[str, int], now: datetime) -> Iterat
     yield f"{'ID':<36}  {'kind':<{width}}  {'state':<9}  {'tries':>5}  {'made':<10}  for whom"
     for job in found:
         made = f"{span((now - job.created_at).total_seconds())} ago"
-        head = f"{job.id}  {job.kind:<{width}}  {job.state:<9}  {job.attempts:>5}"
+        head = f"{job.id}  {job.kind:<{width}}  {job.state:<9}  {job.tries:>5}"
         yield f"{head}  {made:<10}  {job.did or 'plyr'}"
         if told := said(job):
             yield f"{'':<36}  {told}"

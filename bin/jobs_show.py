@@ -50,7 +50,7 @@ def shown(job: Job) -> Iterator[str]:
         ("for", job.did or "plyr"),
         ("about", job.subject),
         ("phase", job.phase),
-        ("tries", job.attempts),
+        ("tries", job.tries),
         ("made", _moment(job.created_at)),
         ("changed", _moment(job.updated_at)),
         ("ended", _moment(job.finished_at)),

@@ -120,7 +120,8 @@ async def application(
             client,
             ring=ring,
             client_of=clients.address,
-            private=[eraser(ring), track_media.erase, mirrors.erase, jobs.erase],
+            # In the order in which a job takes hold of them.
+            private=[eraser(ring), jobs.erase, track_media.erase, mirrors.erase],
         ) as auth,
         # Strangers make us look them up. That must not keep anybody from signing in.
         GuardedClient(settings.dev_loopback, max_connections=20) as strangers,

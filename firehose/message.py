@@ -54,9 +54,14 @@ def envelope_of(body: dict[str, Any], did_field: str, now_us: int) -> tuple[int,
     rev = body.get("rev")
     if type(rev) is not str or not is_tid(rev):
         raise CommitRejected(Reason.BAD_SYNTAX, "rev is no TID")
-    if rev > _last_rev(now_us // 1_000_000):
+    if is_future(Rev(rev), now_us):
         raise CommitRejected(Reason.FUTURE_REV, f"rev {rev} lies ahead of the clock")
     return seq, did, rev, time
+
+
+def is_future(rev: Rev, now_us: int) -> bool:
+    """Whether it lies further ahead of our clock than a clock goes wrong (rule B7)."""
+    return rev > _last_rev(now_us // 1_000_000)
 
 
 def identity_of(body: dict[str, Any]) -> Identity:

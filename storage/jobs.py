@@ -4,8 +4,9 @@
        ▲───────────┘ another attempt
 
 Every change is told on the channel `job`, with the job's id. `facts` are what steps came to: whoever goes on
-after a crash reads there what need not be done again. Where an `attempt` is named (its number), nothing is
-written once another attempt has begun: whoever was taken for dead and is not must not meddle.
+after a crash reads there what need not be done again. Where an `attempt` is named (its number, which is what
+`attempts` was when it began, and no other gets), nothing is written once another attempt has begun: whoever
+was taken for dead and is not must not meddle.
 """
 
 from __future__ import annotations
@@ -72,9 +73,15 @@ class Job:
     updated_at: datetime
     finished_at: datetime | None
     cancel_asked_at: datetime | None = None
+    uncounted: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "state", JobState(self.state))
+
+    @property
+    def tries(self) -> int:
+        """How many attempts are held against it."""
+        return self.attempts - self.uncounted
 
     @property
     def finished(self) -> bool:
@@ -227,6 +234,7 @@ async def forget_old(conn: Connection, *, days: int, house_days: int) -> int:
 
 async def erase(conn: Connection, did: str) -> None:
     """Forget somebody's jobs and let go of what these own, in the caller's transaction."""
+    await conn.execute(_SQL["hold"], {"did": did})
     await conn.execute(_SQL["erase"], {"did": did})
 
 

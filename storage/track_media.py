@@ -3,6 +3,7 @@
     begin ─▶ publish ─▶ … revise … ─▶ remove
       └─▶ give_up
 
+A sound that a track is to be given begins as a track of its own, under the job's name: give_up + revise.
 A row and the owners of its blobs change in one transaction. Nobody has the same original twice: the second
 `begin` finds who has it.
 """
@@ -16,7 +17,7 @@ from uuid import UUID
 
 from psycopg.rows import class_row
 
-from lexicons.syntax import AtUri, Did, Nsid, Rkey
+from lexicons.syntax import AtUri, Did, Nsid, Rev, Rkey
 from storage.blobs import rows
 from storage.postgres import Connection
 from storage.queries import load
@@ -81,15 +82,22 @@ async def publish(
     await _claim(conn, found.blobs, owner_of(did, rkey))
 
 
-async def give_up(conn: Connection, did: Did, rkey: Rkey, job_id: UUID) -> None:
-    """The job ends without a track."""
-    await conn.execute(_SQL["give_up"], {"did": did, "rkey": rkey, "job_id": job_id})
+async def give_up(conn: Connection, did: Did, job_id: UUID) -> None:
+    """The job ends without a track of its own."""
+    await conn.execute(_SQL["give_up"], {"did": did, "job_id": job_id})
 
 
 async def keep(conn: Connection, did: Did, rkey: Rkey, blob_id: int) -> None:
     """Own one more blob, which the record will soon name. Raises BeingDeleted."""
     await _ensured(conn, did, rkey)
     await rows.claim(conn, blob_id, kind=OWNER, owner=owner_of(did, rkey))
+
+
+async def let_go(conn: Connection, did: Did, rkey: Rkey, blob_id: int) -> None:
+    """Own it no more, unless it is in use."""
+    used = await get(conn, did, rkey)
+    if used is None or blob_id not in used.blobs:
+        await rows.release(conn, kind=OWNER, owner=owner_of(did, rkey), id=blob_id)
 
 
 async def recover(conn: Connection, did: Did, rkey: Rkey, cover_id: int | None) -> None:
@@ -128,6 +136,7 @@ async def revise(
 
 async def remove(conn: Connection, did: Did, rkey: Rkey) -> None:
     """The track is gone; the collector takes what nobody else has."""
+    await get(conn, did, rkey)  # what somebody is giving it is not seen before that is committed
     await conn.execute(_SQL["release"], {"did": did, "rkey": rkey})
     await conn.execute(_SQL["remove"], {"did": did, "rkey": rkey})
 
@@ -143,10 +152,21 @@ async def left_behind(
 
 async def erase(conn: Connection, did: Did) -> None:
     """Everything of somebody's tracks, and what they are sending; their jobs are `storage.jobs`' own. The
-    collector takes what nobody else has, and what was staged."""
+    collector takes what nobody else has, and what was staged. To be called after `jobs.erase`: a step that is
+    under way holds its job first, then its track."""
+    await conn.execute(_SQL["hold"], {"did": did})
     await conn.execute(_SQL["release"], {"did": did, "rkey": None})
     await conn.execute(_SQL["erase"], {"did": did})
     await conn.execute(_SQL["erase_uploads"], {"did": did})
+
+
+async def version(
+    conn: Connection, did: Did, collection: Nsid, rkey: Rkey
+) -> tuple[Rev, bytes | None] | None:
+    """The version of a record that the index holds, as DAG-CBOR; None in it: it was deleted."""
+    params = {"did": did, "collection": collection, "rkey": rkey}
+    row = await (await conn.execute(_SQL["version"], params)).fetchone()
+    return None if row is None else (Rev(row[0]), row[1])
 
 
 async def track_id(conn: Connection, uri: AtUri | str) -> int | None:

@@ -73,7 +73,7 @@ def begun_to_end(job: Job, task: Task) -> Failed | Cancelled | None:
         return Cancelled()
     if job.error is not None:
         return Failed(job.error)
-    if job.attempts > task.attempts:
+    if job.tries > task.attempts:
         return Failed(f"It was begun {task.attempts} times, and never came to an end.")
     return None
 
@@ -136,10 +136,10 @@ class Attempts:
             names = {"kind": job.kind, "job": str(job.id), "attempt": job.attempts}
             log.error("a job went wrong", **names, exc_info=cause)
         later = _later(job, cause)
-        return Failed(str(later)) if job.attempts >= task.attempts else self._again(job, later)
+        return Failed(str(later)) if job.tries >= task.attempts else self._again(job, later)
 
     def _again(self, job: Job, later: TryLater) -> Again:
-        waits = wait_s(job.attempts, self._chance()) if later.wait_s is None else later.wait_s
+        waits = wait_s(job.tries, self._chance()) if later.wait_s is None else later.wait_s
         return Again(str(later), waits)
 
     async def _undo(self, task: Task, undo: Undo, work: Attempt, end: Failed | Cancelled) -> End:
@@ -153,7 +153,7 @@ class Attempts:
             await self._told(work, lambda: undo(work))
         except Exception as error:
             log.exception("what a job had begun is not undone", kind=job.kind, job=str(job.id))
-            if job.attempts < task.attempts + MOST_ATTEMPTS:
+            if job.tries < task.attempts + MOST_ATTEMPTS:
                 return self._again(job, _later(job, _cause(error)))
         return end
 

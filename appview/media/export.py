@@ -40,7 +40,7 @@ from storage.blobs.rows import BeingDeleted, Blob
 from storage.blobs.store import Area, BlobStore, Key, StoreDown
 from storage.exports import OWNER, ExportedTrack
 from storage.jobs import Job
-from storage.postgres import Pool
+from storage.postgres import Connection, Pool
 
 KIND = "export"
 EXPIRE = "exports.expire"
@@ -84,7 +84,8 @@ class Exporter:
         return Done(f"{count} exports have expired")
 
     async def _failed(self, work: Work) -> None:
-        async with self._pool.connection() as conn:
+        async with self._pool.connection() as conn, conn.transaction():
+            await _hold(work, conn)
             await rows.release(conn, kind=OWNER, owner=str(work.job.id))
 
     async def _run(self, work: Work) -> Done:
@@ -105,7 +106,8 @@ class Exporter:
         """Look at every track, and own what is there."""
         did, owner = Did(work.job.did or ""), str(work.job.id)
         await work.report("tracks", "fetching tracks...", 0)
-        async with self._pool.connection() as conn:
+        async with self._pool.connection() as conn, conn.transaction():
+            await _hold(work, conn)
             await rows.release(conn, kind=OWNER, owner=owner)  # what an attempt before this one held
             total = await exports.count(conn, did)
         gathered.tracks.write(b'{"did":%b,"tracks":[' % orjson.dumps(did))
@@ -116,7 +118,7 @@ class Exporter:
                 number += 1
                 part = (number - 1) / max(total, number)
                 await work.report("tracks", f"downloading track {number} of {max(total, number)}...", part)
-                name = await self._take(track, owner, gathered)
+                name = await self._take(work, track, gathered)
                 proven = _add_record(gathered, track)
                 gathered.tracks.write(b"\n" if number == 1 else b",\n")
                 gathered.tracks.write(orjson.dumps(_told(track, name, proven=proven)))
@@ -128,7 +130,7 @@ class Exporter:
         async with self._pool.connection() as conn:
             return await exports.page(conn, did, after=after, limit=_PAGE)
 
-    async def _take(self, track: ExportedTrack, owner: str, gathered: _Gathered) -> str | None:
+    async def _take(self, work: Work, track: ExportedTrack, gathered: _Gathered) -> str | None:
         """Own the track's bytes, and give them a name; None where they are not here, which is a warning."""
         if track.blob_id is None:
             gathered.warnings.append(f"“{track.title}” is not in it: its sound is not stored here")
@@ -140,8 +142,9 @@ class Exporter:
             gathered.warnings.append(f"“{track.title}” is not in it: its file cannot be read here")
             return None
         try:
-            async with self._pool.connection() as conn:
-                await rows.claim(conn, track.blob_id, kind=OWNER, owner=owner)
+            async with self._pool.connection() as conn, conn.transaction():
+                await _hold(work, conn)
+                await rows.claim(conn, track.blob_id, kind=OWNER, owner=str(work.job.id))
         except BeingDeleted:
             gathered.warnings.append(f"“{track.title}” is not in it: it was deleted meanwhile")
             return None
@@ -185,6 +188,12 @@ class Exporter:
 def file_name(job: Job) -> str:
     """Under which the ZIP is saved: of the day on which it was asked for."""
     return f"plyr-tracks-{job.created_at.astimezone(UTC):%Y-%m-%d}.zip"
+
+
+async def _hold(work: Work, conn: Connection) -> None:
+    """Nobody else is at this job, nor ends or erases it, until the transaction ends. Raises asyncio's
+    CancelledError where somebody is, or did."""
+    await work.save({}, conn=conn)
 
 
 async def _chunks(file: IO[bytes], head: bytes) -> AsyncIterator[bytes]:

@@ -124,8 +124,7 @@ async def drop(at: Attempt) -> None:
     """Own nothing, stage nothing."""
     staged = [at.wish.name, *([at.wish.cover.name] if at.wish.cover else [])]
     async with at.transaction() as conn:
-        if at.facts.rkey is not None:
-            await track_media.give_up(conn, at.did, at.facts.rkey, at.work.job.id)
+        await track_media.give_up(conn, at.did, at.work.job.id)
         await rows.release(conn, kind=OWNER, owner=at.owner)
         for name in staged:
             await rows.end_upload(conn, name)

@@ -109,9 +109,9 @@ async def recorded(at: Attempt) -> None:
         raise
     async with at.transaction() as conn:
         await at.save(Step.RECORD, conn, uri=put.uri, cid=put.cid)
-        await take_over(at, conn)
         if put.write is not None:
             await take_in(conn, put.write, place.catalog)
+        await take_over(at, conn)
 
 
 async def offer_again(at: Attempt, error: Declined) -> None:

@@ -11,13 +11,14 @@ import structlog
 
 from appview.jobs.tasks import Done, Task, TaskFailed, Work
 from appview.media.attempt import OWNER, Attempt, Place, begun
-from appview.media.pipeline import MEDIA_STEPS, drop, walk
+from appview.media.pipeline import MEDIA_STEPS, Steps, drop, walk
 from appview.media.record_steps import offer_again, sound_of
 from appview.media.steps import NEW_SOUND, Step
 from appview.media.track_record import Edit, edited
 from appview.own_tracks import NoSuchTrack, OwnTracks
-from appview.records import Declined, NotSignedIn, Put
+from appview.records import Declined, NotSignedIn, Put, Record
 from lexicons.records import InvalidRecord
+from lexicons.syntax import Rkey
 from storage import track_media
 from storage.blobs import rows
 from storage.postgres import Connection
@@ -40,7 +41,7 @@ class Replacements:
 
     async def run(self, work: Work) -> Done:
         async with begun(self._place, work) as at:
-            await walk(at, NEW_SOUND, {**MEDIA_STEPS, Step.RECORD: _rewritten})
+            await walk(at, NEW_SOUND, {**MEDIA_STEPS, **_SOUND_STEPS})
             stream = await at.blob(at.facts.stream)
             async with self._place.pool.connection() as conn:
                 id = await track_media.track_id(conn, at.facts.uri or "")
@@ -60,17 +61,24 @@ class Replacements:
             await drop(at)
 
 
+async def _claimed(at: Attempt) -> None:
+    """No other track of this account has these bytes, or gets them while this job goes on."""
+    original, job_id = at.facts.original, at.work.job.id
+    assert original is not None
+    own = Rkey(str(job_id))
+    async with at.transaction() as conn:
+        await at.save(Step.CLAIM, conn)
+        holder = await track_media.begin(conn, at.did, own, original, job_id)
+        if holder.rkey not in (own, at.rkey):
+            raise TaskFailed("another track of yours has this audio already")
+
+
 async def _rewritten(at: Attempt) -> None:
     catalog, sound = at.place.catalog, await sound_of(at)
-    assert at.facts.original is not None
-    async with at.place.pool.connection() as conn:
-        holder = await track_media.holder(conn, at.did, at.facts.original)
-    if holder is not None and holder.rkey != at.rkey:
-        raise TaskFailed("another track of yours has this audio already")
 
-    async def effect(conn: Connection, put: Put) -> None:
+    async def effect(conn: Connection, put: Put, newest: Record) -> None:
         await at.save(Step.RECORD, conn, uri=put.uri, cid=put.cid)
-        await _take_over(at, conn)
+        await _take_over(at, conn, heard=newest.get("audioUrl") == sound.url)
 
     tracks = OwnTracks(at.place, at.wish.session, at.did)
     try:
@@ -89,19 +97,22 @@ async def _rewritten(at: Attempt) -> None:
         raise TaskFailed(f"this cannot be published: {error}") from error
 
 
-async def _take_over(at: Attempt, conn: Connection) -> None:
+async def _take_over(at: Attempt, conn: Connection, *, heard: bool = True) -> None:
+    """The sound is the track's; unless `heard`, another one has taken its place since."""
     facts = at.facts
     assert facts.original is not None
     assert facts.stream is not None
-    await track_media.revise(
-        conn,
-        at.did,
-        at.rkey,
-        original_id=facts.original,
-        stream_id=facts.stream,
-        opus_id=None,
-        keep=KEPT_REVISIONS,
-    )
+    await track_media.give_up(conn, at.did, at.work.job.id)
+    if heard:
+        await track_media.revise(
+            conn,
+            at.did,
+            at.rkey,
+            original_id=facts.original,
+            stream_id=facts.stream,
+            opus_id=None,
+            keep=KEPT_REVISIONS,
+        )
     await rows.release(conn, kind=OWNER, owner=at.owner)
 
 
@@ -113,3 +124,6 @@ async def _is_written(at: Attempt) -> bool:
         log.warning("nobody may look at a record", did=at.did, rkey=at.rkey, reason=str(error))
         return True
     return found is not None and found.value.get("audioUrl") == (await sound_of(at)).url
+
+
+_SOUND_STEPS: Steps = {Step.CLAIM: _claimed, Step.RECORD: _rewritten}

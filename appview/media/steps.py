@@ -1,9 +1,9 @@
 """The steps from staged bytes to a track that plays, and which may follow which.
 
-                    ┌─▶ claim ─▶ cover ─┐
-    probe ─▶ store ─┤                   ├─▶ render ─▶ listen ─▶ offer ─▶ record
-                    └───────────────────┘
-                    new sound for a track
+                              ┌─▶ cover ─┐
+    probe ─▶ store ─▶ claim ──┤          ├─▶ render ─▶ listen ─▶ offer ─▶ record
+                              └──────────┘
+                         new sound for a track
 
 What a step came to is saved as the job's facts, in the transaction of its effects, with its name as `step`.
 Whoever goes on after a crash begins behind that one.
@@ -30,8 +30,8 @@ class Step(StrEnum):
 MOVES: Mapping[Step | None, frozenset[Step]] = {
     None: frozenset({Step.PROBE}),
     Step.PROBE: frozenset({Step.STORE}),
-    Step.STORE: frozenset({Step.CLAIM, Step.RENDER}),
-    Step.CLAIM: frozenset({Step.COVER}),
+    Step.STORE: frozenset({Step.CLAIM}),
+    Step.CLAIM: frozenset({Step.COVER, Step.RENDER}),
     Step.COVER: frozenset({Step.RENDER}),
     Step.RENDER: frozenset({Step.LISTEN}),
     Step.LISTEN: frozenset({Step.OFFER}),
@@ -40,7 +40,7 @@ MOVES: Mapping[Step | None, frozenset[Step]] = {
 }
 
 NEW_TRACK = tuple(Step)
-NEW_SOUND = tuple(step for step in Step if step not in (Step.CLAIM, Step.COVER))
+NEW_SOUND = tuple(step for step in Step if step is not Step.COVER)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from appview.media.receive import MIB
 from appview.media.record_steps import image_url
 from appview.media.track_record import Edit, edited
 from appview.own_tracks import NoSuchTrack, OwnTracks
-from appview.records import Away, NotSignedIn, Put, WriteFailed
+from appview.records import Away, NotSignedIn, Put, Record, WriteFailed
 from appview.rest.answers import Refused, answer, rest
 from appview.rest.features import features_of
 from appview.rest.form import Form
@@ -178,9 +178,13 @@ class Tracks:
             async with place.pool.connection() as conn, conn.transaction():
                 await track_media.keep(conn, did, rkey, cover.id)
 
-        async def effect(conn: Connection, _: Put) -> None:
-            if cover is not None:
+        async def effect(conn: Connection, _: Put, newest: Record) -> None:
+            if cover is None:
+                return
+            if newest.get("imageUrl") == edit.image_url:
                 await track_media.recover(conn, did, rkey, cover.id)
+            else:
+                await track_media.let_go(conn, did, rkey, cover.id)
 
         try:
             await self._tracks(own).rewrite(

@@ -12,7 +12,8 @@ create table job (
     facts        jsonb not null default '{}',       -- what the steps behind it came to; resumed from here
     progress     real check (progress between 0 and 1),    -- of this phase; null: nobody can tell
     message      text,                  -- what is being done, for its owner
-    attempts     int not null default 0,
+    attempts     int not null default 0,            -- the number of the newest: it only grows
+    uncounted    int not null default 0,            -- of these, those that are not held against it
     error        text,                  -- why it failed, for its owner; before its end: it is being undone
     warnings     jsonb not null default '[]',
     result       jsonb,

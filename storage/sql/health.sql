@@ -52,7 +52,7 @@ select json_build_object(
         'over', (select count(*) from mirror where error like 'over the limit: %')),
     'jobs', json_build_object(
         'counts', coalesce((select json_agg(c order by c.kind, c.state)
-                              from (select kind, state, count(*) as jobs, sum(attempts) as attempts
+                              from (select kind, state, count(*) as jobs, sum(attempts - uncounted) as attempts
                                       from job group by kind, state) c), '[]'),
         'late_s', (select extract(epoch from now() - min(greatest(t.scheduled_at, job.updated_at)))
                      from procrastinate.procrastinate_jobs t join job on job.id = t.queueing_lock::uuid

@@ -8,26 +8,26 @@ returning id
 -- name: get
 -- As it stands.
 select id, kind, did, subject, args, state, phase, facts, progress, message, attempts, error, warnings, result,
-       created_at, updated_at, finished_at, cancel_asked_at
+       created_at, updated_at, finished_at, cancel_asked_at, uncounted
 from job where id = %(id)s
 
 -- name: unfinished_about
 -- The one that is about this subject.
 select id, kind, did, subject, args, state, phase, facts, progress, message, attempts, error, warnings, result,
-       created_at, updated_at, finished_at, cancel_asked_at
+       created_at, updated_at, finished_at, cancel_asked_at, uncounted
 from job where kind = %(kind)s and subject = %(subject)s and finished_at is null
 
 -- name: of
 -- Somebody's newest.
 select id, kind, did, subject, args, state, phase, facts, progress, message, attempts, error, warnings, result,
-       created_at, updated_at, finished_at, cancel_asked_at
+       created_at, updated_at, finished_at, cancel_asked_at, uncounted
 from job where did = %(did)s and (%(kind)s::text is null or kind = %(kind)s)
 order by created_at desc limit %(limit)s
 
 -- name: listed
 -- The newest of all, for the operator; the house's own that ended well only if asked for.
 select id, kind, did, subject, args, state, phase, facts, progress, message, attempts, error, warnings, result,
-       created_at, updated_at, finished_at, cancel_asked_at
+       created_at, updated_at, finished_at, cancel_asked_at, uncounted
 from job
 where (%(kind)s::text is null or kind = %(kind)s) and (%(did)s::text is null or did = %(did)s)
   and (%(state)s::text is null or state = %(state)s)
@@ -40,7 +40,7 @@ with told as (
     update job set state = 'running', attempts = attempts + 1, updated_at = now()
     where id = %(id)s and finished_at is null
     returning id, kind, did, subject, args, state, phase, facts, progress, message, attempts, error, warnings, result,
-              created_at, updated_at, finished_at, cancel_asked_at
+              created_at, updated_at, finished_at, cancel_asked_at, uncounted
 ), heard as (
     select pg_notify('job', id::text) from told
 )
@@ -73,7 +73,7 @@ select pg_notify('job', id::text) from told
 -- name: give_back
 -- Its process is told to stop: that attempt does not count.
 with told as (
-    update job set state = 'pending', attempts = attempts - 1, updated_at = now()
+    update job set state = 'pending', uncounted = uncounted + 1, updated_at = now()
     where id = %(id)s and finished_at is null and attempts = %(attempt)s returning id
 )
 select pg_notify('job', id::text) from told
@@ -109,8 +109,8 @@ select told.id from told, heard
 -- same subject is not finished.
 with told as (
     update job
-    set state = 'pending', phase = null, facts = '{}', progress = null, message = null, attempts = 0, error = null,
-        warnings = '[]', result = null, finished_at = null, cancel_asked_at = null, updated_at = now()
+    set state = 'pending', phase = null, facts = '{}', progress = null, message = null, uncounted = attempts,
+        error = null, warnings = '[]', result = null, finished_at = null, cancel_asked_at = null, updated_at = now()
     where id = %(id)s and state in ('failed', 'cancelled')
       and not exists (select from job other where other.kind = job.kind and other.subject = job.subject
                       and other.finished_at is null)
@@ -138,6 +138,10 @@ where finished_at < now() - make_interval(
           days => case when did is null and state = 'done' then %(house_days)s else %(days)s end)
   and created_at < (select max(created_at) from job newest where newest.kind = job.kind)
   and not exists (select from blob_owner where blob_owner.kind in ('job', 'export') and owner = job.id::text)
+
+-- name: hold
+-- Nobody does them any more; what a step had begun is done, and the next statement sees what it owns.
+select from job where did = %(did)s order by id for update
 
 -- name: erase
 -- Who leaves takes their jobs along, and what these own. An attempt that is on cannot save any more.

@@ -30,8 +30,7 @@ where did = %(did)s and rkey = %(rkey)s
 
 -- name: give_up
 -- What a job did not come to an end with.
-delete from track_media
-where did = %(did)s and rkey = %(rkey)s and job_id = %(job_id)s and published_at is null
+delete from track_media where did = %(did)s and job_id = %(job_id)s and published_at is null
 
 -- name: recover
 -- Another cover.
@@ -80,6 +79,10 @@ where m.published_at < now() - make_interval(secs => %(age_s)s)
 order by m.published_at limit %(limit)s
 for update of m skip locked
 
+-- name: hold
+-- Nobody gives them other blobs any more; what somebody had begun is done, and the next statement sees it.
+select from track_media where did = %(did)s order by rkey for update
+
 -- name: release
 -- All that a track and its revisions own; without a key, all of the account's tracks.
 with owner as (
@@ -114,6 +117,11 @@ select p.did, t.rkey from track t join repo p on p.id = t.repo_id where t.id = %
 -- name: ensure
 -- One that was made elsewhere, and is changed here.
 insert into track_media (did, rkey, published_at) values (%(did)s, %(rkey)s, now()) on conflict do nothing
+
+-- name: version
+-- What we hold under this key, proven or not, a tombstone included.
+select r.rev, r.block from record r join repo p on p.id = r.repo_id
+where p.did = %(did)s and r.collection = %(collection)s and r.rkey = %(rkey)s
 
 -- name: track_id
 -- The number under which a track is known, if it is.

@@ -19,6 +19,7 @@ import pytest
 
 from appview.jobs.tasks import Task
 from appview.jobs.watch import MOST_OF_ONE
+from appview.jobs.work import Attempt
 from appview.media.export import Exporter
 from firehose.car import read_car, write_car
 from firehose.proof import record_proof
@@ -29,7 +30,7 @@ from storage.blobs import rows
 from storage.blobs.audit import audit
 from storage.blobs.collector import collect
 from storage.blobs.filesystem import FilesystemStore
-from storage.blobs.store import Area, BlobStore, Key
+from storage.blobs.store import Area, BlobStore, Key, Object
 from storage.jobs import Job, JobState
 from storage.sessions import End
 from tests.fakenet.referee import proven
@@ -347,6 +348,49 @@ async def test_who_is_out_of_sight_has_no_export(disk: Archive) -> None:
     disk.seed.commit()
     assert (await disk.request("GET", where)).status == 404
     assert (await disk.request("POST", "/exports/media", key)).status == 404
+
+
+async def test_who_was_taken_for_dead_lets_go_of_nothing(disk: Archive) -> None:
+    ann = disk.person("ann")
+    await disk.track(ann, "one", noise(5000))
+    id, _ = await begun(disk, await disk.key(ann))
+    async with disk.pool.connection() as conn:
+        job = await jobs.begin(conn, id)
+    assert job is not None
+    await disk.work(id)
+    owned = await disk.owned(id)
+    task = disk.exporter.tasks[0]
+    assert task.failed is not None
+    for meddle in (task.run, task.failed):
+        with pytest.raises(asyncio.CancelledError):
+            await meddle(Attempt(disk.pool, job))
+    assert await disk.owned(id) == owned != set()
+
+
+class Left(FilesystemStore):
+    """While it looks at a file, its owner leaves."""
+
+    def __init__(self, folder: Path, here: Archive, did: Did) -> None:
+        super().__init__(folder)
+        self._here, self._did = here, did
+
+    async def stat(self, key: Key) -> Object | None:
+        async with self._here.pool.connection() as conn, conn.transaction():
+            await jobs.erase(conn, self._did)
+        return await super().stat(key)
+
+
+async def test_who_leaves_while_an_export_is_made_owns_nothing(disk: Archive, tmp_path: Path) -> None:
+    ann = disk.person("ann")
+    await disk.track(ann, "one", noise(5000))
+    id, _ = await begun(disk, await disk.key(ann))
+    async with disk.pool.connection() as conn:
+        job = await jobs.begin(conn, id)
+    assert job is not None
+    run = Exporter(disk.pool, Left(tmp_path / "blobs", disk, ann), keep_days=7).tasks[0].run
+    with pytest.raises(asyncio.CancelledError):
+        await run(Attempt(disk.pool, job))
+    assert await disk.owned(id) == set()
 
 
 async def test_who_leaves_takes_their_exports_along(disk: Archive) -> None:

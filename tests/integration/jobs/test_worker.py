@@ -13,7 +13,7 @@ import pytest
 
 from appview.jobs.tasks import UnknownTask
 from storage import jobs
-from storage.jobs import JobState
+from storage.jobs import Job, JobState
 from storage.postgres import Connection
 from tests.integration.jobs.doing import QUEUE, connect, ended, seen, until_seen, working
 
@@ -109,7 +109,7 @@ async def test_a_worker_that_stops_gives_its_jobs_back_at_once(conn: Connection,
             assert await worker.wait() == 0
         job = await jobs.get(conn, id)
         assert job is not None
-        assert (job.state, job.attempts) == (JobState.PENDING, 0)
+        assert (job.state, job.tries) == (JobState.PENDING, 0)
     async with working(database):
         await until_seen(conn, id, ["begun", "begun"], timeout_s=5)
 
@@ -186,6 +186,28 @@ async def test_who_was_taken_for_dead_and_is_not_does_not_meddle(conn: Connectio
             job = await ended(conn, id)
     assert (job.state, job.attempts, job.result) == (JobState.DONE, 2, {"attempt": 2})
     assert await seen(conn, id) == ["first", "second", "second"]
+
+
+async def test_no_attempt_has_the_number_of_one_before_it(conn: Connection) -> None:
+    """Not of one that did not count, nor of one before a person had it done again."""
+    id = await jobs.add(conn, "steps", did=None, subject=None, args={})
+    assert id is not None
+
+    async def begun() -> Job:
+        job = await jobs.begin(conn, id)
+        assert job is not None
+        assert await jobs.save(conn, id, {}, attempt=job.attempts)
+        return job
+
+    stale = [await begun()]
+    assert await jobs.give_back(conn, id, attempt=stale[0].attempts)
+    stale.append(await begun())
+    assert await jobs.finish(conn, id, JobState.FAILED, message="no", attempt=stale[1].attempts)
+    assert await jobs.again(conn, id)
+    now = await begun()
+    assert [job.tries for job in (*stale, now)] == [1, 1, 1]
+    for job in stale:
+        assert not await jobs.save(conn, id, {"meddled": True}, attempt=job.attempts)
 
 
 async def test_light_jobs_do_not_wait_behind_heavy_ones(conn: Connection, database: str) -> None:

@@ -5,23 +5,27 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
+from appview.auth.oauth import PdsAnswer
 from appview.jobs import house
 from appview.jobs.tasks import Task
+from appview.media.attempt import Place
 from appview.media.pipeline import Uploads
+from appview.media.replacement import Replacements
 from appview.media.track_record import Edit, edited
 from appview.own_tracks import DropsBlob, NoSuchTrack, OwnTracks
-from appview.records import Put
+from appview.pds import Pds
+from appview.records import Put, Record
 from lexicons.records import InvalidRecord
 from lexicons.syntax import Rkey
 from storage import jobs, track_media
-from storage.jobs import JobState
+from storage.jobs import Job, JobState
 from storage.postgres import Connection
 from tests.acceptance.service import Program, until
 from tests.devnet.fixtures import _devnet_when_marked, devnet_packages
@@ -128,7 +132,7 @@ async def test_an_edit_that_changes_nothing_writes_nothing(made: Made) -> None:
 async def test_an_edit_that_dies_before_it_is_indexed_comes_by_the_firehose(made: Made) -> None:
     class Cut(BaseException): ...
 
-    async def effect(_: Connection, put: Put) -> None:
+    async def effect(_: Connection, put: Put, _newest: Record) -> None:
         assert put.write is not None
         raise Cut
 
@@ -137,6 +141,93 @@ async def test_an_edit_that_dies_before_it_is_indexed_comes_by_the_firehose(made
     assert (await made.record())["title"] == "Dusk"
     await made.here.echoed(made.account)
     await in_order(made.here, made.account)
+
+
+class Late(Pds):
+    """The answer to the first put comes when it may; what it asks for is done."""
+
+    def __init__(self, pds: Pds) -> None:
+        self._pds = pds
+        self._held = False
+        self.done, self.may = asyncio.Event(), asyncio.Event()
+
+    async def call(self, session_id: int, method: str, nsid: str, **options: Any) -> PdsAnswer:
+        answer = await self._pds.call(session_id, method, nsid, **options)
+        if nsid.endswith("putRecord") and not self._held:
+            self._held = True
+            self.done.set()
+            await self.may.wait()
+        return answer
+
+
+def late(here: Studio) -> tuple[Place, Late]:
+    pds = Late(here.place.pds)
+    return replace(here.place, pds=pds), pds
+
+
+async def replaced(made: Made, place: Place, sound: bytes) -> Job:
+    here = made.here
+    id = await here.wish(made.account, sound, "replace", title="Dawn", rkey=made.rkey)
+    return await here.work(Replacements(place).task, id)
+
+
+async def test_of_two_replacements_the_one_that_the_record_names_is_heard(made: Made, tmp_path: Path) -> None:
+    """Also where the one before it is told only afterwards that it was written."""
+    place, pds = late(made.here)
+    first = asyncio.create_task(replaced(made, place, aiff(tmp_path / "2.aiff", music(2)).read_bytes()))
+    await pds.done.wait()
+    second = await replaced(made, made.here.place, aiff(tmp_path / "3.aiff", music(3)).read_bytes())
+    pds.may.set()
+    assert [(await first).state, second.state] == [JobState.DONE, JobState.DONE]
+    heard = await made.here.one(
+        "select encode(sha256, 'hex') from track_media m join blob b on b.id = m.stream_id"
+    )
+    assert (await made.record())["audioUrl"].endswith(heard)
+    await in_order(made.here, made.account)
+
+
+async def test_an_effect_that_comes_late_is_told_the_newest_version(made: Made) -> None:
+    told: list[str] = []
+
+    async def effect(_: Connection, _put: Put, newest: Record) -> None:
+        told.append(newest["title"])
+
+    place, pds = late(made.here)
+    slow = OwnTracks(place, made.here.sessions[made.account.did], did_of(made.account))
+    first = asyncio.create_task(slow.rewrite(made.rkey, titled(made, "Noon"), effect=effect))
+    await pds.done.wait()
+    await made.tracks.rewrite(made.rkey, titled(made, "Dusk"), effect=effect)
+    pds.may.set()
+    await first
+    await made.tracks.rewrite(made.rkey, titled(made, "Dusk"), effect=effect)
+    assert told == ["Dusk", "Dusk", "Dusk"]
+
+
+async def test_a_sound_that_a_track_is_being_given_makes_no_other_track(made: Made, tmp_path: Path) -> None:
+    here, sound = made.here, aiff(tmp_path / "2.aiff", music(2)).read_bytes()
+    place, pds = late(here)
+    replacing = asyncio.create_task(replaced(made, place, sound))
+    await pds.done.wait()
+    upload = await here.work(Uploads(here.place).task, await here.wish(made.account, sound, title="Dusk"))
+    assert upload.state is JobState.FAILED
+    assert upload.error is not None
+    assert upload.error.startswith("duplicate upload")
+    pds.may.set()
+    assert (await replacing).state is JobState.DONE
+    await in_order(here, made.account)
+
+
+async def test_a_replacement_that_fails_stands_in_nobodys_way(made: Made, tmp_path: Path) -> None:
+    here, sound = made.here, aiff(tmp_path / "2.aiff", music(2)).read_bytes()
+    id = await here.wish(made.account, sound, "replace", title="Dawn", rkey="3mpt222222222")
+    assert (await here.work(Replacements(here.place).task, id)).state is JobState.FAILED
+    upload = await here.work(Uploads(here.place).task, await here.wish(made.account, sound, title="Dusk"))
+    assert upload.state is JobState.DONE
+    again = await replaced(made, here.place, sound)
+    assert (again.state, again.error) == (
+        JobState.FAILED, "another track of yours has this audio already",
+    )  # fmt: skip
+    await in_order(here, made.account)
 
 
 async def test_a_delete_elsewhere_is_swept_after_it_was_proven(net: Devnet, made: Made) -> None:
@@ -173,7 +264,7 @@ async def test_who_leaves_leaves_no_blob_and_no_job(here: Studio, made: Made, so
     kept = await here.one("select count(*) from blob_owner where owner like %s", f"{other.did}/%")
     await here.wish(made.account, b"never begun", title="Never")
     async with here.pool.connection() as conn, conn.transaction():
-        for erase in (track_media.erase, jobs.erase):
+        for erase in (jobs.erase, track_media.erase):
             await erase(conn, did_of(made.account))
     for table in ("job", "track_media", "staged_upload"):
         assert await here.one(f"select count(*) from {table} where did = %s", made.account.did) == 0

@@ -51,3 +51,4 @@ def test_a_job_is_done_unless_it_is_to_end() -> None:
     assert begun_to_end(replace(JOB, cancel_asked_at=NOW), TASK) == Cancelled()
     assert begun_to_end(replace(JOB, error="No."), TASK) == Failed("No.")
     assert isinstance(begun_to_end(replace(JOB, attempts=4), TASK), Failed)
+    assert begun_to_end(replace(JOB, attempts=4, uncounted=1), TASK) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,7 +17,7 @@ from appview.records import Away, Declined, NotSignedIn, Records, Swapped, TooLa
 from firehose.events import Action
 from firehose.net import Streamed
 from lexicons.datamodel import cid_of, encode
-from lexicons.syntax import Cid, Did, Nsid, Rkey
+from lexicons.syntax import Cid, Did, Nsid, Rkey, tid_from_us
 
 ANN = Did("did:plc:aaaaaaaaaaaaaaaaaaaaaaaa")
 TRACK, RKEY = Nsid("fm.plyr.track"), Rkey("3mpt222222222")
@@ -24,6 +25,7 @@ URI = f"at://{ANN}/{TRACK}/{RKEY}"
 RECORD = {"$type": TRACK, "title": "Dawn"}
 CID = cid_of(encode(RECORD))
 REV = "3mpt222222333"
+AHEAD = tid_from_us(time.time_ns() // 1000 + 400_000_000)
 
 
 class Says:
@@ -92,9 +94,10 @@ async def test_what_was_written_is_known_with_its_rev_and_bytes() -> None:
     [
         {"cid": CID},
         {"cid": CID, "commit": {"rev": "soon"}},
+        {"cid": CID, "commit": {"rev": AHEAD}},
         {"cid": cid_of(encode({"another": 1})), "commit": {"rev": REV}},
     ],
-    ids=["nothing changed", "no rev", "other bytes"],
+    ids=["nothing changed", "no rev", "a rev from the future", "other bytes"],
 )
 async def test_what_cannot_be_indexed_is_left_to_the_firehose(told: dict[str, Any]) -> None:
     assert (await records(Says(200, {"uri": URI} | told)).put(TRACK, RKEY, RECORD)).write is None
@@ -103,6 +106,11 @@ async def test_what_cannot_be_indexed_is_left_to_the_firehose(told: dict[str, An
 async def test_a_record_that_is_not_there_is_none_and_deleting_it_is_no_error() -> None:
     assert await records(Says(400, {"error": "RecordNotFound"})).get(TRACK, RKEY) is None
     assert await records(Says(200, {})).delete(TRACK, RKEY) is None
+
+
+async def test_a_delete_at_a_rev_from_the_future_is_left_to_the_firehose() -> None:
+    assert await records(Says(200, {"commit": {"rev": AHEAD}})).delete(TRACK, RKEY) is None
+    assert await records(Says(200, {"commit": {"rev": REV}})).delete(TRACK, RKEY) is not None
 
 
 @pytest.mark.parametrize(
