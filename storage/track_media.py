@@ -73,13 +73,15 @@ async def holder(conn: Connection, did: Did, original_id: int) -> TrackMedia | N
 
 async def publish(
     conn: Connection, did: Did, rkey: Rkey, *, stream_id: int, opus_id: int | None, cover_id: int | None
-) -> None:
-    """Its record is there. Raises BeingDeleted where a blob is not."""
+) -> bool:
+    """Its record is there. False: the track is not. Raises BeingDeleted where a blob is not."""
     params = {"did": did, "rkey": rkey, "stream_id": stream_id, "opus_id": opus_id, "cover_id": cover_id}
     await conn.execute(_SQL["publish"], params)
     found = await get(conn, did, rkey)
-    assert found is not None
+    if found is None:
+        return False
     await _claim(conn, found.blobs, owner_of(did, rkey))
+    return True
 
 
 async def give_up(conn: Connection, did: Did, job_id: UUID) -> None:
@@ -179,6 +181,13 @@ async def is_indexed(conn: Connection, did: Did, collection: Nsid, rkey: Rkey) -
     """Whether the index holds this record, as one that is there."""
     params = {"did": did, "collection": collection, "rkey": rkey}
     row = await (await conn.execute(_SQL["is_indexed"], params)).fetchone()
+    return row is not None and bool(row[0])
+
+
+async def is_deleted(conn: Connection, did: Did, collection: Nsid, rkey: Rkey) -> bool:
+    """Whether the track that was begun is gone, here or, as the firehose proves, on its PDS."""
+    params = {"did": did, "collection": collection, "rkey": rkey}
+    row = await (await conn.execute(_SQL["is_deleted"], params)).fetchone()
     return row is not None and bool(row[0])
 
 

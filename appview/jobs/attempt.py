@@ -112,7 +112,7 @@ class Attempts:
         work = Attempt(self._pool, job)
         end = begun_to_end(job, task) or await self._try(task, work)
         if isinstance(end, Failed | Cancelled) and task.failed is not None:
-            return await self._undo(task, task.failed, work, end)
+            return await self._undo(task, task.failed, job, end)
         return end
 
     async def _try(self, task: Task, work: Attempt) -> End:
@@ -142,12 +142,16 @@ class Attempts:
         waits = wait_s(job.tries, self._chance()) if later.wait_s is None else later.wait_s
         return Again(str(later), waits)
 
-    async def _undo(self, task: Task, undo: Undo, work: Attempt, end: Failed | Cancelled) -> End:
-        job = work.job
-        if isinstance(end, Failed):
-            async with self._pool.connection() as conn:
-                if not await jobs.doom(conn, job.id, end.error, attempt=job.attempts):
-                    return end
+    async def _undo(self, task: Task, undo: Undo, job: Job, end: Failed | Cancelled) -> End:
+        """What is undone is what is written down: the last that was saved may have been rolled back."""
+        attempt = job.attempts
+        async with self._pool.connection() as conn:
+            if isinstance(end, Failed) and not await jobs.doom(conn, job.id, end.error, attempt=attempt):
+                return end
+            saved = await jobs.get(conn, job.id)
+        if saved is None or saved.attempts != attempt:
+            return end
+        work = Attempt(self._pool, saved)
         work.undoing = True
         try:
             await self._told(work, lambda: undo(work))

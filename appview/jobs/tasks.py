@@ -51,7 +51,8 @@ class Work(Protocol):
 
     @property
     def job(self) -> Job:
-        """As it stands, with all that was saved."""
+        """As it stands, with all that was saved in this attempt, be it in a transaction that came to nothing.
+        Whoever undoes it sees what is in the database alone."""
         ...
 
     async def report(self, phase: str, message: str, progress: float | None = None) -> None:

@@ -92,9 +92,12 @@ async def offered(at: Attempt) -> None:
 
 async def recorded(at: Attempt) -> None:
     """The record is on the PDS under the key that we made; with its answer the track is in the index and owns
-    its blobs. Written again after a crash it is the same record: key and date are among the facts."""
+    its blobs. Written again after a crash it is the same record: key and date are among the facts. What was
+    written before that crash is a track already, and its artist may have deleted it."""
     place, facts, wish = at.place, at.facts, at.wish
     async with place.pool.connection() as conn:
+        if await track_media.is_deleted(conn, at.did, place.catalog.collections.track, at.rkey):
+            raise _deleted()
         artist = await track_media.artist(conn, at.did)
     words = Words(wish.title, artist, wish.album, wish.description, wish.features, facts.image_url)
     sound = await sound_of(at)
@@ -114,6 +117,10 @@ async def recorded(at: Attempt) -> None:
         await take_over(at, conn)
 
 
+def _deleted() -> TaskFailed:
+    return TaskFailed("the track was deleted while it was being made")
+
+
 async def offer_again(at: Attempt, error: Declined) -> None:
     """A PDS keeps a blob for some hours until a record names it, and ours may come later than that. Raises
     TryLater where this may be it."""
@@ -125,11 +132,13 @@ async def offer_again(at: Attempt, error: Declined) -> None:
 
 
 async def take_over(at: Attempt, conn: Connection) -> None:
-    """From here on the blobs are the track's."""
+    """From here on the blobs are the track's. Raises TaskFailed where it is none any more."""
     assert at.facts.stream is not None
-    await track_media.publish(
+    there = await track_media.publish(
         conn, at.did, at.rkey, stream_id=at.facts.stream, opus_id=None, cover_id=at.facts.cover
     )
+    if not there:
+        raise _deleted()
     await rows.release(conn, kind=OWNER, owner=at.owner)
 
 

@@ -133,6 +133,13 @@ select exists (
     select from record r join repo p on p.id = r.repo_id
     where p.did = %(did)s and r.collection = %(collection)s and r.rkey = %(rkey)s and r.cid is not null)
 
+-- name: is_deleted
+-- Its row goes with a delete here, its record with one elsewhere.
+select not exists (select from track_media where did = %(did)s and rkey = %(rkey)s)
+    or exists (
+        select from record r join repo p on p.id = r.repo_id
+        where p.did = %(did)s and r.collection = %(collection)s and r.rkey = %(rkey)s and r.cid is null and r.verified)
+
 -- name: artist
 -- How an account is called: by the name that it gave itself, else by its handle.
 select coalesce(

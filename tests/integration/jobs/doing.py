@@ -68,6 +68,15 @@ def make_tasks(pool: Pool) -> list[Task]:
         await saw(work, "tried")
         raise asyncio.CancelledError
 
+    async def torn(work: Work) -> Done:
+        async with pool.connection() as conn, conn.transaction():
+            await work.save({"torn": 1}, conn=conn)
+            await saw(work, "saved" if "torn" in work.job.facts else "not saved")
+            raise TaskFailed("It comes to nothing.")
+
+    async def mend(work: Work) -> None:
+        await saw(work, f"undo {work.job.facts}")
+
     async def undo(work: Work) -> None:
         """Fails as often as args say."""
         await saw(work, "undo")
@@ -87,6 +96,7 @@ def make_tasks(pool: Pool) -> list[Task]:
         Task("forever", forever, undo),
         Task("heavy", forever, lane="heavy"),
         Task("stray", stray),
+        Task("torn", torn, mend),
     ]
 
 
@@ -98,6 +108,7 @@ LANES = {
     "forever": "light",
     "heavy": "heavy",
     "stray": "light",
+    "torn": "light",
 }
 QUEUE = JobQueue(LANES)
 

@@ -130,6 +130,16 @@ async def test_what_cannot_be_done_is_undone_until_that_works(conn: Connection, 
     assert await seen(conn, id) == ["tried", "undo", "undo", "undo"]
 
 
+async def test_whoever_undoes_a_job_does_not_believe_what_was_rolled_back(
+    conn: Connection, database: str
+) -> None:
+    id = await QUEUE.enqueue(conn, "torn")
+    async with working(database):
+        job = await ended(conn, id)
+    assert (job.state, job.facts) == (JobState.FAILED, {})
+    assert await seen(conn, id) == ["saved", "undo {}"]
+
+
 async def test_a_running_job_that_is_cancelled_stops_and_is_undone(conn: Connection, database: str) -> None:
     id = await QUEUE.enqueue(conn, "forever")
     assert id is not None

@@ -20,13 +20,15 @@ from appview.jobs.tasks import Task
 from appview.media.pipeline import Uploads
 from appview.media.replacement import KEPT_REVISIONS, Replacements
 from appview.media.steps import NEW_SOUND, NEW_TRACK
+from appview.own_tracks import OwnTracks
+from lexicons.syntax import Rkey
 from storage.jobs import JobState
 from storage.postgres import Connection
 from tests.acceptance.service import Program
 from tests.devnet.fixtures import _devnet_when_marked, devnet_packages
 from tests.devnet.network import Account, Devnet
 from tests.integration.media.order import in_order
-from tests.integration.media.studio import TRACK, Studio, Worked, studio
+from tests.integration.media.studio import TRACK, Studio, Worked, did_of, studio
 from tests.music import aiff, music
 
 __all__ = ["_devnet_when_marked", "devnet_packages"]
@@ -141,6 +143,30 @@ async def test_a_pds_that_has_forgotten_the_audio_is_given_it_again(
     [listed] = await net.list_records(ann, TRACK)
     assert listed.value["audioBlob"]["ref"]["$link"] != lost
     await in_order(here, ann)
+
+
+@pytest.mark.parametrize("elsewhere", [True, False])
+async def test_a_track_that_was_deleted_while_nobody_was_at_it_is_not_published_again(
+    net: Devnet, here: Studio, ann: Account, tmp_path: Path, elsewhere: bool
+) -> None:
+    """Its record was written, and shown by the firehose, before the worker could say so."""
+    task = Uploads(here.place).task
+    id = await here.wish(ann, sound(tmp_path, 1), title="Dawn")
+    assert await dies(here, task, id, 2 * len(NEW_TRACK) - 1)
+    [listed] = await net.list_records(ann, TRACK)
+    await here.echoed(ann)
+    rkey = Rkey(listed.uri.rpartition("/")[2])
+    if elsewhere:
+        await net.delete(ann, TRACK, rkey)
+    else:
+        await OwnTracks(here.place, here.sessions[ann.did], did_of(ann)).delete(rkey)
+    await here.echoed(ann)
+    job = await here.work(task, id)
+    assert (job.state, job.attempts) == (JobState.FAILED, 2)
+    assert job.error == "the track was deleted while it was being made"
+    await here.echoed(ann)
+    await in_order(here, ann)
+    assert await here.one("select count(*) from blob") == 0
 
 
 @pytest.mark.parametrize("goes_on", [True, False])
