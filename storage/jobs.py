@@ -168,9 +168,12 @@ async def save(
     return await _hit(conn, "save", params)
 
 
-async def wait(conn: Connection, id: UUID, message: str, *, attempt: int | None = None) -> bool:
-    """It is pending again, until its next attempt."""
-    return await _hit(conn, "wait", {"id": id, "message": message, "attempt": attempt})
+async def wait(
+    conn: Connection, id: UUID, message: str, *, attempt: int | None = None, counts: bool = True
+) -> bool:
+    """It is pending again, until its next attempt; without `counts` as if this one had not been."""
+    params = {"id": id, "message": message, "attempt": attempt, "counts": counts}
+    return await _hit(conn, "wait", params)
 
 
 async def give_back(conn: Connection, id: UUID, *, attempt: int) -> bool:

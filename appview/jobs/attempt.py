@@ -41,6 +41,7 @@ _OURS = "Something went wrong here."
 class Again:
     reason: str
     wait_s: float
+    counts: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,11 +137,13 @@ class Attempts:
             names = {"kind": job.kind, "job": str(job.id), "attempt": job.attempts}
             log.error("a job went wrong", **names, exc_info=cause)
         later = _later(job, cause)
-        return Failed(str(later)) if job.tries >= task.attempts else self._again(job, later)
+        if later.counts and job.tries >= task.attempts:
+            return Failed(str(later))
+        return self._again(job, later)
 
     def _again(self, job: Job, later: TryLater) -> Again:
         waits = wait_s(job.tries, self._chance()) if later.wait_s is None else later.wait_s
-        return Again(str(later), waits)
+        return Again(str(later), waits, later.counts)
 
     async def _undo(self, task: Task, undo: Undo, job: Job, end: Failed | Cancelled) -> End:
         """What is undone is what is written down: the last that was saved may have been rolled back."""
@@ -205,8 +208,8 @@ async def write(conn: Connection, job: Job, end: End) -> None:
             await jobs.finish(conn, id, JobState.FAILED, message=error, error=error, attempt=attempt)
         case Cancelled():
             await jobs.finish(conn, id, JobState.CANCELLED, message="Cancelled.", attempt=attempt)
-        case Again(reason, waits):
-            if await jobs.wait(conn, id, reason, attempt=attempt):
+        case Again(reason, waits, counts):
+            if await jobs.wait(conn, id, reason, attempt=attempt, counts=counts):
                 await queue.defer(conn, id, delay_s=waits)
         case GivenBack():
             if await jobs.give_back(conn, id, attempt=attempt):

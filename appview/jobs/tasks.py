@@ -6,7 +6,8 @@ Contract: a task may be killed anywhere and is begun again with the facts that w
 idempotent, and is saved in the transaction of its effects. A task ends by returning, or by raising
 
     TaskFailed   for good: the text is for its owner
-    TryLater     another attempt after `wait_s`, or when the queue thinks best; at most `MOST_ATTEMPTS`
+    TryLater     another attempt after `wait_s`, or when the queue thinks best; of those that count at most
+                 `MOST_ATTEMPTS`
 
 Whatever else it raises counts as `TryLater` and is logged; after the last attempt `failed` of the task is
 called, so that it undoes what it began.
@@ -31,11 +32,13 @@ class TaskFailed(Exception):
 
 
 class TryLater(Exception):
-    """Somebody is away; the text tells who. `wait_s` None: the longer, the more often it was tried."""
+    """Somebody is away; the text tells who. `wait_s` None: the longer, the more often it was tried. `counts`
+    False: as if that attempt had not been, so whoever raises it sees to it that there is an end."""
 
-    def __init__(self, reason: str, wait_s: float | None = None) -> None:
+    def __init__(self, reason: str, wait_s: float | None = None, *, counts: bool = True) -> None:
         super().__init__(reason)
         self.wait_s = wait_s
+        self.counts = counts
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ what stands on a PDS must play.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime, timedelta
 
 import structlog
 
@@ -25,7 +26,8 @@ from storage.blobs.rows import BeingDeleted
 from storage.blobs.store import BlobMissing, StoreDown
 
 KIND = "upload"
-_BUSY_S = 5.0
+_OUTAGE = timedelta(days=1)
+_LOOK_EVERY_S = 60.0
 
 log = structlog.get_logger()
 
@@ -89,7 +91,7 @@ async def walk(at: Attempt, way: tuple[Step, ...], steps: Steps) -> None:
         except MediaFailed as error:
             raise TaskFailed(str(error)) from error
         except (StoreDown, BeingDeleted) as error:
-            raise TryLater(str(error), _BUSY_S) from error
+            raise _outage(at, "our storage is away for a moment, this goes on by itself", error) from error
         except BlobMissing as error:
             raise TaskFailed("what was uploaded is not here any more: upload it again") from error
         except Away as error:
@@ -100,6 +102,15 @@ async def walk(at: Attempt, way: tuple[Step, ...], steps: Steps) -> None:
             raise TaskFailed(f"sign in again, then upload again: {error}") from error
         except WriteFailed as error:
             raise TaskFailed(f"failed to sync track to ATProto: {error}") from error
+
+
+def _outage(at: Attempt, said: str, error: Exception) -> TryLater:
+    """We are to blame, and what was sent to us must survive that: no attempt counts, for a day."""
+    job = at.work.job
+    log.warning("a job waits for us", kind=job.kind, job=at.owner, step=at.facts.step, reason=str(error))
+    if datetime.now(UTC) - job.created_at > _OUTAGE:
+        return TryLater(said)
+    return TryLater(said, _LOOK_EVERY_S, counts=False)
 
 
 async def _taken_back(at: Attempt) -> bool:

@@ -1,4 +1,5 @@
-"""Removes what nobody needs: blobs without an owner after their grace, uploads that stand still.
+"""Removes what nobody needs: blobs without an owner after their grace, uploads that stand still and for which
+no job waits.
 
 Contract: only the collector deletes from a store, and only what it took under a lease (`rows.take`). Nobody
 can own a blob from the moment it is taken on; a deletion that was interrupted is taken up again when its

@@ -176,7 +176,8 @@ async def uploads(conn: Connection) -> list[Upload]:
 
 
 async def end_stale_upload(conn: Connection, name: str, *, keep_s: float) -> bool:
-    """End an upload that stands still for that long. False: it moved, or is not there."""
+    """End an upload that stands still for that long. False: it moved, or a job waits for it, or it is not
+    there."""
     row = await (await conn.execute(_SQL["end_stale_upload"], {"name": name, "keep_s": keep_s})).fetchone()
     return row is not None
 

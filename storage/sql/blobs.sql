@@ -104,6 +104,9 @@ delete from staged_upload where name = %(name)s
 select name, did, bytes, touched_at from staged_upload order by name
 
 -- name: end_stale_upload
--- Unless it moved meanwhile.
-delete from staged_upload where name = %(name)s and touched_at < now() - make_interval(secs => %(keep_s)s)
+-- Unless it moved meanwhile, or a job has yet to make something of it.
+delete from staged_upload u
+where name = %(name)s and touched_at < now() - make_interval(secs => %(keep_s)s)
+  and not exists (select from job where finished_at is null
+                  and (args->>'name' = u.name or args->'cover'->>'name' = u.name))
 returning name

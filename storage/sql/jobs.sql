@@ -64,7 +64,8 @@ returning id
 -- name: wait
 -- It is tried again later.
 with told as (
-    update job set state = 'pending', message = %(message)s, updated_at = now()
+    update job set state = 'pending', message = %(message)s, updated_at = now(),
+                   uncounted = uncounted + case when %(counts)s then 0 else 1 end
     where id = %(id)s and finished_at is null and (%(attempt)s::int is null or attempts = %(attempt)s)
     returning id
 )

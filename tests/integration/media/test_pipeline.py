@@ -7,17 +7,21 @@ import io
 import secrets
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 from PIL import Image
 
+from appview.jobs.attempt import Attempts
+from appview.jobs.tasks import MOST_ATTEMPTS
 from appview.media.pipeline import Uploads
 from appview.media.probe import probe
 from appview.own_tracks import OwnTracks
 from lexicons.syntax import Rkey
 from storage import sessions
+from storage.blobs.collector import collect
 from storage.blobs.s3 import S3Store
 from storage.blobs.store import Area, Key
 from storage.jobs import JobState
@@ -249,6 +253,36 @@ async def test_a_grant_that_is_gone_ends_an_upload_with_a_reason(
         await sessions.end(conn, [here.sessions[ann.did]], End.SIGNED_OUT)
     job = await here.work(Uploads(here.place).task, id)
     assert job.error == "sign in again, then upload again: the session has ended: signed_out"
+    await in_order(here, ann)
+
+
+@pytest.mark.parametrize("ends", [True, False])
+async def test_what_was_sent_survives_an_outage_of_the_store_but_not_of_more_than_a_day(
+    here: Studio, ann: Account, sound: Path, tmp_path: Path, ends: bool
+) -> None:
+    task = Uploads(here.place).task
+    id = await here.wish(ann, sound.read_bytes(), cover=picture(), title="Dawn")
+    folder, aside = tmp_path / "blobs" / "private", tmp_path / "aside"
+    folder.rename(aside)
+    folder.write_bytes(b"")
+    attempts = Attempts(here.pool, [task])
+    for _ in range(MOST_ATTEMPTS + 2):
+        await attempts.make(id)
+    job = await here.job(id)
+    assert (job.state, job.tries) == (JobState.PENDING, 0)
+    assert job.message == "our storage is away for a moment, this goes on by itself"
+    async with here.pool.connection() as conn:
+        done = await collect(
+            conn, here.store, grace=timedelta(days=1), keep=timedelta(0), now=datetime.now(UTC)
+        )
+    assert (done.failed, done.uploads) == (None, 0)
+    if not ends:
+        await here.one("update job set created_at = now() - interval '25 hours' returning 1")
+        assert (await here.work(task, id)).error == job.message
+    folder.unlink()
+    aside.rename(folder)
+    if ends:
+        assert (await here.work(task, id)).state is JobState.DONE
     await in_order(here, ann)
 
 
