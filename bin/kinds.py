@@ -24,6 +24,7 @@ LANES = {
     "replace": "heavy",
     "tracks.sweep": "light",
     "upload": "heavy",
+    "uploads.sweep": "light",
 }
 
 SCHEDULES = (
@@ -35,6 +36,7 @@ SCHEDULES = (
     Schedule("plays.seal", every=timedelta(days=1)),
     Schedule("records.doubt", every=timedelta(minutes=10)),
     Schedule("tracks.sweep", every=timedelta(minutes=10)),
+    Schedule("uploads.sweep", every=timedelta(minutes=10)),
 )
 
 

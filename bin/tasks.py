@@ -10,6 +10,7 @@ from appview.jobs import house
 from appview.jobs.plays import play_tasks
 from appview.jobs.tasks import Task
 from appview.media.export import Exporter
+from appview.media.leftovers import Leftovers
 from appview.media.mirror import MirrorConfig, Mirrors
 from appview.media.pipeline import Uploads
 from appview.media.replacement import Replacements
@@ -46,6 +47,7 @@ async def tasks(settings: Settings, catalog: Catalog, pool: Pool) -> AsyncIterat
             Task("jobs.forget", house.forget_jobs(pool)),
             Task("records.doubt", house.doubt_records(pool)),
             Task("tracks.sweep", house.sweep_tracks(pool, catalog.collections.track)),
+            Leftovers(place).task,
             Replacements(place).task,
             *Exporter(pool, store, keep_days=settings.export_keep_days).tasks,
             *Mirrors(pool, store, http, job_queue(), catalog, mirrored).tasks,

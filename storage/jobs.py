@@ -208,8 +208,8 @@ async def finish(
 
 
 async def again(conn: Connection, id: UUID) -> bool:
-    """Have one that failed or was cancelled begin anew. False: it is neither, or another about the same
-    subject is on."""
+    """Have one that failed or was cancelled begin anew. False: it is neither, or not undone yet, or
+    another about the same subject is on."""
     return await _hit(conn, "again", {"id": id})
 
 
@@ -227,6 +227,13 @@ async def last_of(conn: Connection, kind: str) -> datetime | None:
     """When the newest of a kind was put into the queue."""
     row = await (await conn.execute(_SQL["last_of"], {"kind": kind})).fetchone()
     return None if row is None else row[0]
+
+
+async def left_over(conn: Connection, kinds: Sequence[str]) -> list[Job]:
+    """What ended, and still owns blobs as a job."""
+    async with conn.cursor(row_factory=class_row(Job)) as cursor:
+        await cursor.execute(_SQL["left_over"], {"kinds": list(kinds)})
+        return await cursor.fetchall()
 
 
 async def forget_old(conn: Connection, *, days: int, house_days: int) -> int:

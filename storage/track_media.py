@@ -84,6 +84,15 @@ async def publish(
     return True
 
 
+async def adopt(conn: Connection, did: Did, rkey: Rkey, original_id: int, job_id: UUID) -> None:
+    """There is such a track after all: its row is there, or back, though without the original where another
+    track has that by now."""
+    await conn.execute(
+        _SQL["begin"], {"did": did, "rkey": rkey, "original_id": original_id, "job_id": job_id}
+    )
+    await _ensured(conn, did, rkey)
+
+
 async def give_up(conn: Connection, did: Did, job_id: UUID) -> None:
     """The job ends without a track of its own."""
     await conn.execute(_SQL["give_up"], {"did": did, "job_id": job_id})
@@ -175,13 +184,6 @@ async def track_id(conn: Connection, uri: AtUri | str) -> int | None:
     """The number under which the index knows a track."""
     row = await (await conn.execute(_SQL["track_id"], {"uri": uri})).fetchone()
     return None if row is None else int(row[0])
-
-
-async def is_indexed(conn: Connection, did: Did, collection: Nsid, rkey: Rkey) -> bool:
-    """Whether the index holds this record, as one that is there."""
-    params = {"did": did, "collection": collection, "rkey": rkey}
-    row = await (await conn.execute(_SQL["is_indexed"], params)).fetchone()
-    return row is not None and bool(row[0])
 
 
 async def is_deleted(conn: Connection, did: Did, collection: Nsid, rkey: Rkey) -> bool:

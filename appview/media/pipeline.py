@@ -3,7 +3,8 @@
 Contract: killed anywhere, the next attempt goes on behind the last step that was saved, and makes no second
 blob, row or record. A job that fails, or is cancelled, leaves nothing: what it owned is released, its
 record taken back, what was staged dropped. Where the record cannot be taken back, the track stays, whole:
-what stands on a PDS must play.
+what stands on a PDS must play. Where nobody knows yet whether there is one, the job keeps what it owns, and
+`appview.media.leftovers` sees to it.
 """
 
 from __future__ import annotations
@@ -71,12 +72,12 @@ class Uploads:
         async with begun(self._place, work) as at:
             if at.facts.step is Step.RECORD:
                 return
-            if at.facts.step is Step.OFFER and not await _taken_back(at):
+            if at.facts.step is not Step.OFFER or await _taken_back(at):
+                await drop(at)
+            elif await record_steps.is_indexed(at):
                 async with at.transaction() as conn:
                     await at.save(Step.RECORD, conn)
-                    await record_steps.take_over(at, conn)
-                return
-            await drop(at)
+                    await record_steps.adopt(at, conn)
 
 
 async def walk(at: Attempt, way: tuple[Step, ...], steps: Steps) -> None:
@@ -114,15 +115,13 @@ def _outage(at: Attempt, said: str, error: Exception) -> TryLater:
 
 
 async def _taken_back(at: Attempt) -> bool:
-    """No record is there, whether it was written or not. False: it is, and nobody may remove it."""
+    """No record is there, whether it was written or not. False: nobody may remove it, if it is there."""
     collection = at.place.catalog.collections.track
     try:
         deletion = await at.records.delete(collection, at.rkey)
     except (NotSignedIn, Declined) as error:
-        async with at.place.pool.connection() as conn:
-            seen = await track_media.is_indexed(conn, at.did, collection, at.rkey)
-        log.warning("a record cannot be taken back", did=at.did, rkey=at.rkey, seen=seen, reason=str(error))
-        return not seen
+        log.warning("a record cannot be taken back", did=at.did, rkey=at.rkey, reason=str(error))
+        return False
     except Away as error:
         raise TryLater(str(error), error.wait_s) from error
     if deletion is not None:

@@ -11,6 +11,7 @@ from appview.media.track_record import Sound, Words, new_record
 from appview.records import Away, Declined, TooLarge
 from firehose.net import Streamed
 from indexer.written import take_in
+from lexicons.datamodel import decode
 from lexicons.records import InvalidRecord
 from lexicons.syntax import Rkey
 from storage import track_media
@@ -140,6 +141,21 @@ async def take_over(at: Attempt, conn: Connection) -> None:
     if not there:
         raise _deleted()
     await rows.release(conn, kind=OWNER, owner=at.owner)
+
+
+async def adopt(at: Attempt, conn: Connection) -> None:
+    """The blobs of a job that has ended otherwise become the track's, whose record is there."""
+    assert at.facts.original is not None
+    await track_media.adopt(conn, at.did, at.rkey, at.facts.original, at.work.job.id)
+    await take_over(at, conn)
+
+
+async def is_indexed(at: Attempt) -> bool:
+    """Whether the record, as far as we know, has this sound."""
+    url = (await sound_of(at)).url
+    async with at.place.pool.connection() as conn:
+        known = await track_media.version(conn, at.did, at.place.catalog.collections.track, at.rkey)
+    return known is not None and known[1] is not None and decode(known[1]).get("audioUrl") == url
 
 
 async def sound_of(at: Attempt) -> Sound:

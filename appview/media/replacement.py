@@ -56,7 +56,7 @@ class Replacements:
             if at.facts.step is Step.OFFER and await _is_written(at):
                 async with at.transaction() as conn:
                     await at.save(Step.RECORD, conn)
-                    await _take_over(at, conn)
+                    await adopt(at, conn)
                 return
             await drop(at)
 
@@ -95,6 +95,14 @@ async def _rewritten(at: Attempt) -> None:
         raise TaskFailed("the track is not there any more") from None
     except InvalidRecord as error:
         raise TaskFailed(f"this cannot be published: {error}") from error
+
+
+async def adopt(at: Attempt, conn: Connection) -> None:
+    """The record has the sound, whatever became of the job. Another track that was made of it since keeps it."""
+    assert at.facts.original is not None
+    holder = await track_media.holder(conn, at.did, at.facts.original)
+    own = (at.rkey, Rkey(at.owner))
+    await _take_over(at, conn, heard=holder is None or holder.rkey in own)
 
 
 async def _take_over(at: Attempt, conn: Connection, *, heard: bool = True) -> None:

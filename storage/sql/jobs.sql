@@ -106,8 +106,8 @@ with told as (
 select told.id from told, heard
 
 -- name: again
--- A person has it done again from its beginning: what it had done was undone. Of no use while another about the
--- same subject is not finished.
+-- A person has it done again from its beginning: what it had done was undone, or that is waited for. Of no use
+-- while another about the same subject is not finished.
 with told as (
     update job
     set state = 'pending', phase = null, facts = '{}', progress = null, message = null, uncounted = attempts,
@@ -115,6 +115,7 @@ with told as (
     where id = %(id)s and state in ('failed', 'cancelled')
       and not exists (select from job other where other.kind = job.kind and other.subject = job.subject
                       and other.finished_at is null)
+      and not exists (select from blob_owner where blob_owner.kind = 'job' and owner = job.id::text)
     returning id
 )
 select pg_notify('job', id::text) from told
@@ -130,6 +131,15 @@ select state, count(*) from job group by state
 -- name: last_of
 -- When a kind was last put into the queue.
 select max(created_at) from job where kind = %(kind)s
+
+-- name: left_over
+-- What has ended, and was not undone: its blobs are still its own.
+select id, kind, did, subject, args, state, phase, facts, progress, message, attempts, error, warnings, result,
+       created_at, updated_at, finished_at, cancel_asked_at, uncounted
+from job
+where finished_at is not null and kind = any(%(kinds)s)
+  and id in (select owner::uuid from blob_owner where blob_owner.kind = 'job')
+order by finished_at
 
 -- name: forget_old
 -- Ended long ago; what the house did well, sooner. What owns blobs stays, or nobody would let go of them; so does

@@ -127,12 +127,6 @@ where p.did = %(did)s and r.collection = %(collection)s and r.rkey = %(rkey)s
 -- The number under which a track is known, if it is.
 select id from track_uri where uri = %(uri)s
 
--- name: is_indexed
--- Whether it is there, as far as we know.
-select exists (
-    select from record r join repo p on p.id = r.repo_id
-    where p.did = %(did)s and r.collection = %(collection)s and r.rkey = %(rkey)s and r.cid is not null)
-
 -- name: is_deleted
 -- Its row goes with a delete here, its record with one elsewhere.
 select not exists (select from track_media where did = %(did)s and rkey = %(rkey)s)
