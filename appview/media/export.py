@@ -28,6 +28,7 @@ import structlog
 from appview.jobs.tasks import Done, Task, TaskFailed, TryLater, Work
 from appview.media import manifest
 from appview.media.container import SUFFIXES
+from appview.media.failures import STORE_AWAY
 from appview.media.ziplayout import FileNames, Member
 from firehose.car import block_cid, read_car, write_header, write_section
 from firehose.proof import NoProof, record_proof
@@ -98,7 +99,8 @@ class Exporter:
                     await self._gather(work, gathered)
                     await self._finish(work, gathered)
                 except (StoreDown, BeingDeleted) as error:
-                    raise TryLater(str(error)) from error
+                    log.warning("an export waits for us", job=str(work.job.id), reason=str(error))
+                    raise TryLater(STORE_AWAY) from error
         count = work.job.facts["tracks"]
         return Done(f"export completed - {count} tracks ready", work.job.facts)
 

@@ -13,6 +13,10 @@ MediaFailed
 
 from __future__ import annotations
 
+# What the owner of a job is told of our own troubles; the log has the rest.
+STORE_AWAY = "our storage is away at the moment"
+NO_FFMPEG = "we cannot read audio at the moment"
+
 
 class MediaFailed(Exception):
     """Media could not be read or made."""

@@ -17,7 +17,7 @@ import structlog
 from appview.jobs.tasks import Done, Task, TaskFailed, TryLater, Work
 from appview.media import record_steps, sound_steps
 from appview.media.attempt import OWNER, Attempt, Place, begun
-from appview.media.failures import MediaFailed, NoFfmpeg
+from appview.media.failures import NO_FFMPEG, STORE_AWAY, MediaFailed, NoFfmpeg
 from appview.media.steps import NEW_TRACK, SAID, Step, following
 from appview.records import Away, Declined, NotSignedIn, Swapped, WriteFailed
 from indexer.written import take_in
@@ -88,11 +88,11 @@ async def walk(at: Attempt, way: tuple[Step, ...], steps: Steps) -> None:
         try:
             await steps[step](at)
         except NoFfmpeg as error:
-            raise TryLater(str(error)) from error
+            raise _outage(at, NO_FFMPEG, error) from error
         except MediaFailed as error:
             raise TaskFailed(str(error)) from error
         except (StoreDown, BeingDeleted) as error:
-            raise _outage(at, "our storage is away for a moment, this goes on by itself", error) from error
+            raise _outage(at, STORE_AWAY, error) from error
         except BlobMissing as error:
             raise TaskFailed("what was uploaded is not here any more: upload it again") from error
         except Away as error:
@@ -106,7 +106,8 @@ async def walk(at: Attempt, way: tuple[Step, ...], steps: Steps) -> None:
 
 
 def _outage(at: Attempt, said: str, error: Exception) -> TryLater:
-    """We are to blame, and what was sent to us must survive that: no attempt counts, for a day."""
+    """We are to blame, and what was sent to us must survive that: no attempt counts, for a day. Its owner is
+    told no more than `said`."""
     job = at.work.job
     log.warning("a job waits for us", kind=job.kind, job=at.owner, step=at.facts.step, reason=str(error))
     if datetime.now(UTC) - job.created_at > _OUTAGE:

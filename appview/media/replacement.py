@@ -98,7 +98,8 @@ async def _rewritten(at: Attempt) -> None:
 
 
 async def adopt(at: Attempt, conn: Connection) -> None:
-    """The record has the sound, whatever became of the job. Another track that was made of it since keeps it."""
+    """The record has the sound, whatever became of the job; another track that was made of it since keeps
+    it."""
     assert at.facts.original is not None
     holder = await track_media.holder(conn, at.did, at.facts.original)
     own = (at.rkey, Rkey(at.owner))

@@ -311,6 +311,17 @@ async def test_an_export_without_a_single_file_fails(disk: Archive) -> None:
     assert await disk.owned(id) == set()
 
 
+async def test_what_the_disk_says_is_not_for_its_owner(disk: Archive, tmp_path: Path) -> None:
+    ann = disk.person("ann")
+    await disk.track(ann, "one", noise(5000))
+    folder = tmp_path / "blobs" / "export"
+    folder.rmdir()
+    folder.write_bytes(b"")
+    id, _ = await begun(disk, await disk.key(ann))
+    job = await disk.work(id)
+    assert (job.state, job.message) == (JobState.PENDING, "our storage is away at the moment")
+
+
 async def test_a_track_that_is_deleted_meanwhile_is_still_in_it(disk: Archive) -> None:
     """The export owns the bytes; the collector takes them once it is let go of."""
     ann = disk.person("ann")

@@ -15,9 +15,12 @@ import pytest_asyncio
 from PIL import Image
 
 from appview.jobs.attempt import Attempts
-from appview.jobs.tasks import MOST_ATTEMPTS
-from appview.media.pipeline import Uploads
+from appview.jobs.tasks import MOST_ATTEMPTS, TryLater
+from appview.media.attempt import Attempt, begun
+from appview.media.failures import NoFfmpeg
+from appview.media.pipeline import Uploads, walk
 from appview.media.probe import probe
+from appview.media.steps import NEW_TRACK, Step
 from appview.own_tracks import OwnTracks
 from lexicons.syntax import Rkey
 from storage import sessions
@@ -270,7 +273,7 @@ async def test_what_was_sent_survives_an_outage_of_the_store_but_not_of_more_tha
         await attempts.make(id)
     job = await here.job(id)
     assert (job.state, job.tries) == (JobState.PENDING, 0)
-    assert job.message == "our storage is away for a moment, this goes on by itself"
+    assert job.message == "our storage is away at the moment"
     async with here.pool.connection() as conn:
         done = await collect(
             conn, here.store, grace=timedelta(days=1), keep=timedelta(0), now=datetime.now(UTC)
@@ -284,6 +287,17 @@ async def test_what_was_sent_survives_an_outage_of_the_store_but_not_of_more_tha
     if ends:
         assert (await here.work(task, id)).state is JobState.DONE
     await in_order(here, ann)
+
+
+async def test_that_there_is_no_ffmpeg_is_for_the_log_alone(here: Studio, ann: Account, sound: Path) -> None:
+    async def nowhere(at: Attempt) -> None:
+        raise NoFfmpeg("there is no ffmpeg on this machine: not in /usr/bin")
+
+    id = await here.wish(ann, sound.read_bytes(), title="Dawn")
+    async with begun(here.place, await here.attempt(id)) as at:
+        with pytest.raises(TryLater) as told:
+            await walk(at, NEW_TRACK, {Step.PROBE: nowhere})
+    assert (str(told.value), told.value.counts) == ("we cannot read audio at the moment", False)
 
 
 async def test_a_track_is_made_where_blobs_are_no_files_of_ours(
