@@ -134,3 +134,21 @@ async def test_a_replacement_whose_undo_was_given_up_has_the_sound_of_the_record
     [listed] = await net.list_records(ann, TRACK)
     played = await here.one("select encode(sha256, 'hex') from track_media join blob b on b.id = stream_id")
     assert listed.value["audioUrl"].endswith(played)
+
+
+async def test_a_sound_whose_replacement_was_given_up_and_that_was_sent_anew_belongs_to_the_new_track(
+    here: Studio, ann: Account, ingest: Program, tmp_path: Path
+) -> None:
+    task, data = Uploads(here.place).task, sound(tmp_path, 2)
+    made = await here.work(task, await here.wish(ann, sound(tmp_path, 1), title="Dawn"))
+    assert made.result is not None
+    rkey = made.result["uri"].rpartition("/")[2]
+    id = await here.wish(ann, data, "replace", title="Dawn", rkey=rkey)
+    assert await dies(here, Replacements(here.place).task, id, 2 * len(NEW_SOUND) - BEHIND_RECORD)
+    async with here.pool.connection() as conn:
+        assert await jobs.finish(conn, id, JobState.FAILED, message="away", error="away")
+    assert (await here.work(task, await here.wish(ann, data, title="Dawn"))).state is JobState.DONE
+    async with ingest:
+        await here.echoed(ann)
+    assert await swept(here) == {"kept": 1}
+    await in_order(here, ann)
