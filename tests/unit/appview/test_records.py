@@ -25,7 +25,7 @@ URI = f"at://{ANN}/{TRACK}/{RKEY}"
 RECORD = {"$type": TRACK, "title": "Dawn"}
 CID = cid_of(encode(RECORD))
 REV = "3mpt222222333"
-AHEAD = tid_from_us(time.time_ns() // 1000 + 400_000_000)
+AHEAD = tid_from_us(time.time_ns() // 1000 + 86_400_000_000)  # a day: tests may begin long after this
 
 
 class Says:
