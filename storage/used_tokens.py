@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
-
-import orjson
 
 from lexicons.syntax import Did, Rev
 from storage.queries import load
-from storage.reader import Reads, Rows
+from storage.reader import Reads
 
 _SQL = load("used_tokens")
 
@@ -26,29 +23,11 @@ class Spent:
     rev: Rev | None
 
 
-class Spending:
-    """Uses tokens up. Those that come in one turn of the event loop are written by one statement: under load
-    several share its cost."""
-
-    def __init__(self, writes: Reads) -> None:
-        self._writes = writes
-        self._given: list[tuple[str, str, float]] = []
-        self._written: asyncio.Task[Rows] | None = None
-
-    async def spend(self, issuer: Did, jti: str, expires_at: float) -> Spent:
-        """Use a token up; it expires at so many seconds since 1970. Raises what storage.reader raises."""
-        if self._written is None:
-            self._written = asyncio.create_task(self._write())
-        place, written = len(self._given), self._written
-        self._given.append((issuer, jti, expires_at))
-        # Whoever stops waiting does not stop the others.
-        rows = await asyncio.shield(written)
-        rev = rows.cell(place, 1)
-        return Spent(rows.cell(place, 0) == b"t", None if rev is None else Rev(rev.decode()))
-
-    async def _write(self) -> Rows:
-        given, self._given, self._written = self._given, [], None
-        return await self._writes.fetch("used_token_spend", orjson.dumps(given))
+async def spend(writes: Reads, issuer: Did, jti: str, expires_at: float) -> Spent:
+    """Use a token up; it expires at so many seconds since 1970."""
+    rows = await writes.fetch("used_token_spend", issuer.encode(), jti.encode(), b"%f" % expires_at)
+    rev = rows.cell(0, 1)
+    return Spent(rows.cell(0, 0) is not None, None if rev is None else Rev(rev.decode()))
 
 
 async def sweep(writes: Reads) -> int:

@@ -53,7 +53,6 @@ class ServiceTokens:
     ) -> None:
         self._reads = reads
         self._writes = writes
-        self._spending = used_tokens.Spending(writes)
         self._resolver = resolver
         self._audiences = audiences
         self._lookups = RateLimiter(lookups, now=now)
@@ -70,7 +69,7 @@ class ServiceTokens:
         """
         token = read_token(text, audiences=self._audiences, lxm=lxm, now_s=self._now())
         await self._check_signature(token, client)
-        spent = await self._spending.spend(token.issuer, token.jti, token.expires_at)
+        spent = await used_tokens.spend(self._writes, token.issuer, token.jti, token.expires_at)
         if not spent.first:
             raise BadJwt("The token was used before.")
         if self._now() >= self._sweep_at:
