@@ -24,6 +24,7 @@ import aiohttp
 from tests.devnet import install
 
 START_TIMEOUT_S = 60
+STARTS = 3
 STOP_TIMEOUT_S = 15
 CALL_TIMEOUT_S = 30
 
@@ -98,20 +99,7 @@ class Devnet:
     async def __aenter__(self) -> Self:
         folder = await asyncio.to_thread(install.ensure)
         program = await asyncio.to_thread(install.script, folder)
-        self._process = await asyncio.create_subprocess_exec(
-            "node",
-            str(program),
-            *self._arguments,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,  # a Ctrl-C at the terminal is its owner's business first
-        )
-        try:
-            ready = json.loads(await self._first_line())
-        except BaseException:
-            await self._end()
-            raise
+        ready = await self._started(program)
         self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=CALL_TIMEOUT_S))
         self.plc_url = ready["plc"]
         self.control_url = ready["control"]
@@ -132,6 +120,27 @@ class Devnet:
     ) -> None:
         await self._session.close()
         await self._end()
+
+    async def _started(self, program: Path) -> dict[str, Any]:
+        """What it says once it listens. A port that was free may be somebody's when it is listened on: then
+        it begins again, with others."""
+        for left in reversed(range(STARTS)):
+            self._process = await asyncio.create_subprocess_exec(
+                "node",
+                str(program),
+                *self._arguments,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                start_new_session=True,  # a Ctrl-C at the terminal is its owner's business first
+            )
+            try:
+                return json.loads(await self._first_line())
+            except BaseException as error:
+                await self._end()
+                if not left or not (isinstance(error, DevnetFailed) and "EADDRINUSE" in str(error)):
+                    raise
+        raise AssertionError
 
     async def _first_line(self) -> bytes:
         assert self._process.stdout is not None
