@@ -61,11 +61,7 @@ class Uploads:
     async def run(self, work: Work) -> Done:
         async with begun(self._place, work) as at:
             await walk(at, NEW_TRACK, {**MEDIA_STEPS, **_TRACK_STEPS})
-            stream = await at.blob(at.facts.stream)
-            async with self._place.pool.connection() as conn:
-                id = await track_media.track_id(conn, at.facts.uri or "")
-        result = {"uri": at.facts.uri, "cid": at.facts.cid, "trackId": id, "fileId": stream.sha256}
-        return Done("upload completed successfully", result)
+            return await done(at, "upload completed successfully")
 
     async def failed(self, work: Work) -> None:
         """Undo what was begun, unless it is all done."""
@@ -78,6 +74,15 @@ class Uploads:
                 async with at.transaction() as conn:
                     await at.save(Step.RECORD, conn)
                     await record_steps.adopt(at, conn)
+
+
+async def done(at: Attempt, message: str) -> Done:
+    """What the owner of a job is told of the track at its end."""
+    stream = await at.blob(at.facts.stream)
+    async with at.place.pool.connection() as conn:
+        id = await track_media.track_id(conn, at.facts.uri or "")
+    result = {"uri": at.facts.uri, "cid": at.facts.cid, "trackId": id, "fileId": stream.sha256}
+    return Done(message, result)
 
 
 async def walk(at: Attempt, way: tuple[Step, ...], steps: Steps) -> None:

@@ -11,7 +11,7 @@ import structlog
 
 from appview.jobs.tasks import Done, Task, TaskFailed, Work
 from appview.media.attempt import OWNER, Attempt, Place, begun
-from appview.media.pipeline import MEDIA_STEPS, Steps, drop, walk
+from appview.media.pipeline import MEDIA_STEPS, Steps, done, drop, walk
 from appview.media.record_steps import offer_again, sound_of
 from appview.media.steps import NEW_SOUND, Step
 from appview.media.track_record import Edit, edited
@@ -42,11 +42,7 @@ class Replacements:
     async def run(self, work: Work) -> Done:
         async with begun(self._place, work) as at:
             await walk(at, NEW_SOUND, {**MEDIA_STEPS, **_SOUND_STEPS})
-            stream = await at.blob(at.facts.stream)
-            async with self._place.pool.connection() as conn:
-                id = await track_media.track_id(conn, at.facts.uri or "")
-        result = {"uri": at.facts.uri, "cid": at.facts.cid, "trackId": id, "fileId": stream.sha256}
-        return Done("audio replaced successfully", result)
+            return await done(at, "audio replaced successfully")
 
     async def failed(self, work: Work) -> None:
         """Undo what was begun, unless the record has the new sound."""
