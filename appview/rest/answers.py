@@ -35,7 +35,7 @@ _HEADERS = {hdrs.CACHE_CONTROL: "no-store", "X-Content-Type-Options": "nosniff"}
 class Refused(Exception):
     """A REST answer that is a failure; `detail` is for people, or a word for programs."""
 
-    def __init__(self, status: int, detail: str | list[dict[str, Any]]) -> None:
+    def __init__(self, status: int, detail: str | dict[str, Any] | list[dict[str, Any]]) -> None:
         super().__init__(str(detail))
         self.status = status
         self.detail = detail
@@ -96,16 +96,27 @@ async def body_of(request: web.Request, shape: type[T]) -> T:
     try:
         return msgspec.json.decode(raw or b"{}", type=shape)
     except msgspec.ValidationError as error:
-        raise Refused(422, [_problem(str(error))]) from None
+        raise Refused(422, [problem(str(error), "body")]) from None
     except (msgspec.DecodeError, UnicodeDecodeError):
-        problem = {"type": "json_invalid", "loc": ["body"], "msg": "JSON decode error", "input": None}
-        raise Refused(422, [problem]) from None
+        unread = {"type": "json_invalid", "loc": ["body"], "msg": "JSON decode error", "input": None}
+        raise Refused(422, [unread]) from None
 
 
-def _problem(text: str) -> dict[str, Any]:
-    """What does not fit, as the frontend reads it; the value itself is not repeated."""
+def slashed(router: web.UrlDispatcher, path: str) -> None:
+    """Send whoever asks for `path` without its last slash on, whatever they want of it."""
+
+    async def moved(request: web.Request) -> web.StreamResponse:
+        query = f"?{request.query_string}" if request.query_string else ""
+        raise web.HTTPTemporaryRedirect(path + query)
+
+    router.add_route("*", path.rstrip("/"), moved)
+
+
+def problem(text: str, place: str) -> dict[str, Any]:
+    """What does not fit, as the frontend reads it; the value itself is not repeated. `place`: `body` or
+    `query`, and `text` is msgspec's."""
     reason, _, path = text.partition(" - at `$")
-    loc: list[str] = ["body", *filter(None, path.rstrip("`").lstrip(".").split("."))]
+    loc: list[str] = [place, *filter(None, path.rstrip("`").lstrip(".").split("."))]
     start = "Object missing required field `"
     if reason.startswith(start):
         missing = reason.removeprefix(start).rstrip("`")

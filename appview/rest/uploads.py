@@ -20,7 +20,7 @@ from appview.incoming import expects
 from appview.jobs.watch import JobWatch
 from appview.media.receive import KIND, MIB, REPLACE, Intake, Plan, Receiver, Staged
 from appview.rest import told
-from appview.rest.answers import Refused, answer, rest
+from appview.rest.answers import Refused, answer, rest, slashed
 from appview.rest.features import features_of
 from appview.rest.form import Form
 from appview.rest.multipart import Head
@@ -50,7 +50,7 @@ class Uploads:
         router = app.router
         router.add_get("/config", rest(self.config))
         router.add_post("/tracks/", rest(self.publish), expect_handler=expects)
-        router.add_post("/tracks", rest(self.moved))
+        slashed(router, "/tracks/")
         router.add_get("/tracks/uploads/{id}/progress", rest(self.progress))
         Resumables(self.receiver, self.actor, self.plan).add_to(router)
 
@@ -67,9 +67,6 @@ class Uploads:
                 "max_image_size_mb": limits.max_image_bytes // MIB,
             }
         )
-
-    async def moved(self, _: web.Request) -> web.StreamResponse:
-        raise web.HTTPTemporaryRedirect("/tracks/")
 
     async def publish(self, request: web.Request) -> web.StreamResponse:
         id = await self.take(request, await self.actor(request))

@@ -1,0 +1,216 @@
+"""The JSON of the REST interface, as types: for the OpenAPI document, and for the tests that hold answers
+against them. Answers with tracks are put together of stored bytes and never pass through these.
+
+Times are text as `datetime.isoformat()` writes it. What is null is not known, or not there.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+
+class Said(msgspec.Struct):
+    message: str
+
+
+class Feature(msgspec.Struct):
+    did: str
+    handle: str
+    display_name: str | None
+    avatar_url: str | None
+
+
+class AlbumSummary(msgspec.Struct):
+    id: str
+    slug: str
+    title: str
+    image_url: str | None
+
+
+class Track(msgspec.Struct):
+    id: int
+    title: str
+    artist: str
+    artist_did: str
+    artist_handle: str
+    artist_avatar_url: str | None
+    file_id: str
+    file_type: str
+    features: list[Feature]
+    r2_url: str | None
+    atproto_record_uri: str | None
+    atproto_record_cid: str | None
+    atproto_record_url: str | None
+    play_count: int
+    like_count: int
+    comment_count: int
+    is_liked: bool
+    created_at: str
+    image_url: str | None
+    album: AlbumSummary | None
+    description: str | None
+    copyright_flagged: bool | None
+    copyright_match: str | None
+
+
+class Tracks(msgspec.Struct):
+    tracks: list[Track]
+
+
+class TrackPage(msgspec.Struct):
+    tracks: list[Track]
+    next_cursor: str | None
+    has_more: bool
+
+
+class BrokenTracks(msgspec.Struct):
+    tracks: list[Track]
+    count: int
+
+
+class RestoredRecord(msgspec.Struct):
+    success: bool
+    track: Track
+    restored_uri: str
+
+
+class Queued(msgspec.Struct):
+    """A job that goes on behind the answer."""
+
+    upload_id: str
+    status: str
+    message: str
+
+
+class PlayCount(msgspec.Struct):
+    play_count: int
+
+
+class Liker(msgspec.Struct):
+    did: str
+    handle: str
+    display_name: str | None
+    avatar_url: str | None
+    liked_at: str
+
+
+class Likers(msgspec.Struct):
+    users: list[Liker]
+    count: int
+
+
+class Comment(msgspec.Struct):
+    id: int
+    user_did: str
+    user_handle: str
+    user_display_name: str | None
+    user_avatar_url: str | None
+    text: str
+    timestamp_ms: int
+    created_at: str
+    updated_at: str | None
+
+
+class Comments(msgspec.Struct):
+    comments: list[Comment]
+    count: int
+    comments_enabled: bool
+
+
+class AlbumOfArtist(msgspec.Struct):
+    id: str
+    title: str
+    slug: str
+    track_count: int
+    total_plays: int
+    image_url: str | None
+
+
+class AlbumListed(AlbumOfArtist):
+    artist: str
+    artist_handle: str
+
+
+class AlbumMetadata(AlbumListed):
+    description: str | None
+    artist_did: str
+    list_uri: str | None
+
+
+class AlbumsOfArtist(msgspec.Struct):
+    albums: list[AlbumOfArtist]
+
+
+class Albums(msgspec.Struct):
+    albums: list[AlbumListed]
+
+
+class Album(msgspec.Struct):
+    metadata: AlbumMetadata
+    tracks: list[Track]
+
+
+class Artist(msgspec.Struct):
+    did: str
+    handle: str
+    display_name: str
+    bio: str | None
+    avatar_url: str | None
+    created_at: str
+    updated_at: str
+
+
+class TopItem(msgspec.Struct):
+    id: int
+    title: str
+    play_count: int
+
+
+class Analytics(msgspec.Struct):
+    total_plays: int
+    total_items: int
+    top_item: TopItem | None
+    top_liked: TopItem | None
+
+
+class Stats(msgspec.Struct):
+    total_plays: int
+    total_tracks: int
+    total_artists: int
+
+
+class Queue(msgspec.Struct):
+    state: dict[str, Any]
+    revision: int
+    tracks: list[Track]
+
+
+class Found(msgspec.Struct):
+    """Somebody, to be named as a feature."""
+
+    did: str
+    handle: str
+    display_name: str | None
+    avatar_url: str | None
+
+
+class FoundHandles(msgspec.Struct):
+    results: list[Found]
+
+
+class OEmbed(msgspec.Struct):
+    version: str
+    type: str
+    provider_name: str
+    provider_url: str
+    title: str
+    author_name: str
+    author_url: str
+    width: int
+    height: int
+    html: str
+    thumbnail_url: str | None
+    thumbnail_width: int | None
+    thumbnail_height: int | None
