@@ -43,6 +43,7 @@ mutants:
 # The pages that are generated from the code.
 docs: .venv/dev.lock
 	$(BIN)/python -m bin.settings_page
+	$(BIN)/python -m bin.rest_page
 	$(BIN)/python -m appview.xrpc.reference
 
 # Compile the lock files anew; `pip install pip-tools` into .venv first.

@@ -13,6 +13,7 @@ from appview.metrics import Metrics
 from appview.rest.analytics import Analytics
 from appview.rest.exports import Exports
 from appview.rest.media import Media
+from appview.rest.openapi import OpenApi
 from appview.rest.plays import Plays
 from appview.rest.tracks import Tracks
 from appview.rest.uploads import Uploads
@@ -121,4 +122,5 @@ def build_app(
     Analytics(reads, None if auth is None else auth.desk).add_to(router)
     if exports is not None:
         exports.add_to(app)
+    OpenApi(config.version, config.public_url).add_to(router)
     return app

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 from aiohttp import web
 
 from appview.auth import cookies
 from appview.auth.desk import HANDLE_INVALID, Desk, SetOut
 from appview.auth.flows import Wish
+from appview.rest import shapes
 from appview.rest.answers import Refused, answer, body_of, rest
+from appview.rest.spec import Auth, described
 from storage import sessions
 from storage.audit import Event
 from storage.flows import FlowKind
@@ -23,6 +27,14 @@ class _Switch(msgspec.Struct):
     target_did: str
 
 
+class _Logout(msgspec.Struct):
+    switch_to: str | None = None
+
+
+class _LogoutAll(msgspec.Struct):
+    everywhere: bool = False
+
+
 class Accounts:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
@@ -35,6 +47,7 @@ class Accounts:
         router.add_post("/auth/switch-account", rest(self.switch))
         router.add_post("/auth/scope-upgrade/start", rest(self.upgrade))
 
+    @described("Who asks", answer=shapes.Me, auth=Auth.SESSION)
     async def me(self, request: web.Request) -> web.StreamResponse:
         """Who asks, and the accounts of their browser if there is more than one."""
         asked = await self._desk.asking(request)
@@ -59,6 +72,13 @@ class Accounts:
             self._desk.cookies.give_session(response, request.cookies[cookies.SESSION])
         return response
 
+    @described(
+        "Ends all that this browser has, or one account of it and goes on as another",
+        answer=dict[str, Any],
+        auth=Auth.SESSION,
+        query=_Logout,
+        errors={400: "the account to go on as is not linked"},
+    )
     async def logout(self, request: web.Request) -> web.StreamResponse:
         """End all that this browser has; with `switch_to` only this account, and go on as that one."""
         target_did = request.query.get("switch_to")
@@ -96,6 +116,12 @@ class Accounts:
         desk.cookies.give_session(response, given[0].text)
         return response
 
+    @described(
+        "Ends the sessions of all accounts of this browser, or of all browsers",
+        answer=shapes.Said,
+        auth=Auth.SESSION,
+        query=_LogoutAll,
+    )
     async def logout_all(self, request: web.Request) -> web.StreamResponse:
         """End the sessions of every account of this browser; with `everywhere=true` in all browsers.
         Developer tokens stay."""
@@ -117,6 +143,13 @@ class Accounts:
             desk.cookies.take_session(response)
         return response
 
+    @described(
+        "Where another account of this browser signs in",
+        answer=shapes.AuthUrl,
+        auth=Auth.SESSION,
+        body=_AddAccount,
+        errors={400: "`you're already logged into this account`"},
+    )
     async def add(self, request: web.Request) -> web.StreamResponse:
         """Where another account of this browser signs in."""
         handle = (await body_of(request, _AddAccount)).handle
@@ -134,6 +167,13 @@ class Accounts:
             request, handle, lambda browser: Wish(FlowKind.LINK, browser, session.id), prompt="login"
         )
 
+    @described(
+        "Go on as another account of this browser",
+        answer=shapes.Switched,
+        auth=Auth.SESSION,
+        body=_Switch,
+        errors={400: "there is nothing to switch to", 404: "`target account not found in session group`"},
+    )
     async def switch(self, request: web.Request) -> web.StreamResponse:
         """Go on as another account of this browser. Its session gets a new key, which a cookie's owner is not
         told."""
@@ -162,6 +202,12 @@ class Accounts:
             desk.cookies.give_session(response, key.text)
         return response
 
+    @described(
+        "Where the account allows what its session may not do yet",
+        answer=shapes.AuthUrl,
+        auth=Auth.SESSION,
+        errors={400: "a developer token cannot be upgraded"},
+    )
     async def upgrade(self, request: web.Request) -> web.StreamResponse:
         """Where the same account allows what its session may not do yet."""
         desk = self._desk

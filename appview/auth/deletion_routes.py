@@ -7,7 +7,9 @@ from aiohttp import web
 
 from appview.auth.deletion import Deletions
 from appview.auth.desk import HANDLE_INVALID, Desk
+from appview.rest import shapes
 from appview.rest.answers import Refused, answer, body_of, rest
+from appview.rest.spec import Auth, described
 from indexer.deletion import Step
 from storage.deletions import Outcome
 from storage.viewers import Session
@@ -34,6 +36,13 @@ class DeletionRoutes:
     async def redirect(self, _: web.Request) -> web.StreamResponse:
         raise web.HTTPTemporaryRedirect("/account/")
 
+    @described(
+        "Deletes the account here, and if wanted its records on the PDS",
+        answer=shapes.Deleted,
+        auth=Auth.SESSION,
+        body=_Delete,
+        errors={400: "`confirmation must match your handle: …`"},
+    )
     async def delete(self, request: web.Request) -> web.StreamResponse:
         """What was deleted, in numbers. `finished` false: the rest is done as soon as servers let us. The
         account is out of sight in any case, and the session ends. `warnings` are for the person."""

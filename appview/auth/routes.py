@@ -19,7 +19,9 @@ from appview.auth.cookies import browser_of, is_browser, wants_page
 from appview.auth.desk import Desk, not_started
 from appview.auth.flows import Arrived, OtherUser, Taken, Wish
 from appview.auth.grant import Refusal, SignInFailed
+from appview.rest import shapes
 from appview.rest.answers import Refused, answer, body_of, rest
+from appview.rest.spec import described
 from storage.flows import FlowKind
 from storage.sessions import Kind
 
@@ -47,6 +49,19 @@ class _Exchange(msgspec.Struct):
     exchange_token: str
 
 
+class _StartQuery(msgspec.Struct):
+    handle: str | None = None
+    pds_url: str | None = None
+    return_to: str | None = None
+
+
+class _CallbackQuery(msgspec.Struct):
+    state: str
+    code: str | None = None
+    iss: str | None = None
+    error: str | None = None
+
+
 class WayIn:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
@@ -57,6 +72,13 @@ class WayIn:
         router.add_post("/auth/exchange", rest(self.exchange))
         router.add_get("/auth/pds-options", rest(pds_options))
 
+    @described(
+        "To the authorization server of an account",
+        query=_StartQuery,
+        status=307,
+        media=None,
+        errors={400: "`failed to start OAuth flow: …`"},
+    )
     async def start(self, request: web.Request) -> web.StreamResponse:
         """To the authorization server of `handle` (a handle, a DID), or of the PDS at `pds_url`."""
         desk, query = self._desk, request.query
@@ -79,6 +101,13 @@ class WayIn:
         desk.cookies.bind(response, browser)
         return response
 
+    @described(
+        "Back from the authorization server, and on to a page",
+        query=_CallbackQuery,
+        status=303,
+        media=None,
+        errors={401: "`OAuth callback failed: …`", 403: "the flow was started by somebody else"},
+    )
     async def callback(self, request: web.Request) -> web.StreamResponse:
         """Back from the authorization server."""
         desk, state = self._desk, request.query.get("state")
@@ -126,6 +155,12 @@ class WayIn:
         desk.cookies.give_session(response, fetched.key.text)
         return response
 
+    @described(
+        "A session for an exchange token: in a browser as a cookie",
+        answer=shapes.SessionKey,
+        body=_Exchange,
+        errors={401: "`invalid, expired, or already used exchange token`"},
+    )
     async def exchange(self, request: web.Request) -> web.StreamResponse:
         """A new session for an exchange token: in a browser as a cookie, else in the answer."""
         desk = self._desk
@@ -157,6 +192,7 @@ class WayIn:
         return self._desk.config.page(_PAGES[taken.kind], "/account", {"error": str(reason)})
 
 
+@described("Where one could get an account", answer=shapes.PdsOptions)
 async def pds_options(request: web.Request) -> web.StreamResponse:
     """Where somebody without an account could get one: we recommend nobody."""
     return answer({"enabled": False, "options": []})

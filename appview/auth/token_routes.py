@@ -9,7 +9,9 @@ from appview.auth import tokens
 from appview.auth.desk import Desk, SetOut
 from appview.auth.flows import Wish
 from appview.auth.tokens import BadToken, NoSuchToken
+from appview.rest import shapes
 from appview.rest.answers import Refused, answer, body_of, rest
+from appview.rest.spec import Auth, described
 from storage import sessions
 from storage.flows import FlowKind
 from storage.sessions import Kind
@@ -29,6 +31,13 @@ class TokenRoutes:
         router.add_get("/auth/developer-tokens", rest(self.list))
         router.add_delete("/auth/developer-tokens/{prefix}", rest(self.revoke))
 
+    @described(
+        "Where a person allows a program to act for them",
+        answer=shapes.AuthUrl,
+        auth=Auth.SESSION,
+        body=_Start,
+        errors={400: "a lifetime or a name that is too long"},
+    )
     async def start(self, request: web.Request) -> web.StreamResponse:
         """Where a person allows a program to act for them. The grant is the token's own."""
         body = await body_of(request, _Start)
@@ -56,6 +65,11 @@ class TokenRoutes:
 
         return await desk.set_out(request, asked.session.did, wish)
 
+    @described(
+        "Developer tokens of whoever asks, by the first eight characters of their key",
+        answer=shapes.DeveloperTokens,
+        auth=Auth.SESSION,
+    )
     async def list(self, request: web.Request) -> web.StreamResponse:
         session = (await self._desk.asking(request)).session
         async with self._desk.pool.connection() as conn:
@@ -71,6 +85,12 @@ class TokenRoutes:
         ]
         return answer({"tokens": shown})
 
+    @described(
+        "Ends a developer token; the prefix is as long as it has to be",
+        answer=shapes.Said,
+        auth=Auth.SESSION,
+        errors={400: "`ambiguous prefix - provide more characters`", 404: "`token not found`"},
+    )
     async def revoke(self, request: web.Request) -> web.StreamResponse:
         return await self.revoke_as(request, request.match_info["prefix"])
 

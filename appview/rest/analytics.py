@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime, timedelta
+from typing import Annotated
 
+import msgspec
 from aiohttp import web
 
 from appview.auth.desk import Desk
+from appview.rest import shapes
 from appview.rest.answers import Refused, answer, rest
+from appview.rest.spec import Auth, described, query_of
 from storage import analytics
 from storage.analytics import Item
 from storage.reader import Reads
 
 DAYS, MOST_DAYS = 30, 366
-_DAYS = re.compile(r"[1-9]\d{0,2}")
+
+
+class _Days(msgspec.Struct):
+    days: Annotated[int, msgspec.Meta(ge=1, le=MOST_DAYS)] = DAYS
 
 
 class Analytics:
@@ -29,20 +35,21 @@ class Analytics:
         router.add_get("/artists/me/analytics/days", rest(self.my_days))
         router.add_get("/artists/{did}/analytics", rest(self.of))
 
+    @described("How often an artist's tracks were played", answer=shapes.Analytics)
     async def of(self, request: web.Request) -> web.StreamResponse:
         """Never 404: of who is unknown there is nothing."""
         return await self._totals(request.match_info["did"])
 
+    @described("How often one's own tracks were played", answer=shapes.Analytics, auth=Auth.SESSION)
     async def mine(self, request: web.Request) -> web.StreamResponse:
         return await self._totals(await self._me(request))
 
+    @described("And on which days", answer=shapes.Days, auth=Auth.SESSION, query=_Days)
     async def my_days(self, request: web.Request) -> web.StreamResponse:
         """`{days: [{day, plays}]}`, oldest first, today the last; `?days=` says how many."""
-        text = request.query.get("days", str(DAYS))
-        if _DAYS.fullmatch(text) is None or int(text) > MOST_DAYS:
-            raise Refused(422, f"days is a number from 1 to {MOST_DAYS}")
+        wanted = query_of(request, _Days).days
         today = datetime.now(UTC).date()
-        first = today - timedelta(days=int(text) - 1)
+        first = today - timedelta(days=wanted - 1)
         found = await analytics.days(self._reads, await self._me(request), first, today)
         return answer({"days": [{"day": day, "plays": plays} for day, plays in found]})
 

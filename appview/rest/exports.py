@@ -25,8 +25,9 @@ from appview.media.export import KIND, file_name
 from appview.media.serve import SAFETY
 from appview.media.signed import BadLink, Links
 from appview.media.zipped import ZipBody
-from appview.rest import told
+from appview.rest import shapes, told
 from appview.rest.answers import Refused, answer, rest
+from appview.rest.spec import Auth, described
 from lexicons.syntax import Did
 from storage import exports, jobs
 from storage.blobs.store import Area, BlobMissing, BlobStore, Key, StoreDown
@@ -71,6 +72,12 @@ class Exports:
 
         app.on_shutdown.append(stop)
 
+    @described(
+        "Puts all that one has into one ZIP",
+        answer=shapes.ExportQueued,
+        auth=Auth.SESSION,
+        errors={404: "`no tracks found to export`", 409: "an export has just ended"},
+    )
     async def begin(self, request: web.Request) -> web.StreamResponse:
         """An export of all that one has; the one that is under way, where there is one."""
         did = Did((await self._desk.asking(request)).session.did)
@@ -87,6 +94,12 @@ class Exports:
                 id, count = under_way.id, _total(under_way)
         return answer({"export_id": str(id), "status": "pending", "message": _QUEUED, "track_count": count})
 
+    @described(
+        "How an export of one's own stands, until its end",
+        auth=Auth.SESSION,
+        media="text/event-stream",
+        errors={403: "`not authorized`", 404: "`export not found`"},
+    )
     async def progress(self, request: web.Request) -> web.StreamResponse:
         """Events about one's own export, until its end."""
         job = await self._own(request)
@@ -97,6 +110,13 @@ class Exports:
             async for each in followed:
                 yield told.BEAT if each is None else self._event(each)
 
+    @described(
+        "To an address that works for a while",
+        auth=Auth.SESSION,
+        status=307,
+        media=None,
+        errors={400: "`export not ready`", 403: "`not authorized`", 404: "`export not found`"},
+    )
     async def download(self, request: web.Request) -> web.StreamResponse:
         job = await self._own(request)
         if job.state is not JobState.DONE:
@@ -107,6 +127,11 @@ class Exports:
         where = self._address(job)
         return web.Response(status=307, headers={hdrs.LOCATION: where, hdrs.CACHE_CONTROL: "no-store"})
 
+    @described(
+        "The ZIP, whole or in parts, at its signed address",
+        media="application/zip",
+        errors={403: "the signature is wrong, or too old", 404: "`export not found`"},
+    )
     async def zip(self, request: web.Request) -> web.StreamResponse:
         """The ZIP itself, whole or in parts, to whoever has the signed address."""
         try:

@@ -10,6 +10,7 @@ import mimetypes
 import re
 from time import monotonic
 
+import msgspec
 from aiohttp import web
 
 from appview.media.container import SUFFIXES
@@ -17,6 +18,7 @@ from appview.media.images import WIDTHS
 from appview.media.serve import ServeConfig, Served, serve
 from appview.media.signed import BadLink, Links
 from appview.rest.answers import Refused, rest
+from appview.rest.spec import described
 from storage import media
 from storage.blobs.store import Area, BlobStore, Key
 from storage.media import Found, Sight
@@ -28,6 +30,10 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _WIDTH = re.compile(r"[1-9]\d{0,4}")
 _UNFIT = re.compile(r"[\x00-\x1f\x7f/\\]+")
 _WORD = {Area.AUDIO: "audio file", Area.IMAGE: "image", Area.PRIVATE: "audio file"}
+
+
+class _Width(msgspec.Struct):
+    w: int | None = None
 
 
 class Media:
@@ -50,9 +56,20 @@ class Media:
         here = self._store.path(Key(Area.AUDIO, "0" * 64)) is not None
         return "'self'" if here else "'self' https:"
 
+    @described(
+        "A sound, whole or in parts",
+        media="audio/*",
+        errors={404: "`audio file not found`", 410: "it is not to be had any more"},
+    )
     async def audio(self, request: web.Request) -> web.StreamResponse:
         return await self._answer(request, Area.AUDIO, request.match_info["file_id"])
 
+    @described(
+        "A picture; `w` says how wide it is to be",
+        query=_Width,
+        media="image/*",
+        errors={404: "`image not found`"},
+    )
     async def image(self, request: web.Request) -> web.StreamResponse:
         """`?w=` names a width in pixels: the smallest rendition that is as wide, else the image itself."""
         width = request.query.get("w")
@@ -62,6 +79,11 @@ class Media:
         wide = None if width is None else next((each for each in WIDTHS if each >= int(width)), None)
         return await self._answer(request, Area.IMAGE, request.match_info["sha256"], wide)
 
+    @described(
+        "What only a signed address gets",
+        media="audio/*",
+        errors={403: "the signature is wrong, or too old", 404: "`audio file not found`"},
+    )
     async def private(self, request: web.Request) -> web.StreamResponse:
         try:
             self._links.check(request.path, request.query)

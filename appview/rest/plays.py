@@ -8,7 +8,9 @@ from aiohttp import web
 
 from appview.listeners import Listeners
 from appview.play_counter import PlayCounter
+from appview.rest import shapes
 from appview.rest.answers import Refused, answer, rest
+from appview.rest.spec import Auth, described
 
 _ID = re.compile(r"[1-9]\d{0,17}")
 
@@ -21,6 +23,12 @@ class Plays:
     def add_to(self, router: web.UrlDispatcher) -> None:
         router.add_post("/tracks/{track_id}/play", rest(self.play))
 
+    @described(
+        "Counts a play, once for each listener in the length of the track",
+        answer=shapes.PlayCount,
+        auth=Auth.OPTIONAL,
+        errors={404: "`track not found`"},
+    )
     async def play(self, request: web.Request) -> web.StreamResponse:
         """`{play_count}`, whether this one counted or not."""
         track_id = request.match_info["track_id"]

@@ -30,6 +30,7 @@ from appview.guards import GATE, detailed
 from appview.incoming import Incoming, expects
 from appview.media.receive import MIB, Plan, Receiver, Staged, UploadLimits
 from appview.rest.answers import Handler, Refused, answer, rest
+from appview.rest.spec import Auth, described
 from storage import uploads
 from storage.blobs.store import BadOffset
 from storage.uploads import Resumable
@@ -75,6 +76,9 @@ class Resumables:
             },
         )
 
+    @described(
+        "Resumable uploads of one's own that are not whole yet", answer=dict[str, Any], auth=Auth.ACTOR
+    )
     async def list(self, request: web.Request) -> web.StreamResponse:
         """One's own that are not whole yet."""
         actor = await self._actor(request)

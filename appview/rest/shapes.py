@@ -214,3 +214,76 @@ class OEmbed(msgspec.Struct):
     thumbnail_url: str | None
     thumbnail_width: int | None
     thumbnail_height: int | None
+
+
+class AuthUrl(msgspec.Struct):
+    """Where a browser goes on."""
+
+    auth_url: str
+
+
+class Account(msgspec.Struct):
+    did: str
+    handle: str
+    avatar_url: str | None
+
+
+class Me(msgspec.Struct):
+    did: str
+    handle: str
+    linked_accounts: list[Account]
+    enabled_flags: list[str]
+    permissioned_spaces: dict[str, bool]
+
+
+class SessionKey(msgspec.Struct):
+    session_id: str
+
+
+class DeveloperToken(msgspec.Struct):
+    session_id: str
+    name: str | None
+    created_at: str
+    expires_at: str | None
+
+
+class DeveloperTokens(msgspec.Struct):
+    tokens: list[DeveloperToken]
+
+
+class Switched(msgspec.Struct):
+    did: str
+    handle: str
+    session_id: str
+
+
+class PdsOptions(msgspec.Struct):
+    enabled: bool
+    options: list[dict[str, str]]
+
+
+class Deleted(msgspec.Struct):
+    deleted: dict[str, int]
+    finished: bool
+    warnings: list[str]
+
+
+class Config(msgspec.Struct):
+    max_upload_size_mb: int
+    max_image_size_mb: int
+
+
+class ExportQueued(msgspec.Struct):
+    export_id: str
+    status: str
+    message: str
+    track_count: int
+
+
+class Day(msgspec.Struct):
+    day: str
+    plays: int
+
+
+class Days(msgspec.Struct):
+    days: list[Day]

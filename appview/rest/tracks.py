@@ -26,10 +26,12 @@ from appview.media.record_steps import image_url
 from appview.media.track_record import Edit, edited
 from appview.own_tracks import NoSuchTrack, OwnTracks
 from appview.records import Away, NotSignedIn, Put, Record, WriteFailed
+from appview.rest import shapes
 from appview.rest.answers import Refused, answer, rest
 from appview.rest.features import features_of
 from appview.rest.form import Form
 from appview.rest.resumable import too_large
+from appview.rest.spec import Auth, described
 from appview.rest.track_shape import track_shape
 from appview.rest.uploads import Uploads
 from lexicons.records import InvalidRecord
@@ -42,6 +44,7 @@ from storage.reader import Reads
 _ID = re.compile(r"[1-9]\d{0,17}")
 DRAWN_AT_ONCE = 2  # each may take a gigabyte
 _TEXTS = ("title", "album", "description", "features")
+_FORM: dict[str, type] = {**dict.fromkeys(_TEXTS, str), "image": bytes}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,7 @@ class Tracks:
         router.add_delete("/tracks/{track_id}", rest(self.delete))
         router.add_put("/tracks/{track_id}/audio", rest(self.replace))
 
+    @described("A track", answer=shapes.Track, auth=Auth.OPTIONAL, errors={404: "`track not found`"})
     async def show(self, request: web.Request) -> web.StreamResponse:
         """The track, to whoever asks; `is_liked` is for those whose token holds."""
         try:
@@ -77,6 +81,20 @@ class Tracks:
             viewer = None
         return answer(await self._shape(_id(request), viewer and viewer.did))
 
+    @described(
+        "Changes a track of one's own",
+        answer=shapes.Track,
+        auth=Auth.ACTOR,
+        form=_FORM,
+        optional=frozenset(_FORM),
+        errors={
+            400: "features that nobody is, or no picture",
+            403: "`you can only edit your own tracks`",
+            404: "`track not found`",
+            413: "`image too large (max …MB)`",
+            500: "`failed to sync track update to ATProto: …`",
+        },
+    )
     async def change(self, request: web.Request) -> web.StreamResponse:
         """The track after it: `title`, `album`, `description`, `features`, `image` of a form; what is not
         there stays, and an empty text clears what may be cleared."""
@@ -96,6 +114,16 @@ class Tracks:
         await self._rewrite(own, edit, cover)
         return answer(await self._shape(own.id, own.actor.did))
 
+    @described(
+        "Deletes a track of one's own",
+        answer=shapes.Said,
+        auth=Auth.ACTOR,
+        errors={
+            403: "`you can only delete your own tracks`",
+            404: "`track not found`",
+            500: "`failed to delete ATProto record: …`",
+        },
+    )
     async def delete(self, request: web.Request) -> web.StreamResponse:
         own = await self._own(request, "delete")
         try:
@@ -104,6 +132,18 @@ class Tracks:
             raise _not_written("failed to delete ATProto record", error) from error
         return answer({"message": "track deleted successfully"})
 
+    @described(
+        "Gives a track of one's own another sound",
+        answer=shapes.Queued,
+        auth=Auth.ACTOR,
+        form={"file": bytes},
+        errors={
+            400: "`no filename provided`",
+            403: "`you can only edit your own tracks`",
+            404: "`track not found`",
+            413: "`file too large (max …MB)`",
+        },
+    )
     async def replace(self, request: web.Request) -> web.StreamResponse:
         """The id of the job that gives the track the sound in `file`; what it was stays as a revision."""
         own = await self._own(request, "edit")

@@ -19,12 +19,13 @@ from appview.errors import PayloadTooLarge, ScopeMissing, SignInNeeded
 from appview.incoming import expects
 from appview.jobs.watch import JobWatch
 from appview.media.receive import KIND, MIB, REPLACE, Intake, Plan, Receiver, Staged
-from appview.rest import told
+from appview.rest import shapes, told
 from appview.rest.answers import Refused, answer, rest, slashed
 from appview.rest.features import features_of
 from appview.rest.form import Form
 from appview.rest.multipart import Head
 from appview.rest.resumable import Resumables, too_large
+from appview.rest.spec import Auth, described
 from appview.viewer import Viewer
 from lexicons.syntax import Did
 from storage.jobs import Job, JobState
@@ -32,6 +33,15 @@ from storage.reader import Reads
 
 # As long as records may have them.
 _TEXTS = {"title": 256, "album": 256, "description": 5000}
+_FORM: dict[str, type] = {
+    "title": str,
+    "file": bytes,
+    "album": str,
+    "description": str,
+    "features": str,
+    "image": bytes,
+}
+_OPTIONAL = frozenset(_FORM) - {"title", "file"}
 _QUEUED = "upload queued for processing"
 _LOST = {"status": "failed", "message": "upload job not found", "error": "job lost"}
 
@@ -59,6 +69,7 @@ class Uploads:
 
         app.on_shutdown.append(stop)
 
+    @described("What an upload may be", answer=shapes.Config)
     async def config(self, _: web.Request) -> web.StreamResponse:
         limits = self.receiver.limits
         return answer(
@@ -68,6 +79,18 @@ class Uploads:
             }
         )
 
+    @described(
+        "Takes a sound, and makes a track of it",
+        answer=shapes.Queued,
+        auth=Auth.ACTOR,
+        form=_FORM,
+        optional=_OPTIONAL,
+        errors={
+            400: "no filename, no form, or features that nobody is",
+            413: "`file too large (max …MB)`, `image too large (max …MB)`",
+            429: "too many at once",
+        },
+    )
     async def publish(self, request: web.Request) -> web.StreamResponse:
         id = await self.take(request, await self.actor(request))
         return answer({"upload_id": str(id), "status": "pending", "message": _QUEUED})
@@ -114,6 +137,9 @@ class Uploads:
             filename=filename,
         )
 
+    @described(
+        "How an upload of one's own stands, until its end", auth=Auth.SESSION, media="text/event-stream"
+    )
     async def progress(self, request: web.Request) -> web.StreamResponse:
         """Events about an upload of one's own until its end. One that is not, does not exist."""
         session = (await self._desk.asking(request)).session

@@ -61,9 +61,10 @@ def reason(refused: Refused) -> str:
     """Why a form was refused, as a sentence."""
     if isinstance(refused.detail, list):
         return " ".join(_told(each["type"], each["loc"][-1], each["msg"]) for each in refused.detail)
-    text = refused.detail.removeprefix("failed to start OAuth flow: ")
+    told = refused.detail
+    text = (told if isinstance(told, str) else told["message"]).removeprefix("failed to start OAuth flow: ")
     problem = problem_of(text.partition(":")[0])
-    if text != refused.detail and problem is not None:
+    if text != told and problem is not None:
         return f"{problem.title} {problem.advice}"
     return sentence(text)
 
