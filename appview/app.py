@@ -15,6 +15,7 @@ from appview.rest.exports import Exports
 from appview.rest.media import Media
 from appview.rest.openapi import OpenApi
 from appview.rest.plays import Plays
+from appview.rest.preferences import Preferences
 from appview.rest.tracks import Tracks
 from appview.rest.uploads import Uploads
 from appview.service import AppConfig, Service, TotalsCache
@@ -26,7 +27,19 @@ from appview.web.track import TrackPage
 from appview.web.upload import UploadPages
 from appview.xrpc.dispatch import Dispatcher
 from lexicons.catalog import Catalog
-from storage import analytics, feed, health, lists, live, people, provenance, stats, used_tokens, viewers
+from storage import (
+    analytics,
+    feed,
+    health,
+    lists,
+    live,
+    people,
+    preferences,
+    provenance,
+    stats,
+    used_tokens,
+    viewers,
+)
 from storage.media import STATEMENTS as MEDIA
 from storage.reader import Reader, Reads
 
@@ -46,7 +59,8 @@ def make_reader(dsn: str, *, connections: int = 4) -> Reader:
         | health.STATEMENTS
         | viewers.STATEMENTS
         | MEDIA
-        | analytics.STATEMENTS,
+        | analytics.STATEMENTS
+        | preferences.STATEMENTS,
         optional={"pg_trgm": feed.OPTIONAL["pg_trgm"] | people.OPTIONAL["pg_trgm"]},
         connections=connections,
     )
@@ -107,6 +121,7 @@ def build_app(
     router.add_get("/track/{id}", TrackPage(service, site, None if media is None else media.origins).handle)
     if auth is not None:
         auth.add_to(app)
+        Preferences(auth.desk, reads).add_to(router)
         if own_pages:
             AccountPages(auth, site, catalog.collections, can_upload=uploads is not None).add_to(router)
     if media is not None:

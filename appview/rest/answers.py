@@ -97,9 +97,23 @@ async def body_of(request: web.Request, shape: type[T]) -> T:
         return msgspec.json.decode(raw or b"{}", type=shape)
     except msgspec.ValidationError as error:
         raise Refused(422, [problem(str(error), "body")]) from None
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        unread = {"type": "json_invalid", "loc": ["body"], "msg": "JSON decode error", "input": None}
-        raise Refused(422, [unread]) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise _unread("body") from None
+
+
+def object_in(raw: msgspec.Raw, name: str) -> dict[str, Any]:
+    """The member of a body that may be any JSON object. Raises Refused 422."""
+    try:
+        value = orjson.loads(bytes(raw))
+    except orjson.JSONDecodeError:
+        raise _unread("body", name) from None
+    if not isinstance(value, dict):
+        raise Refused(422, [problem(f"Expected `object` - at `$.{name}`", "body")])
+    return value
+
+
+def _unread(*loc: str) -> Refused:
+    return Refused(422, [{"type": "json_invalid", "loc": [*loc], "msg": "JSON decode error", "input": None}])
 
 
 def slashed(router: web.UrlDispatcher, path: str) -> None:

@@ -181,6 +181,27 @@ class Stats(msgspec.Struct):
     total_artists: int
 
 
+class Preferences(msgspec.Struct):
+    accent_color: str
+    auto_advance: bool
+    allow_comments: bool
+    theme: str
+    download_policy: str | None
+    hidden_tags: list[str]
+    enable_teal_scrobbling: bool
+    teal_needs_reauth: bool
+    show_sensitive_artwork: bool
+    show_sensitive_audio: bool
+    show_liked_on_profile: bool
+    support_url: str | None
+    ui_settings: dict[str, Any]
+    terms_accepted_at: str | None
+
+
+class TermsAccepted(msgspec.Struct):
+    terms_accepted_at: str
+
+
 class Queue(msgspec.Struct):
     state: dict[str, Any]
     revision: int

@@ -1,0 +1,150 @@
+"""A PDS at a port that keeps records as it is asked to, and the client that reaches it without a grant."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+from aiohttp import web
+
+from appview.auth.grant import Credentials, Refusal, SignInFailed
+from appview.auth.oauth import PdsAnswer
+from lexicons.datamodel import cid_of, encode, from_json
+from lexicons.syntax import Did, Tid, tid_from_us
+from tests.integration.appview.auth.signing import Village
+
+Path = tuple[str, str, str]  # DID, collection, rkey
+
+
+class RecordKeeper:
+    """`records` by path. `status`: what is answered instead, while it is not 200. `refuses`: rkeys that are
+    never written. `asked`: the calls that came, in order."""
+
+    def __init__(self) -> None:
+        self.records: dict[Path, dict[str, Any]] = {}
+        self.status = 200
+        self.refuses: set[str] = set()
+        self.asked: list[str] = []
+        self.url = ""
+        self._rev_us = 0
+        self._runner: web.AppRunner | None = None
+
+    async def __aenter__(self) -> Self:
+        app = web.Application()
+        for verb, name, handler in (
+            ("GET", "getRecord", self._get),
+            ("GET", "listRecords", self._list),
+            ("POST", "putRecord", self._put),
+            ("POST", "deleteRecord", self._delete),
+        ):
+            app.router.add_route(verb, f"/xrpc/com.atproto.repo.{name}", self._ready(name, handler))
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._runner is not None
+        await self._runner.cleanup()
+
+    def credentials(self, did: Did) -> Credentials:
+        return Credentials(
+            did=did,
+            access_token="access",
+            refresh_token=f"refresh-{did}",
+            dpop_key="{}",
+            issuer=self.url,
+            pds=self.url,
+            scope="atproto",
+        )
+
+    def rev(self) -> Tid:
+        """Newer than all before, and not in the future."""
+        self._rev_us = max(self._rev_us + 1, time.time_ns() // 1000)
+        return tid_from_us(self._rev_us)
+
+    def _ready(self, name: str, handler: Any) -> Any:
+        async def handle(request: web.Request) -> web.Response:
+            self.asked.append(name)
+            if self.status != 200:
+                return web.json_response({"error": "Elsewhere"}, status=self.status)
+            return await handler(request)
+
+        return handle
+
+    async def _get(self, request: web.Request) -> web.Response:
+        path = request.query["repo"], request.query["collection"], request.query["rkey"]
+        record = self.records.get(path)
+        if record is None:
+            return web.json_response({"error": "RecordNotFound", "message": "none"}, status=400)
+        return web.json_response({"uri": _uri(path), "cid": _cid(record), "value": record})
+
+    async def _list(self, request: web.Request) -> web.Response:
+        """By key, falling, as the reference server does it; `cursor` is the last of the page before."""
+        of, limit = (request.query["repo"], request.query["collection"]), int(request.query["limit"])
+        assert limit <= 100
+        cursor = request.query.get("cursor")
+        paths = sorted((path for path in self.records if path[:2] == of), reverse=True)
+        left = [path for path in paths if cursor is None or path[2] < cursor]
+        page = [
+            {"uri": _uri(path), "cid": _cid(self.records[path]), "value": self.records[path]}
+            for path in left[:limit]
+        ]
+        more = {"cursor": left[limit - 1][2]} if len(left) >= limit else {}
+        return web.json_response({"records": page} | more)
+
+    async def _put(self, request: web.Request) -> web.Response:
+        told = await request.json()
+        path = told["repo"], told["collection"], told["rkey"]
+        if path[2] in self.refuses:
+            return web.json_response({"error": "InvalidRecord", "message": "not this one"}, status=400)
+        before = self.records.get(path)
+        if "swapRecord" in told and told["swapRecord"] != (None if before is None else _cid(before)):
+            return web.json_response({"error": "InvalidSwap", "message": "another"}, status=400)
+        self.records[path] = told["record"]
+        return web.json_response({"uri": _uri(path), "cid": _cid(told["record"]), "commit": self._commit()})
+
+    async def _delete(self, request: web.Request) -> web.Response:
+        told = await request.json()
+        if self.records.pop((told["repo"], told["collection"], told["rkey"]), None) is None:
+            return web.json_response({})
+        return web.json_response({"commit": self._commit()})
+
+    def _commit(self) -> dict[str, str]:
+        return {"cid": _cid({}), "rev": self.rev()}
+
+
+def _uri(path: Path) -> str:
+    return "at://" + "/".join(path)
+
+
+def _cid(record: dict[str, Any]) -> str:
+    return cid_of(encode(from_json(record)))
+
+
+class Neighbours(Village):
+    """A village whose people have their records at a PDS."""
+
+    def __init__(self, http: aiohttp.ClientSession) -> None:
+        super().__init__()
+        self._http = http
+
+    async def revoke(self, credentials: Credentials) -> None:
+        self.revoked.append(credentials.did)
+
+    async def call_pds(
+        self, credentials: Credentials, method: str, nsid: str, **options: Any
+    ) -> tuple[PdsAnswer, Credentials]:
+        kind = options.get("content_type")
+        headers = {} if kind is None else {"Content-Type": kind}
+        url, params, body = f"{credentials.pds}/xrpc/{nsid}", options.get("params"), options.get("body")
+        try:
+            async with self._http.request(method, url, params=params, data=body, headers=headers) as answer:
+                return PdsAnswer(answer.status, answer.headers, await answer.read(), False), credentials
+        except aiohttp.ClientError:
+            raise SignInFailed(Refusal.UNREACHABLE) from None
