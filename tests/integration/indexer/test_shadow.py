@@ -83,6 +83,8 @@ CHANGES = [
         "track_stat",
         "likes",
     ),
+    ("update track set rest = rest || ' ' where id = (select min(id) from track)", "track", "rest"),
+    ("update track set features = '{did:web:x}' where id = (select min(id) from track)", "track", "features"),
     ("update profile set hidden = true where repo_id = 2", "profile", "hidden"),
     ("update repo set data = 'bafy' where id = 1", "repo", "data"),
     ("update comment set card = card || ' ' where ctid = (select min(ctid) from comment)", "comment", "card"),
