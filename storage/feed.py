@@ -22,8 +22,8 @@ _SKELETONS = ("latest", "top", "by_actor", "liked_by", "by_uris", "by_id", "in_l
 # id, card, author's card, plays, likes, comments, rkey of the viewer's like
 TrackRow = tuple[Cell, Cell, Cell, Cell, Cell, Cell, Cell]
 # id, REST members, author's card, plays, likes, comments, rkey of a like of the viewer's, DIDs of those
-# featured, and where there are no members yet the card and the account's PDS
-RestRow = tuple[Cell, Cell, Cell, Cell, Cell, Cell, Cell, Cell, Cell, Cell]
+# featured, where there are no members yet the card and the account's PDS, and the tags as JSON
+RestRow = tuple[Cell, Cell, Cell, Cell, Cell, Cell, Cell, Cell, Cell, Cell, Cell]
 # account's card, its DID, rkey of the like, when
 LikeRow = tuple[Cell, Cell, Cell, Cell]
 # comment's card, author's card
@@ -84,7 +84,7 @@ def _rest_rows(rows: Rows, limit: int) -> list[RestRow]:
     return [
         (
             *(get(i, 0), get(i, 1), get(i, 2), get(i, 3), get(i, 4), get(i, 5), get(i, 6)),
-            *(get(i, 9), get(i, 10), get(i, 11)),
+            *(get(i, 9), get(i, 10), get(i, 11), get(i, 12)),
         )
         for i in range(min(limit, rows.count))
     ]

@@ -70,10 +70,12 @@ create table track_stat (
     id        bigint primary key,         -- track_uri.id
     likes     int not null default 0,     -- distinct visible accounts
     comments  int not null default 0,     -- visible comments
-    plays     bigint not null default 0
+    plays     bigint not null default 0,
+    tags      text[]                      -- what its artist files it under, in no record; null: none
 ) with (fillfactor = 80);
 -- The order of getTop: plays, then likes, both in one number.
 create index track_stat_rank on track_stat (((plays << 31) | likes) desc, id desc) where plays > 0 or likes > 0;
+create index track_stat_tags on track_stat using gin (tags) where tags is not null;
 
 create table track (
     id           bigint primary key,      -- track_uri.id

@@ -19,9 +19,9 @@ from storage import people
 from storage.feed import RestRow
 from storage.reader import Cell, Reads
 
-# What is the same of every track: nothing is tagged, judged, for some alone, or on its way to another form.
+# What is the same of every track: nothing is judged, for some alone, or on its way to another form.
 _ALIKE = (
-    b'"copyright_flagged":null,"copyright_match":null,"tags":[],"labels":[],"operator_labels":[],'
+    b'"copyright_flagged":null,"copyright_match":null,"labels":[],"operator_labels":[],'
     b'"gated":false,"download_policy":"open","visibility":"public","unlisted":false,"is_optimizing":false'
 )
 KNOWN_ARTISTS = 20_000  # of 600 bytes each
@@ -68,10 +68,10 @@ async def tracks(reads: Reads, rows: Sequence[RestRow]) -> list[bytes]:
     featured = [row[7] for row in rows if row[7] is not None]
     people_of = await _featured(reads, featured) if featured else {}
     out: list[bytes] = []
-    for id_, rest, author, plays, likes, comments, liked, features, _, _ in rows:
+    for id_, rest, author, plays, likes, comments, liked, features, _, _, tags in rows:
         by, text = artist(author or b""), rest or b""
         out.append(
-            b'{"id":%b,%b,"features":[%b],"play_count":%b,"like_count":%b,"comment_count":%b,"is_liked":%b,%b,%b%b}'
+            b'{"id":%b,%b,"features":[%b],"play_count":%b,"like_count":%b,"comment_count":%b,"is_liked":%b,"tags":%b,%b,%b%b}'
             % (
                 id_,
                 by.members,
@@ -80,6 +80,7 @@ async def tracks(reads: Reads, rows: Sequence[RestRow]) -> list[bytes]:
                 likes,
                 comments,
                 b"false" if liked is None else b"true",
+                tags or b"[]",
                 _ALIKE,
                 text,
                 by.avatar + b"}" if text.endswith(b":") else b"",
@@ -122,4 +123,4 @@ def _rendered(row: RestRow) -> RestRow:
     card, pds, author = row[8], row[9], row[2]
     made = card_rest(card or b"", did=Did(artist(author or b"").did), pds=pds.decode() if pds else None)
     features = None if made.features is None else b"{%b}" % ",".join(made.features).encode()
-    return (row[0], made.rest.encode(), *row[2:7], features, None, None)
+    return (row[0], made.rest.encode(), *row[2:7], features, None, None, row[10])

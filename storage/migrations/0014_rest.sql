@@ -8,3 +8,7 @@ alter table track
     add column file_id   text;          -- how REST names its sound
 create index track_unrendered on track (id) where rest is null;
 create index track_file on track (file_id, id);
+
+-- What artists file their tracks under. No record says it, so it is kept where plays are.
+alter table track_stat add column tags text[];    -- null: none
+create index track_stat_tags on track_stat using gin (tags) where tags is not null;

@@ -19,7 +19,7 @@ select k.id, k.rest, k.author, s.plays, s.likes, s.comments,
        (select l.rkey from "like" l
          where l.repo_id = (select r.id from repo r where r.did = $1::text) and l.track_id = k.id
          limit 1),
-       k.a, k.b, k.features, k.card, k.pds
+       k.a, k.b, k.features, k.card, k.pds, to_json(s.tags)
   from ({skeleton}) k
   join track_stat s on s.id = k.id
  order by k.a desc, k.b desc

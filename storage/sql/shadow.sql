@@ -143,9 +143,9 @@ select coalesce(o.id, nextval('plyr_replay.rejected_event_id_seq')), n.source, n
 from plyr_replay.rejected_in n left join public.rejected_event o using (source, digest)
 
 -- name: finish_track_stat
--- Counters from nothing but the shadows; plays have no record behind them.
-insert into plyr_replay.track_stat (id, likes, comments, plays)
-select u.id, coalesce(l.likes, 0), coalesce(c.comments, 0), coalesce(o.plays, 0)
+-- Counters from nothing but the shadows; plays and tags have no record behind them.
+insert into plyr_replay.track_stat (id, likes, comments, plays, tags)
+select u.id, coalesce(l.likes, 0), coalesce(c.comments, 0), coalesce(o.plays, 0), o.tags
 from plyr_replay.track_uri u
 left join (
     select track_id, count(distinct repo_id)::int as likes

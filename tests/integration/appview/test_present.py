@@ -63,12 +63,13 @@ async def test_a_track_has_everything_that_rest_shows(seed: Seed, reads: Reads) 
     seed.like(ann, uri)
     seed.like(bob, uri)
     seed.comment(bob, uri, "hm")
-    seed.conn.execute("update track_stat set plays = 7")
+    seed.conn.execute('update track_stat set plays = 7, tags = \'{"a \\"quote",b}\'')
     seed.commit()
     (track,) = await latest(reads, seed.dids[bob])
     counts = {key: track[key] for key in track if key.endswith("_count") or key == "is_liked"}
     assert counts == {"play_count": 7, "like_count": 2, "comment_count": 1, "is_liked": True}
     assert track["artist"] == "Ann"
+    assert track["tags"] == ['a "quote', "b"]
     assert track["artist_handle"] == "ann.test"
     assert track["artist_avatar_url"] == track["album"]["image_url"] == "https://x.test/ann.png"
     assert track["features"] == [
