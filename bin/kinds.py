@@ -22,6 +22,7 @@ LANES = {
     "plays.seal": "light",
     "records.doubt": "light",
     "replace": "heavy",
+    "tracks.render": "light",
     "tracks.sweep": "light",
     "upload": "heavy",
     "uploads.sweep": "light",
@@ -35,6 +36,7 @@ SCHEDULES = (
     Schedule("plays.rollup", every=timedelta(minutes=5)),
     Schedule("plays.seal", every=timedelta(days=1)),
     Schedule("records.doubt", every=timedelta(minutes=10)),
+    Schedule("tracks.render", every=timedelta(hours=1)),
     Schedule("tracks.sweep", every=timedelta(minutes=10)),
     Schedule("uploads.sweep", every=timedelta(minutes=10)),
 )

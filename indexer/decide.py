@@ -23,6 +23,7 @@ from firehose.events import Commit, Sync
 from indexer import cards
 from indexer.chain import Chain, doubt, extend, is_foreign, observe
 from indexer.prepare import Candidate, Doubt, Move, Prepared, track_uri
+from indexer.rest_card import track_rest
 from indexer.states import State, move
 from lexicons.catalog import Collections
 from lexicons.datamodel import decode
@@ -265,6 +266,7 @@ def track_row(track: Track, x: Change, id: int) -> TrackRow:
     card = c.card or cards.track_card(
         track, uri=c.uri, did=c.did, cid=c.cid, rev=c.rev, pds=x.repo.pds, verified=c.verified
     )
+    shown = track_rest(track.raw, uri=c.uri, did=c.did, cid=c.cid, pds=x.repo.pds)
     return TrackRow(
         id=id,
         repo_id=x.repo.id,
@@ -275,6 +277,10 @@ def track_row(track: Track, x: Change, id: int) -> TrackRow:
         title=storable(track.title),
         card=card,
         search=storable(fold(words)),
+        rest=shown.rest,
+        features=shown.features,
+        album=None if shown.album is None else storable(shown.album),
+        file_id=shown.file_id,
     )
 
 

@@ -95,7 +95,10 @@ def _load(conn: psycopg.Connection, out: Effects, numbers: Sequence[int | None])
         conn,
         "track",
         [
-            (t.id, t.repo_id, t.rkey, t.cid, t.sort_at, t.indexed_at, t.title, t.card, t.search)
+            (
+                *(t.id, t.repo_id, t.rkey, t.cid, t.sort_at, t.indexed_at, t.title, t.card, t.search),
+                *(t.rest, None if t.features is None else list(t.features), t.album, t.file_id),
+            )
             for t in out.tracks
         ],
     )

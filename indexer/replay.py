@@ -10,12 +10,14 @@ from indexer.apply import write
 from indexer.decide import Change
 from indexer.prepare import Candidate, read
 from indexer.profiles import refresh_profiles
+from indexer.rest_card import card_rest
 from lexicons.catalog import Catalog
 from storage import rebuild, records, repos, tracks
 from storage.intake import Repo
 from storage.postgres import Connection
 from storage.rebuild import Difference
 from storage.records import LiveRecord, RecordKey
+from storage.tracks import Rendered
 
 CHUNK = 2000
 
@@ -71,6 +73,18 @@ async def refresh_cards(conn: Connection, repo_id: int, catalog: Catalog) -> Non
     if changed:
         ids = (await tracks.intern(conn, decide.mentioned(changed, collections))).ids
         await tracks.put(conn, decide.effects(changed, ids, collections).tracks)
+
+
+async def render_old(conn: Connection, *, limit: int) -> int:
+    """Give some of the tracks from before the REST interface what it shows of them; how many those were. In
+    the caller's transaction."""
+    rows = await tracks.unrendered(conn, limit)
+    made = [(row.id, card_rest(row.card, did=row.did, pds=row.pds)) for row in rows]
+    if made:
+        await tracks.render(
+            conn, [Rendered(id, each.rest, each.features, each.album, each.file_id) for id, each in made]
+        )
+    return len(made)
 
 
 async def _project(

@@ -7,7 +7,7 @@ are left out by the statements themselves, so that a page is as long as asked fo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -19,24 +19,41 @@ from storage.search import ts_query, ts_query_any, words
 _SQL = load("feed")
 _SKELETONS = ("latest", "top", "by_actor", "liked_by", "by_uris", "by_id", "in_list", "search")
 
-
-def _hydrated(skeleton: str) -> str:
-    return _SQL["hydrate"].replace("{skeleton}", _SQL[skeleton])
-
-
-STATEMENTS = {f"feed_{name}": _hydrated(name) for name in _SKELETONS} | {
-    f"feed_{name}": _SQL[name] for name in ("likes_of", "comments_of", "track_id")
-}
-OPTIONAL = {"pg_trgm": {"feed_search_like": _hydrated("search_like")}}
-
 # id, card, author's card, plays, likes, comments, rkey of the viewer's like
 TrackRow = tuple[Cell, Cell, Cell, Cell, Cell, Cell, Cell]
+# id, REST members, author's card, plays, likes, comments, rkey of a like of the viewer's, DIDs of those
+# featured, where there are no members yet the card and the account's PDS, and the tags as JSON
+RestRow = tuple[Cell, Cell, Cell, Cell, Cell, Cell, Cell, Cell, Cell, Cell, Cell]
 # account's card, its DID, rkey of the like, when
 LikeRow = tuple[Cell, Cell, Cell, Cell]
 # comment's card, author's card
 CommentRow = tuple[Cell, Cell]
 
 _R = TypeVar("_R")
+_T = TypeVar("_T")
+
+
+def xrpc_statement(skeleton: str) -> str:
+    """The tracks of a skeleton as `TrackRow`s, each followed by its two sort keys."""
+    return _SQL["hydrate"].replace("{skeleton}", skeleton).replace("{track}", _SQL["card"])
+
+
+def rest_statement(skeleton: str) -> str:
+    """The same for REST, as `REST` reads it."""
+    return _SQL["hydrate_rest"].replace("{skeleton}", skeleton).replace("{track}", _SQL["rest"])
+
+
+STATEMENTS = (
+    {f"feed_{name}": xrpc_statement(_SQL[name]) for name in _SKELETONS}
+    | {f"rest_{name}": rest_statement(_SQL[name]) for name in _SKELETONS}
+    | {f"feed_{name}": _SQL[name] for name in ("likes_of", "comments_of", "track_id")}
+)
+OPTIONAL = {
+    "pg_trgm": {
+        "feed_search_like": xrpc_statement(_SQL["search_like"]),
+        "rest_search_like": rest_statement(_SQL["search_like"]),
+    }
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +71,7 @@ def place_after(rows: Rows, limit: int, *columns: int) -> Place | None:
     return tuple([rows.cell(limit - 1, column) or b"" for column in columns])
 
 
-def _tracks(rows: Rows, limit: int) -> list[TrackRow]:
+def _track_rows(rows: Rows, limit: int) -> list[TrackRow]:
     get = rows.cell
     return [
         (get(i, 0), get(i, 1), get(i, 2), get(i, 3), get(i, 4), get(i, 5), get(i, 6))
@@ -62,83 +79,104 @@ def _tracks(rows: Rows, limit: int) -> list[TrackRow]:
     ]
 
 
-async def _page(
-    reads: Reads, name: str, viewer: str | None, after: Place, limit: int, *more: Cell
-) -> Page[TrackRow]:
-    who = None if viewer is None else viewer.encode()
-    rows = await reads.fetch(name, who, after[0], after[1], b"%d" % (limit + 1), *more)
-    return Page(_tracks(rows, limit), place_after(rows, limit, 7, 8))
+def _rest_rows(rows: Rows, limit: int) -> list[RestRow]:
+    get = rows.cell
+    return [
+        (
+            *(get(i, 0), get(i, 1), get(i, 2), get(i, 3), get(i, 4), get(i, 5), get(i, 6)),
+            *(get(i, 9), get(i, 10), get(i, 11), get(i, 12)),
+        )
+        for i in range(min(limit, rows.count))
+    ]
 
 
-async def latest(reads: Reads, viewer: str | None, after: Place, limit: int) -> Page[TrackRow]:
-    """Everybody's tracks, newest first. Place: `keyset.TIME_ID`."""
-    return await _page(reads, "feed_latest", viewer, after, limit)
+def _who(viewer: str | None) -> Cell:
+    return None if viewer is None else viewer.encode()
 
 
-async def top(reads: Reads, viewer: str | None, after: Place, limit: int) -> Page[TrackRow]:
-    """Tracks that somebody played or likes, most played first, then most liked. Place: `keyset.COUNT_ID`."""
-    return await _page(reads, "feed_top", viewer, after, limit)
+@dataclass(frozen=True, slots=True)
+class Feed(Generic[_T]):
+    """The listings in one of their two forms: `rows` reads at most so many of them."""
+
+    form: str
+    rows: Callable[[Rows, int], list[_T]]
+
+    async def page(
+        self, reads: Reads, name: str, viewer: str | None, after: Place, limit: int, *more: Cell
+    ) -> Page[_T]:
+        """A listing whose skeleton takes the place in $2 and $3, the limit in $4, and `more` from $5 on."""
+        rows = await reads.fetch(
+            f"{self.form}_{name}", _who(viewer), after[0], after[1], b"%d" % (limit + 1), *more
+        )
+        return Page(self.rows(rows, limit), place_after(rows, limit, 7, 8))
+
+    async def latest(self, reads: Reads, viewer: str | None, after: Place, limit: int) -> Page[_T]:
+        """Everybody's tracks, newest first. Place: `keyset.TIME_ID`."""
+        return await self.page(reads, "latest", viewer, after, limit)
+
+    async def top(self, reads: Reads, viewer: str | None, after: Place, limit: int) -> Page[_T]:
+        """Tracks that somebody played or likes, most played first, then most liked. Place:
+        `keyset.COUNT_ID`."""
+        return await self.page(reads, "top", viewer, after, limit)
+
+    async def by_actor(
+        self, reads: Reads, viewer: str | None, repo_id: int, after: Place, limit: int
+    ) -> Page[_T]:
+        """One account's tracks, newest first. Place: `keyset.TIME_ID`."""
+        return await self.page(reads, "by_actor", viewer, after, limit, b"%d" % repo_id)
+
+    async def search(self, reads: Reads, viewer: str | None, text: str, after: Place, limit: int) -> Page[_T]:
+        """Tracks whose words begin like those of the text. Place: `keyset.RANK_ID`.
+
+        With pg_trgm, a text that finds nothing is tried again as misspelled, for one page.
+        """
+        query = ts_query(text)
+        if not query:
+            return Page([], None)
+        page = await self.page(
+            reads, "search", viewer, after, limit, query.encode(), ts_query_any(text).encode()
+        )
+        if not page.rows and "pg_trgm" in reads.extensions:
+            spelled = " ".join(words(text)).encode()
+            page = Page((await self.page(reads, "search_like", viewer, after, limit, spelled)).rows, None)
+        return page
+
+    async def liked_by(
+        self, reads: Reads, viewer: str | None, repo_id: int, after: Place, limit: int
+    ) -> Page[tuple[_T, Cell, Cell]]:
+        """The tracks that an account likes, each with the like's time and rkey. Place: `keyset.TIME_RKEY`."""
+        rows = await reads.fetch(
+            f"{self.form}_liked_by", _who(viewer), *after, b"%d" % (limit + 1), b"%d" % repo_id
+        )
+        tracks = self.rows(rows, limit)
+        return Page(
+            [(track, rows.cell(i, 7), rows.cell(i, 8)) for i, track in enumerate(tracks)],
+            place_after(rows, limit, 7, 8),
+        )
+
+    async def in_list(
+        self, reads: Reads, viewer: str | None, list_id: int, after: Place, limit: int
+    ) -> Page[tuple[_T, int]]:
+        """The tracks of a list with their positions. Place: `keyset.POSITION`."""
+        rows = await reads.fetch(
+            f"{self.form}_in_list", _who(viewer), after[0], None, b"%d" % (limit + 1), b"%d" % list_id
+        )
+        placed = [(track, -int(rows.cell(i, 7) or 0)) for i, track in enumerate(self.rows(rows, limit))]
+        return Page(placed, (b"%d" % placed[-1][1],) if rows.count > limit else None)
+
+    async def by_uris(self, reads: Reads, viewer: str | None, uris: Sequence[str]) -> list[_T]:
+        """The tracks at these URIs (authorities are DIDs) that can be shown, in their order."""
+        rows = await reads.fetch(f"{self.form}_by_uris", _who(viewer), text_array(uris))
+        return self.rows(rows, len(uris))
+
+    async def by_id(self, reads: Reads, viewer: str | None, track_id: int) -> _T | None:
+        """The track of this number, if it can be shown."""
+        tracks = self.rows(await reads.fetch(f"{self.form}_by_id", _who(viewer), b"%d" % track_id), 1)
+        return tracks[0] if tracks else None
 
 
-async def by_actor(
-    reads: Reads, viewer: str | None, repo_id: int, after: Place, limit: int
-) -> Page[TrackRow]:
-    """One account's tracks, newest first. Place: `keyset.TIME_ID`."""
-    return await _page(reads, "feed_by_actor", viewer, after, limit, b"%d" % repo_id)
-
-
-async def search(reads: Reads, viewer: str | None, text: str, after: Place, limit: int) -> Page[TrackRow]:
-    """Tracks whose words begin like those of the text. Place: `keyset.RANK_ID`.
-
-    With pg_trgm, a text that finds nothing is tried again as misspelled, for one page.
-    """
-    query = ts_query(text)
-    if not query:
-        return Page([], None)
-    page = await _page(
-        reads, "feed_search", viewer, after, limit, query.encode(), ts_query_any(text).encode()
-    )
-    if not page.rows and "pg_trgm" in reads.extensions:
-        spelled = " ".join(words(text)).encode()
-        page = Page((await _page(reads, "feed_search_like", viewer, after, limit, spelled)).rows, None)
-    return page
-
-
-async def liked_by(
-    reads: Reads, viewer: str | None, repo_id: int, after: Place, limit: int
-) -> Page[tuple[TrackRow, Cell, Cell]]:
-    """The tracks that an account likes, each with the like's time and rkey. Place: `keyset.TIME_RKEY`."""
-    who = None if viewer is None else viewer.encode()
-    rows = await reads.fetch("feed_liked_by", who, *after, b"%d" % (limit + 1), b"%d" % repo_id)
-    tracks = _tracks(rows, limit)
-    return Page(
-        [(track, rows.cell(i, 7), rows.cell(i, 8)) for i, track in enumerate(tracks)],
-        place_after(rows, limit, 7, 8),
-    )
-
-
-async def in_list(
-    reads: Reads, viewer: str | None, list_id: int, after: Place, limit: int
-) -> Page[tuple[TrackRow, int]]:
-    """The tracks of a list with their positions. Place: `keyset.POSITION`."""
-    who = None if viewer is None else viewer.encode()
-    rows = await reads.fetch("feed_in_list", who, after[0], None, b"%d" % (limit + 1), b"%d" % list_id)
-    placed = [(track, -int(rows.cell(i, 7) or 0)) for i, track in enumerate(_tracks(rows, limit))]
-    return Page(placed, (b"%d" % placed[-1][1],) if rows.count > limit else None)
-
-
-async def by_uris(reads: Reads, viewer: str | None, uris: Sequence[str]) -> list[TrackRow]:
-    """The tracks at these URIs (authorities are DIDs) that can be shown, in their order."""
-    who = None if viewer is None else viewer.encode()
-    rows = await reads.fetch("feed_by_uris", who, text_array(uris))
-    return _tracks(rows, len(uris))
-
-
-async def by_id(reads: Reads, viewer: str | None, track_id: int) -> TrackRow | None:
-    """The track of this number, if it can be shown."""
-    who = None if viewer is None else viewer.encode()
-    tracks = _tracks(await reads.fetch("feed_by_id", who, b"%d" % track_id), 1)
-    return tracks[0] if tracks else None
+XRPC = Feed("feed", _track_rows)
+REST = Feed("rest", _rest_rows)
 
 
 async def track_id(reads: Reads, uri: str) -> int | None:

@@ -14,7 +14,9 @@ from storage.search import ts_query, words
 
 _SQL = load("people")
 
-STATEMENTS = {f"people_{name}": _SQL[name] for name in ("actor", "dids", "profiles", "search", "key")}
+STATEMENTS = {
+    f"people_{name}": _SQL[name] for name in ("actor", "cards", "dids", "profiles", "search", "key")
+}
 OPTIONAL = {"pg_trgm": {"people_search_like": _SQL["search_like"]}}
 
 
@@ -81,6 +83,12 @@ async def profiles(reads: Reads, actors: Sequence[str]) -> list[DetailedProfileR
         )
         for i in range(rows.count)
     ]
+
+
+async def cards(reads: Reads, dids: Sequence[str]) -> list[bytes]:
+    """The cards of those of these accounts that can be shown, in any order."""
+    rows = await reads.fetch("people_cards", text_array(dids))
+    return [rows.cell(i, 0) or b"" for i in range(rows.count)]
 
 
 async def search(reads: Reads, text: str, after: Place, limit: int) -> Page[ProfileRow]:

@@ -70,10 +70,12 @@ create table track_stat (
     id        bigint primary key,         -- track_uri.id
     likes     int not null default 0,     -- distinct visible accounts
     comments  int not null default 0,     -- visible comments
-    plays     bigint not null default 0
+    plays     bigint not null default 0,
+    tags      text[]                      -- what its artist files it under, in no record; null: none
 ) with (fillfactor = 80);
 -- The order of getTop: plays, then likes, both in one number.
 create index track_stat_rank on track_stat (((plays << 31) | likes) desc, id desc) where plays > 0 or likes > 0;
+create index track_stat_tags on track_stat using gin (tags) where tags is not null;
 
 create table track (
     id           bigint primary key,      -- track_uri.id
@@ -84,12 +86,19 @@ create table track (
     indexed_at   timestamptz not null,    -- time of the rev that wrote this version
     title        text not null,
     card         text not null,           -- rendered JSON members of #trackView that never change
-    search       tsvector not null
+    search       tsvector not null,
+    rest         text,                    -- rendered JSON members of a REST track that never change, see
+                                          -- indexer/rest_card.py; null: older than this column, not rendered yet
+    features     text[],                  -- DIDs of those featured; null: nobody
+    album        text,                    -- title of the album that it says it is on; null: none
+    file_id      text                     -- how REST names its sound
 );
 create unique index track_repo on track (repo_id, rkey);
 create index track_repo_sort on track (repo_id, sort_at desc, id desc);
 create index track_sort on track (sort_at desc, id desc);
 create index track_search on track using gin (search);
+create index track_unrendered on track (id) where rest is null;
+create index track_file on track (file_id, id);
 
 create table "like" (
     repo_id   int not null,

@@ -6,7 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from lexicons.syntax import AtUri, Cid, Rkey
+from psycopg.rows import class_row
+
+from lexicons.syntax import AtUri, Cid, Did, Rkey
 from storage.postgres import Asked, Connection, as_json
 from storage.queries import load
 
@@ -15,7 +17,7 @@ _SQL = load("tracks")
 
 @dataclass(frozen=True, slots=True)
 class TrackRow:
-    """`card` holds rendered JSON members, `search` folded words (`storage.search.fold`)."""
+    """`card` and `rest` hold rendered JSON members, `search` folded words (`storage.search.fold`)."""
 
     id: int
     repo_id: int
@@ -26,6 +28,31 @@ class TrackRow:
     title: str
     card: str
     search: str
+    rest: str
+    features: tuple[Did, ...] | None
+    album: str | None
+    file_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unrendered:
+    """A row without its REST columns; `pds` is where its account is."""
+
+    id: int
+    card: str
+    did: Did
+    pds: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """REST columns of a row, as in `TrackRow`."""
+
+    id: int
+    rest: str
+    features: tuple[Did, ...] | None
+    album: str | None
+    file_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +95,17 @@ def _names(rows: Sequence[tuple[AtUri, int, bool]]) -> Names:
 
 async def put(conn: Connection, rows: Sequence[TrackRow]) -> None:
     await conn.execute(_SQL["put"], {"rows": as_json(rows)})
+
+
+async def unrendered(conn: Connection, limit: int) -> list[Unrendered]:
+    """Some of the rows that have no REST columns yet, locked until the transaction ends."""
+    async with conn.cursor(row_factory=class_row(Unrendered)) as cursor:
+        await cursor.execute(_SQL["unrendered"], {"limit": limit})
+        return await cursor.fetchall()
+
+
+async def render(conn: Connection, rows: Sequence[Rendered]) -> None:
+    await conn.execute(_SQL["render"], {"rows": as_json(rows)})
 
 
 async def remove(conn: Connection, ids: Sequence[int]) -> None:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 
 from appview.jobs.tasks import Done, Run, TryLater, Work
+from indexer.replay import render_old
 from indexer.written import doubt_unproven
 from lexicons.syntax import Nsid, tid_from_us
 from storage import jobs, track_media
@@ -73,5 +74,20 @@ def doubt_records(pool: Pool) -> Run:
         before = tid_from_us(time.time_ns() // 1000 - ECHO_S * 1_000_000)
         async with pool.connection() as conn:
             return Done("Doubted what nobody proved.", {"repos": await doubt_unproven(conn, before=before)})
+
+    return run
+
+
+def render_tracks(pool: Pool) -> Run:
+    """Renders for the REST interface what was indexed before there was one."""
+
+    async def run(work: Work) -> Done:
+        count = 0
+        while True:
+            async with pool.connection() as conn, conn.transaction():
+                rendered = await render_old(conn, limit=_BATCH)
+            count += rendered
+            if rendered < _BATCH:
+                return Done("Rendered old tracks.", {"tracks": count})
 
     return run

@@ -42,7 +42,12 @@ class Refused(Exception):
 
 
 def answer(value: object, status: int = 200) -> web.Response:
-    return web.Response(body=orjson.dumps(value), status=status, content_type=JSON, headers=_HEADERS)
+    return answer_json(orjson.dumps(value), status)
+
+
+def answer_json(body: bytes, status: int = 200) -> web.Response:
+    """The same with JSON that is written down already."""
+    return web.Response(body=body, status=status, content_type=JSON, headers=_HEADERS)
 
 
 def rest(handler: Handler) -> Handler:

@@ -53,6 +53,20 @@ class Track(msgspec.Struct):
     description: str | None
     copyright_flagged: bool | None
     copyright_match: str | None
+    thumbnail_url: str | None
+    tags: list[str]
+    labels: list[str]
+    self_labels: list[str]
+    operator_labels: list[str]
+    support_gate: dict[str, Any] | None
+    gated: bool
+    downloadable: bool
+    download_policy: str
+    audio_storage: str
+    pds_blob_cid: str | None
+    visibility: str
+    unlisted: bool
+    is_optimizing: bool
 
 
 class Tracks(msgspec.Struct):

@@ -10,8 +10,8 @@ import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+import orjson
 from aiohttp import web
 
 from appview.auth.acting import Actor
@@ -26,13 +26,12 @@ from appview.media.record_steps import image_url
 from appview.media.track_record import Edit, edited
 from appview.own_tracks import NoSuchTrack, OwnTracks
 from appview.records import Away, NotSignedIn, Put, Record, WriteFailed
-from appview.rest import shapes
-from appview.rest.answers import Refused, answer, rest
+from appview.rest import present, shapes
+from appview.rest.answers import Refused, answer, answer_json, rest
 from appview.rest.features import features_of
 from appview.rest.form import Form
 from appview.rest.resumable import too_large
 from appview.rest.spec import Auth, described
-from appview.rest.track_shape import track_shape
 from appview.rest.uploads import Uploads
 from lexicons.records import InvalidRecord
 from lexicons.syntax import Did, Rkey
@@ -79,7 +78,7 @@ class Tracks:
             viewer = await self._viewer_of(request)
         except Unauthenticated:
             viewer = None
-        return answer(await self._shape(_id(request), viewer and viewer.did))
+        return answer_json(await self._shape(_id(request), viewer and viewer.did))
 
     @described(
         "Changes a track of one's own",
@@ -112,7 +111,7 @@ class Tracks:
             )
             cover = None if picture is None else await self._drawn(picture, room)
         await self._rewrite(own, edit, cover)
-        return answer(await self._shape(own.id, own.actor.did))
+        return answer_json(await self._shape(own.id, own.actor.did))
 
     @described(
         "Deletes a track of one's own",
@@ -147,7 +146,7 @@ class Tracks:
     async def replace(self, request: web.Request) -> web.StreamResponse:
         """The id of the job that gives the track the sound in `file`; what it was stays as a revision."""
         own = await self._own(request, "edit")
-        title = (await self._shape(own.id, None))["title"]
+        title = orjson.loads(await self._shape(own.id, None))["title"]
         most = self._uploads.receiver.limits.max_bytes
         form = Form.of(request, most + MIB)
         async with self._uploads.receiver.taking(own.actor) as intake:
@@ -177,11 +176,11 @@ class Tracks:
     def _tracks(self, own: _Own) -> OwnTracks:
         return OwnTracks(self._place, own.actor.session, own.actor.did)
 
-    async def _shape(self, id: int, viewer: Did | None) -> dict[str, Any]:
-        row = await feed.by_id(self._reads, viewer, id)
+    async def _shape(self, id: int, viewer: Did | None) -> bytes:
+        row = await feed.REST.by_id(self._reads, viewer, id)
         if row is None:
             raise Refused(404, "track not found")
-        return await track_shape(self._reads, row)
+        return await present.track(self._reads, row)
 
     async def _read(self, form: Form, room: Path) -> tuple[dict[str, str], Path | None]:
         """The texts of a form, and a file with its picture."""

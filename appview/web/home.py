@@ -133,7 +133,7 @@ class HomePage:
     async def _snapshot(self, now: datetime) -> Snapshot:
         service = self._service
         try:
-            page = await feed.latest(service.reads, None, keyset.TIME_ID.start, TRACKS)
+            page = await feed.XRPC.latest(service.reads, None, keyset.TIME_ID.start, TRACKS)
             sources = await stats.sources(service.reads)
             totals = asdict(await service.totals.get())
         except ReadFailed:

@@ -33,7 +33,7 @@ class TrackPage:
     async def handle(self, request: web.Request) -> web.Response:
         text = request.match_info["id"]
         try:
-            row = await feed.by_id(self._service.reads, None, int(text)) if _ID.fullmatch(text) else None
+            row = await feed.XRPC.by_id(self._service.reads, None, int(text)) if _ID.fullmatch(text) else None
             if row is None:
                 return self._nothing(404, "There is no such track here", "It was removed, or never was.")
             has = await self._has(int(text))

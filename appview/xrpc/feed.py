@@ -25,7 +25,7 @@ async def _track_uris(call: Call, uris: list[str]) -> list[str]:
 
 async def get_track(call: Call) -> bytes:
     uris = await _track_uris(call, [call.params["uri"]])
-    rows = await feed.by_uris(call.reads, call.viewer, uris) if uris else []
+    rows = await feed.XRPC.by_uris(call.reads, call.viewer, uris) if uris else []
     if not rows:
         raise TrackNotFound
     viewer = views.like_prefix(call.viewer, call.service.catalog.collections)
@@ -34,31 +34,31 @@ async def get_track(call: Call) -> bytes:
 
 async def get_tracks(call: Call) -> bytes:
     uris = await _track_uris(call, call.params["uris"])
-    rows = await feed.by_uris(call.reads, call.viewer, uris) if uris else []
+    rows = await feed.XRPC.by_uris(call.reads, call.viewer, uris) if uris else []
     return _tracks(call, Page(rows, None))
 
 
 async def get_latest(call: Call) -> bytes:
     after = cursors.decode(call.params.get("cursor"), keyset.TIME_ID)
-    return _tracks(call, await feed.latest(call.reads, call.viewer, after, call.params["limit"]))
+    return _tracks(call, await feed.XRPC.latest(call.reads, call.viewer, after, call.params["limit"]))
 
 
 async def get_top(call: Call) -> bytes:
     after = cursors.decode(call.params.get("cursor"), keyset.COUNT_ID)
-    return _tracks(call, await feed.top(call.reads, call.viewer, after, call.params["limit"]))
+    return _tracks(call, await feed.XRPC.top(call.reads, call.viewer, after, call.params["limit"]))
 
 
 async def get_actor_tracks(call: Call) -> bytes:
     after = cursors.decode(call.params.get("cursor"), keyset.TIME_ID)
     actor = await find_actor(call)
-    page = await feed.by_actor(call.reads, call.viewer, actor.repo_id, after, call.params["limit"])
+    page = await feed.XRPC.by_actor(call.reads, call.viewer, actor.repo_id, after, call.params["limit"])
     return _tracks(call, page)
 
 
 async def get_actor_likes(call: Call) -> bytes:
     after = cursors.decode(call.params.get("cursor"), keyset.TIME_RKEY)
     actor = await find_actor(call)
-    page = await feed.liked_by(call.reads, call.viewer, actor.repo_id, after, call.params["limit"])
+    page = await feed.XRPC.liked_by(call.reads, call.viewer, actor.repo_id, after, call.params["limit"])
     collections = call.service.catalog.collections
     shown = views.tracks([row[0] for row in page.rows], views.like_prefix(call.viewer, collections))
     did = actor.did.encode()
@@ -96,7 +96,7 @@ async def get_comments(call: Call) -> bytes:
 
 async def search_tracks(call: Call) -> bytes:
     after = cursors.decode(call.params.get("cursor"), keyset.RANK_ID)
-    page = await feed.search(call.reads, call.viewer, call.params["q"], after, call.params["limit"])
+    page = await feed.XRPC.search(call.reads, call.viewer, call.params["q"], after, call.params["limit"])
     return _tracks(call, page)
 
 

@@ -2,7 +2,27 @@
 -- $1 is the viewer's DID or null, $2 and $3 the place after which to go on (the first page starts before
 -- everything), $4 how many rows. A skeleton's constant limit is the largest page: it tells the planner,
 -- which does not see $4, how little is wanted. Sort keys descend. A skeleton has looked at track and author
--- to decide what may be seen, so it hands their cards on: looking again would cost two index probes a row.
+-- to decide what may be seen, so it hands their cards on ({track}): looking again would cost two index probes a row.
+
+-- name: card
+-- Of a track, for XRPC.
+t.card
+
+-- name: rest
+-- Of a track, for REST; what it takes to render it now stands beside it where that was not done yet.
+t.rest, t.features, case when t.rest is null then t.card end card,
+case when t.rest is null then (select pds from repo where id = t.repo_id) end pds
+
+-- name: hydrate_rest
+-- As below, for REST.
+select k.id, k.rest, k.author, s.plays, s.likes, s.comments,
+       (select l.rkey from "like" l
+         where l.repo_id = (select r.id from repo r where r.did = $1::text) and l.track_id = k.id
+         limit 1),
+       k.a, k.b, k.features, k.card, k.pds, to_json(s.tags)
+  from ({skeleton}) k
+  join track_stat s on s.id = k.id
+ order by k.a desc, k.b desc
 
 -- name: hydrate
 -- A skeleton's tracks ready to show, with what the viewer did to them. Below stand the skeletons.
@@ -17,7 +37,7 @@ select k.id, k.card, k.author, s.plays, s.likes, s.comments,
 -- name: latest
 -- Everybody's tracks by time.
 select * from (
-    select t.id, t.card, p.card author, t.sort_at a, t.id b
+    select t.id, {track}, p.card author, t.sort_at a, t.id b
       from track t
       join profile p on p.repo_id = t.repo_id and not p.hidden
      where (t.sort_at, t.id) < ($2::timestamptz, $3::bigint)
@@ -29,7 +49,7 @@ select * from (
 -- Everybody's tracks that are played or liked, by plays, then likes; the index on track_stat gives the order, and
 -- has both in one number.
 select * from (
-    select t.id, t.card, p.card author, (s.plays << 31) | s.likes a, s.id b
+    select t.id, {track}, p.card author, (s.plays << 31) | s.likes a, s.id b
       from track_stat s
       join track t on t.id = s.id
       join profile p on p.repo_id = t.repo_id and not p.hidden
@@ -41,7 +61,7 @@ select * from (
 -- name: by_actor
 -- One account's tracks by time; $5 is its repo. The account itself was found visible before.
 select * from (
-    select t.id, t.card, p.card author, t.sort_at a, t.id b
+    select t.id, {track}, p.card author, t.sort_at a, t.id b
       from track t
       join profile p on p.repo_id = t.repo_id and not p.hidden
      where t.repo_id = $5::int and (t.sort_at, t.id) < ($2::timestamptz, $3::bigint)
@@ -52,7 +72,7 @@ select * from (
 -- name: liked_by
 -- The tracks that an account ($5) likes, by time of the like. Of several likes of one track the first counts.
 select * from (
-    select t.id, t.card, p.card author, l.sort_at a, l.rkey b
+    select t.id, {track}, p.card author, l.sort_at a, l.rkey b
       from "like" l
       join track t on t.id = l.track_id
       join profile p on p.repo_id = t.repo_id and not p.hidden
@@ -66,7 +86,7 @@ select * from (
 
 -- name: by_uris
 -- The tracks at the URIs in $2, in their order.
-select t.id, t.card, p.card author, -u.place a, 0 b
+select t.id, {track}, p.card author, -u.place a, 0 b
   from unnest($2::text[]) with ordinality u(uri, place)
   join track_uri n on n.uri = u.uri
   join track t on t.id = n.id
@@ -74,7 +94,7 @@ select t.id, t.card, p.card author, -u.place a, 0 b
 
 -- name: by_id
 -- The track of number $2.
-select t.id, t.card, p.card author, 0 a, 0 b
+select t.id, {track}, p.card author, 0 a, 0 b
   from track t
   join profile p on p.repo_id = t.repo_id and not p.hidden
  where t.id = $2::bigint
@@ -82,7 +102,7 @@ select t.id, t.card, p.card author, 0 a, 0 b
 -- name: in_list
 -- The tracks of list $5 by their place in it, after place $2.
 select * from (
-    select t.id, t.card, p.card author, -i.position a, 0 b
+    select t.id, {track}, p.card author, -i.position a, 0 b
       from list_item i
       join track t on t.id = i.track_id
       join profile p on p.repo_id = t.repo_id and not p.hidden
@@ -97,7 +117,7 @@ select * from (
 -- 10 us a row, so the newest 2000 of each kind stand for a word that half the tracks have. The "+ 0" keeps
 -- the planner, which does not know how rare the words are, from walking all tracks backwards.
 select * from (
-    select t.id, t.card, p.card author,
+    select t.id, {track}, p.card author,
            ts_rank(t.search || p.search, to_tsquery('simple', $5::text), 2) a, t.id b
       from ((select id from track
               where search @@ to_tsquery('simple', $5::text)
@@ -119,7 +139,7 @@ select * from (
 -- For queries that find nothing otherwise: titles and authors spelled like $5, among the newest tracks,
 -- since no index helps. Needs pg_trgm.
 select * from (
-    select t.id, t.card, p.card author, t.id b,
+    select t.id, {track}, p.card author, t.id b,
            greatest(word_similarity($5::text, lower(t.title)),
                     word_similarity($5::text, lower(coalesce(p.display_name, '')))) a
       from (select * from track order by sort_at desc limit 20000) t

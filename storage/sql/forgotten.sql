@@ -21,7 +21,9 @@ select exists (select from forgotten where did_hash = %(did_hash)s)
 -- name: erase
 -- All rows of one account. What it liked and said was taken out of the counters when it went out of sight; numbers
 -- of its tracks are looked at later (`names`).
-with tracks as (delete from track where repo_id = %(repo_id)s),
+with tags as (update track_stat set tags = null
+              where tags is not null and id in (select id from track where repo_id = %(repo_id)s)),
+     tracks as (delete from track where repo_id = %(repo_id)s),
      likes as (delete from "like" where repo_id = %(repo_id)s),
      comments as (delete from comment where repo_id = %(repo_id)s),
      lists as (delete from list where repo_id = %(repo_id)s),

@@ -15,6 +15,13 @@ select handle, did from repo where handle = any ($1::text[])
 -- What an account signs with, hidden or not: it may be hidden by a host that it has left.
 select signing_key from repo where did = $1::text
 
+-- name: cards
+-- How these accounts look, as far as they can be shown.
+select p.card
+  from repo r
+  join profile p on p.repo_id = r.id and not p.hidden
+ where r.did = any ($1::text[])
+
 -- name: profiles
 -- Accounts by DID or handle, in the order asked for, with what they have that can be shown.
 select p.card, p.bio, p.created_at,

@@ -35,7 +35,7 @@ drop schema if exists plyr_replay cascade
 set synchronous_commit = off;
 create temporary table track_in (
     id bigint, repo_id int, rkey text, cid text, sort_at timestamptz, indexed_at timestamptz, title text,
-    card text, search text);
+    card text, search text, rest text, features text[], album text, file_id text);
 create temporary table profile_in (
     repo_id int, hidden boolean, display_name text, avatar text, bio text, created_at timestamptz, card text,
     search text);
@@ -93,8 +93,11 @@ copy pg_temp.list_item_in from stdin
 
 -- name: finish_track
 -- By the same dictionary as always.
-insert into plyr_replay.track (id, repo_id, rkey, cid, sort_at, indexed_at, title, card, search)
-select id, repo_id, rkey, cid, sort_at, indexed_at, title, card, to_tsvector('simple', search) from track_in
+insert into plyr_replay.track (
+    id, repo_id, rkey, cid, sort_at, indexed_at, title, card, search, rest, features, album, file_id)
+select id, repo_id, rkey, cid, sort_at, indexed_at, title, card, to_tsvector('simple', search), rest, features, album,
+       file_id
+from track_in
 
 -- name: finish_profile
 -- As for tracks.
@@ -140,9 +143,9 @@ select coalesce(o.id, nextval('plyr_replay.rejected_event_id_seq')), n.source, n
 from plyr_replay.rejected_in n left join public.rejected_event o using (source, digest)
 
 -- name: finish_track_stat
--- Counters from nothing but the shadows; plays have no record behind them.
-insert into plyr_replay.track_stat (id, likes, comments, plays)
-select u.id, coalesce(l.likes, 0), coalesce(c.comments, 0), coalesce(o.plays, 0)
+-- Counters from nothing but the shadows; plays and tags have no record behind them.
+insert into plyr_replay.track_stat (id, likes, comments, plays, tags)
+select u.id, coalesce(l.likes, 0), coalesce(c.comments, 0), coalesce(o.plays, 0), o.tags
 from plyr_replay.track_uri u
 left join (
     select track_id, count(distinct repo_id)::int as likes
@@ -187,7 +190,8 @@ select uri as key, id from track_uri
 
 -- name: facts_track
 -- All of it.
-select r.did || '/' || rkey as key, t.id, cid, sort_at, indexed_at, title, card, search::text as search
+select r.did || '/' || rkey as key, t.id, cid, sort_at, indexed_at, title, card, search::text as search, rest,
+       features, album, file_id
 from track t join repo r on r.id = repo_id
 
 -- name: facts_like

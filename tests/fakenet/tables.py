@@ -10,7 +10,8 @@ TABLES: dict[str, LiteralString] = {
     "repo": """select did, handle, pds, signing_key, active, status, rev, data from repo order by did""",
     "record": """select did, collection, rkey, record.rev, cid, block, verified, invalid
                  from record join repo on repo.id = repo_id order by did, collection, rkey""",
-    "track": """select s.uri, t.rkey, t.cid, sort_at, indexed_at, title, card, search::text
+    "track": """select s.uri, t.rkey, t.cid, sort_at, indexed_at, title, card, search::text,
+                rest, features, album, file_id
                 from track t join track_uri s using (id) order by s.uri""",
     # A URI that somebody once mentioned and nobody does any more is of no consequence.
     "track_stat": """select uri, likes, comments, plays from track_stat join track_uri using (id)

@@ -147,7 +147,7 @@ class World:
         subject = self._some_track()
         match collection:
             case "fm.plyr.track":
-                return track("" if r.random() < 0.15 else f"Song {r.randint(0, 999)}")  # "" is invalid
+                return track("") if r.random() < 0.15 else self._song(r.randint(0, 999))  # "" is invalid
             case "fm.plyr.like":
                 return like(subject)
             case "fm.plyr.comment":
@@ -160,6 +160,13 @@ class World:
                 return bsky_profile(f"Name {r.randint(0, 9)}")
             case _:
                 return {"$type": POST, "text": f"{r.random()}", "createdAt": WHEN}
+
+    def _song(self, number: int) -> dict[str, Any]:
+        """Some are on an album, some feature somebody."""
+        more: dict[str, Any] = {"album": f"Album {number % 9}"} if number % 3 == 0 else {}
+        if number % 4 == 0:
+            more["features"] = [{"did": author.did} for author in self.authors[: 1 + number % 2]]
+        return track(f"Song {number}", **more)
 
     def _some_track(self) -> str:
         """Of anybody, there or not: likes may come before their track."""

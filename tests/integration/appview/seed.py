@@ -9,9 +9,10 @@ from typing import Any
 import psycopg
 
 from indexer.cards import members, profile_card
+from indexer.rest_card import track_rest
 from lexicons.catalog import Catalog
 from lexicons.datamodel import cid_of, encode
-from lexicons.syntax import Did, Handle, tid_from_us
+from lexicons.syntax import AtUri, Cid, Did, Handle, tid_from_us
 from storage.search import fold
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -87,7 +88,10 @@ class Seed:
         self.conn.execute("insert into track_stat (id) values (%s) on conflict do nothing", (id,))
         return id
 
-    def track(self, repo_id: int, title: str, *, at: datetime | None = None, **fields: Any) -> str:
+    def track(
+        self, repo_id: int, title: str, *, at: datetime | None = None, old: bool = False, **fields: Any
+    ) -> str:
+        """With `old` it is from before there was a REST interface."""
         rkey, moment = self._next()
         moment = at or moment
         uri = self.uri(repo_id, self._collections.track, rkey)
@@ -103,12 +107,22 @@ class Seed:
         audio = {"url": record["audioUrl"], "durationS": fields.get("duration")}
         audio = {key: value for key, value in audio.items() if value is not None}
         cid, card = self._card(uri, record, moment, audio=audio, image=fields.get("imageUrl"))
+        id = self.stat(uri)
         words = fold(" ".join([title, record["artist"], fields.get("album", "")]))
         self.conn.execute(
             "insert into track (id, repo_id, rkey, cid, sort_at, indexed_at, title, card, search)"
             " values (%s, %s, %s, %s, %s, %s, %s, %s, to_tsvector('simple', %s))",
-            (self.stat(uri), repo_id, rkey, cid, moment, moment, title, card, words),
+            (id, repo_id, rkey, cid, moment, moment, title, card, words),
         )
+        if not old:
+            rest = track_rest(
+                record, uri=AtUri(uri), did=self.dids[repo_id], cid=Cid(cid), pds="https://pds.test"
+            )
+            features = None if rest.features is None else list(rest.features)
+            self.conn.execute(
+                "update track set rest = %s, features = %s, album = %s, file_id = %s where id = %s",
+                (rest.rest, features, rest.album, rest.file_id, id),
+            )
         return uri
 
     def forget(self, track: str) -> None:

@@ -83,6 +83,8 @@ CHANGES = [
         "track_stat",
         "likes",
     ),
+    ("update track set rest = rest || ' ' where id = (select min(id) from track)", "track", "rest"),
+    ("update track set features = '{did:web:x}' where id = (select min(id) from track)", "track", "features"),
     ("update profile set hidden = true where repo_id = 2", "profile", "hidden"),
     ("update repo set data = 'bafy' where id = 1", "repo", "data"),
     ("update comment set card = card || ' ' where ctid = (select min(ctid) from comment)", "comment", "card"),
@@ -133,7 +135,7 @@ async def test_promoting_mends_what_was_changed_and_loses_nothing_else(
     assert (await replayed(database, tmp_path)).differences == []
 
 
-async def test_promoting_keeps_what_was_played(conn: Connection, database: str, tmp_path: Path) -> None:
+async def test_promoting_keeps_what_no_record_says(conn: Connection, database: str, tmp_path: Path) -> None:
     await live(conn, World(5), 150)
     row = await (await conn.execute("select min(id) from track")).fetchone()
     assert row is not None
@@ -141,7 +143,10 @@ async def test_promoting_keeps_what_was_played(conn: Connection, database: str, 
     for number in range(3):
         assert await plays.record(conn, track, [Listener(bytes([number]))]) is not None
     await plays.roll_up(conn)
+    await conn.execute("update track_stat set tags = '{noise}' where id = %s", (track,))
     assert (await replayed(database, tmp_path, promote=True)).differences == []
+    kept = await (await conn.execute("select tags from track_stat where id = %s", (track,))).fetchone()
+    assert kept == (["noise"],)
     counted = await plays.record(conn, track, [Listener(b"4")])
     assert counted is not None
     assert counted.plays == 4
@@ -294,7 +299,7 @@ LEFT_OUT = {
     "repo": "first_seen_at last_seen_at identity_at identity_due identity_tries checked_at account_source "
     "account_seq account_claim account_due account_tries resync_due resync_tries resync_error",
     "rejected_event": "id seq reason detail attempts next_attempt_at rejected_at",
-    "track_stat": "plays",
+    "track_stat": "plays tags",
     "list": "id",
     "forgotten": "at",
 }

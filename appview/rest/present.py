@@ -1,0 +1,126 @@
+"""Tracks as the REST interface shows them: stored bytes and a few figures, put end to end.
+
+What a record says was rendered when it was written (indexer/rest_card.py), how its artist is called is parsed
+once as long as that is known here; so nothing is parsed for a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+import orjson
+
+from indexer.cards import HANDLE_INVALID
+from indexer.rest_card import card_rest
+from lexicons.syntax import Did
+from storage import people
+from storage.feed import RestRow
+from storage.reader import Cell, Reads
+
+# What is the same of every track: nothing is judged, for some alone, or on its way to another form.
+_ALIKE = (
+    b'"copyright_flagged":null,"copyright_match":null,"labels":[],"operator_labels":[],'
+    b'"gated":false,"download_policy":"open","visibility":"public","unlisted":false,"is_optimizing":false'
+)
+KNOWN_ARTISTS = 20_000  # of 600 bytes each
+
+
+class Artist(NamedTuple):
+    """An account's looks, as JSON: `members` of a track by it, `avatar` alone, and as an object: `person` is
+    {did, handle, display_name, avatar_url}."""
+
+    members: bytes
+    avatar: bytes
+    person: bytes
+    did: str
+    name: str
+    handle: str
+
+
+@lru_cache(maxsize=KNOWN_ARTISTS)
+def artist(card: bytes) -> Artist:
+    """Of a profile's card."""
+    said = orjson.loads(b"{%b}" % card)
+    did, handle, name = said["did"], said["handle"], said.get("displayName")
+    avatar = said.get("avatar")
+    shown = {
+        "artist": name or handle,
+        "artist_did": did,
+        "artist_handle": handle,
+        "artist_avatar_url": avatar,
+    }
+    person = {"did": did, "handle": handle, "display_name": name, "avatar_url": avatar}
+    return Artist(
+        orjson.dumps(shown)[1:-1],
+        orjson.dumps(avatar),
+        orjson.dumps(person),
+        did,
+        name or handle,
+        handle,
+    )
+
+
+async def tracks(reads: Reads, rows: Sequence[RestRow]) -> list[bytes]:
+    """Whole JSON objects, in their order; one more question where anybody is featured."""
+    rows = [row if row[1] is not None else _rendered(row) for row in rows]
+    featured = [row[7] for row in rows if row[7] is not None]
+    people_of = await _featured(reads, featured) if featured else {}
+    out: list[bytes] = []
+    for id_, rest, author, plays, likes, comments, liked, features, _, _, tags in rows:
+        by, text = artist(author or b""), rest or b""
+        out.append(
+            b'{"id":%b,%b,"features":[%b],"play_count":%b,"like_count":%b,"comment_count":%b,"is_liked":%b,"tags":%b,%b,%b%b}'
+            % (
+                id_,
+                by.members,
+                b"" if features is None else people_of[features],
+                plays,
+                likes,
+                comments,
+                b"false" if liked is None else b"true",
+                tags or b"[]",
+                _ALIKE,
+                text,
+                by.avatar + b"}" if text.endswith(b":") else b"",
+            )
+        )
+    return out
+
+
+async def track(reads: Reads, row: RestRow) -> bytes:
+    return (await tracks(reads, [row]))[0]
+
+
+def page(items: Sequence[bytes], *more: bytes) -> bytes:
+    """`{tracks: [items], …more}`."""
+    return b"".join((b'{"tracks":[', b",".join(items), b"]", *(b"," + each for each in more), b"}"))
+
+
+def dids(cell: Cell) -> list[str]:
+    """Postgres' text of an array of DIDs, in which nothing is quoted."""
+    return (cell or b"{}")[1:-1].decode().split(",")
+
+
+async def _featured(reads: Reads, cells: Sequence[Cell]) -> dict[Cell, bytes]:
+    """What stands for each of the cells: those featured, as far as they can be shown, with commas between."""
+    wanted = {cell: dids(cell) for cell in cells}
+    rows = await people.cards(reads, sorted({did for each in wanted.values() for did in each}))
+    found = {known.did: known.person for known in map(artist, rows)}
+    return {
+        cell: b",".join([found.get(did) or _stranger(did) for did in each]) for cell, each in wanted.items()
+    }
+
+
+def _stranger(did: str) -> bytes:
+    """Somebody whom we do not know, or do not show."""
+    return orjson.dumps({"did": did, "handle": HANDLE_INVALID, "display_name": None, "avatar_url": None})
+
+
+def _rendered(row: RestRow) -> RestRow:
+    """A row from before there were such members, with what they will be."""
+    card, pds, author = row[8], row[9], row[2]
+    made = card_rest(card or b"", did=Did(artist(author or b"").did), pds=pds.decode() if pds else None)
+    features = None if made.features is None else b"{%b}" % ",".join(made.features).encode()
+    return (row[0], made.rest.encode(), *row[2:7], features, None, None, row[10])
