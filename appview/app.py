@@ -11,6 +11,7 @@ from appview.guards import Gate
 from appview.incoming import expects
 from appview.metrics import Metrics
 from appview.rest.analytics import Analytics
+from appview.rest.backlinks import Backlinks
 from appview.rest.exports import Exports
 from appview.rest.media import Media
 from appview.rest.openapi import OpenApi
@@ -29,6 +30,7 @@ from appview.xrpc.dispatch import Dispatcher
 from lexicons.catalog import Catalog
 from storage import (
     analytics,
+    backlinks,
     feed,
     health,
     lists,
@@ -60,6 +62,7 @@ def make_reader(dsn: str, *, connections: int = 4) -> Reader:
         | viewers.STATEMENTS
         | MEDIA
         | analytics.STATEMENTS
+        | backlinks.STATEMENTS
         | preferences.STATEMENTS,
         optional={"pg_trgm": feed.OPTIONAL["pg_trgm"] | people.OPTIONAL["pg_trgm"]},
         connections=connections,
@@ -137,5 +140,6 @@ def build_app(
     Analytics(reads, None if auth is None else auth.desk).add_to(router)
     if exports is not None:
         exports.add_to(app)
+    Backlinks(reads, catalog.collections).add_to(router)
     OpenApi(config.version, config.public_url).add_to(router)
     return app

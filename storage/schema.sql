@@ -140,6 +140,7 @@ create table list_item (
     track_id  bigint not null,            -- track_uri.id
     primary key (list_id, position)
 );
+create index list_item_track on list_item (track_id, list_id);
 
 -- How an account looks to others. One row for each repo that we track.
 create table profile (
@@ -609,3 +610,12 @@ create unlogged table now_playing (
     is_playing   boolean not null,
     until        timestamptz not null   -- nothing is playing then, unless somebody says so again
 ) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 200);
+
+-- What another index of the network's links said of a track's likes, beside what we count.
+create table link_check (
+    track_id    bigint primary key,       -- track_uri.id
+    ours        int not null,             -- accounts that like it
+    theirs      int not null,
+    checked_at  timestamptz not null default now()
+);
+create index link_check_age on link_check (checked_at);
