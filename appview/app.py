@@ -11,7 +11,9 @@ from appview.guards import Gate
 from appview.incoming import expects
 from appview.metrics import Metrics
 from appview.rest.analytics import Analytics
+from appview.rest.comments import Comments
 from appview.rest.exports import Exports
+from appview.rest.likes import Likes
 from appview.rest.media import Media
 from appview.rest.openapi import OpenApi
 from appview.rest.plays import Plays
@@ -36,6 +38,7 @@ from storage import (
     people,
     preferences,
     provenance,
+    remarks,
     stats,
     used_tokens,
     viewers,
@@ -60,7 +63,8 @@ def make_reader(dsn: str, *, connections: int = 4) -> Reader:
         | viewers.STATEMENTS
         | MEDIA
         | analytics.STATEMENTS
-        | preferences.STATEMENTS,
+        | preferences.STATEMENTS
+        | remarks.STATEMENTS,
         optional={"pg_trgm": feed.OPTIONAL["pg_trgm"] | people.OPTIONAL["pg_trgm"]},
         connections=connections,
     )
@@ -83,11 +87,14 @@ def build_app(
     tracks: Tracks | None = None,
     plays: Plays | None = None,
     exports: Exports | None = None,
+    likes: Likes | None = None,
+    comments: Comments | None = None,
 ) -> web.Application:
     """All routes. `dsn` is for the live feed to be told of new events; without it, it asks each second.
     Without `auth` nobody can sign in, without `media` there is no sound, without `uploads` none comes in,
     without `tracks` none is changed, without `plays` none is counted, without `exports` nobody takes theirs
-    along. Raises UnmatchedMethods if the lexicons and the handlers do not agree."""
+    along, without `likes` and `comments` nobody says anything about a track. Raises UnmatchedMethods if the
+    lexicons and the handlers do not agree."""
     service = Service(
         reads,
         catalog,
@@ -137,5 +144,9 @@ def build_app(
     Analytics(reads, None if auth is None else auth.desk).add_to(router)
     if exports is not None:
         exports.add_to(app)
+    if likes is not None:
+        likes.add_to(router)
+    if comments is not None:
+        comments.add_to(router)
     OpenApi(config.version, config.public_url).add_to(router)
     return app
