@@ -12,7 +12,9 @@ from appview.incoming import expects
 from appview.metrics import Metrics
 from appview.rest.analytics import Analytics
 from appview.rest.backlinks import Backlinks
+from appview.rest.comments import Comments
 from appview.rest.exports import Exports
+from appview.rest.likes import Likes
 from appview.rest.media import Media
 from appview.rest.openapi import OpenApi
 from appview.rest.plays import Plays
@@ -38,6 +40,7 @@ from storage import (
     people,
     preferences,
     provenance,
+    remarks,
     stats,
     used_tokens,
     viewers,
@@ -46,24 +49,28 @@ from storage.media import STATEMENTS as MEDIA
 from storage.reader import Reader, Reads
 
 METRICS = web.AppKey("metrics", Metrics)
+_READ: tuple[dict[str, str], ...] = (
+    analytics.STATEMENTS,
+    backlinks.STATEMENTS,
+    feed.STATEMENTS,
+    health.STATEMENTS,
+    lists.STATEMENTS,
+    live.STATEMENTS,
+    MEDIA,
+    people.STATEMENTS,
+    preferences.STATEMENTS,
+    provenance.STATEMENTS,
+    remarks.STATEMENTS,
+    stats.STATEMENTS,
+    viewers.STATEMENTS,
+)
 
 
 def make_reader(dsn: str, *, connections: int = 4) -> Reader:
     """The way to the database that `build_app` wants, with every statement of the read modules."""
     return Reader(
         dsn,
-        feed.STATEMENTS
-        | people.STATEMENTS
-        | lists.STATEMENTS
-        | stats.STATEMENTS
-        | provenance.STATEMENTS
-        | live.STATEMENTS
-        | health.STATEMENTS
-        | viewers.STATEMENTS
-        | MEDIA
-        | analytics.STATEMENTS
-        | backlinks.STATEMENTS
-        | preferences.STATEMENTS,
+        {name: statement for each in _READ for name, statement in each.items()},
         optional={"pg_trgm": feed.OPTIONAL["pg_trgm"] | people.OPTIONAL["pg_trgm"]},
         connections=connections,
     )
@@ -86,11 +93,14 @@ def build_app(
     tracks: Tracks | None = None,
     plays: Plays | None = None,
     exports: Exports | None = None,
+    likes: Likes | None = None,
+    comments: Comments | None = None,
 ) -> web.Application:
     """All routes. `dsn` is for the live feed to be told of new events; without it, it asks each second.
     Without `auth` nobody can sign in, without `media` there is no sound, without `uploads` none comes in,
     without `tracks` none is changed, without `plays` none is counted, without `exports` nobody takes theirs
-    along. Raises UnmatchedMethods if the lexicons and the handlers do not agree."""
+    along, without `likes` and `comments` nobody says anything about a track. Raises UnmatchedMethods if the
+    lexicons and the handlers do not agree."""
     service = Service(
         reads,
         catalog,
@@ -141,5 +151,9 @@ def build_app(
     if exports is not None:
         exports.add_to(app)
     Backlinks(reads, catalog.collections).add_to(router)
+    if likes is not None:
+        likes.add_to(router)
+    if comments is not None:
+        comments.add_to(router)
     OpenApi(config.version, config.public_url).add_to(router)
     return app

@@ -13,9 +13,11 @@ Every attempt is logged with what came of it and how long it took. Nothing is tr
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -27,9 +29,10 @@ from appview.pds import TIMEOUT_S, Pds, PdsUnreachable
 from firehose.events import Action
 from firehose.message import is_future
 from firehose.net import Streamed, retry_after_s
+from indexer.cards import iso
 from indexer.written import OwnWrite
 from lexicons.datamodel import cid_of, encode, from_json
-from lexicons.syntax import Cid, Did, Nsid, Rev, Rkey, is_cid, is_tid
+from lexicons.syntax import Cid, Did, Nsid, Rev, Rkey, is_cid, is_tid, tid_from_us
 
 LEAST_BYTES_PER_S = 100_000  # a PDS that takes a blob more slowly is not waited for
 _REPO = "com.atproto.repo."
@@ -39,6 +42,17 @@ _MOST_SAID = 200
 log = structlog.get_logger()
 
 Record = dict[str, Any]
+
+
+def fresh_rkey() -> Rkey:
+    """A TID of now, for a record that is to be written: whoever does not know whether it was, may say it
+    again."""
+    return Rkey(tid_from_us(time.time_ns() // 1000, random.randrange(1024)))
+
+
+def now_text() -> str:
+    """Now, as records have it."""
+    return iso(datetime.now(UTC))
 
 
 class WriteFailed(Exception):

@@ -26,7 +26,10 @@ from appview.media.serve import ServeConfig
 from appview.media.signed import Links
 from appview.play_counter import PlayCounter
 from appview.protocol import make_runner
+from appview.rest.actors import Actors
+from appview.rest.comments import Comments
 from appview.rest.exports import Exports
+from appview.rest.likes import Likes
 from appview.rest.media import Media
 from appview.rest.plays import Plays
 from appview.rest.tracks import Tracks
@@ -43,7 +46,7 @@ from bin.uploading import track_place, upload_limits
 from firehose.identity import IdentityResolver
 from firehose.net import GuardedClient
 from lexicons.catalog import Catalog, CatalogError
-from storage import jobs, mirrors, preferences, track_media
+from storage import jobs, mirrors, preferences, remarks, track_media, turns
 from storage.postgres import make_pool
 
 SHUTDOWN_S = 3.0
@@ -121,7 +124,15 @@ async def application(
             ring=ring,
             client_of=clients.address,
             # In the order in which a job takes hold of them.
-            private=[eraser(ring), jobs.erase, track_media.erase, mirrors.erase, preferences.erase],
+            private=[
+                eraser(ring),
+                jobs.erase,
+                track_media.erase,
+                mirrors.erase,
+                preferences.erase,
+                turns.erase,
+                remarks.erase,
+            ],
         ) as auth,
         # Strangers make us look them up. That must not keep anybody from signing in.
         GuardedClient(settings.dev_loopback, max_connections=20) as strangers,
@@ -163,6 +174,7 @@ async def application(
         receiver = Receiver(pool, store, job_queue(), catalog, upload_limits(settings))
         uploads = Uploads(receiver, auth.desk, reads, watch)
         place = track_place(settings, catalog, pool, store, auth.pds)
+        actors = Actors(auth.desk, place)
         yield build_app(
             reads,
             catalog,
@@ -174,6 +186,8 @@ async def application(
             tracks=Tracks(uploads, place, reads, viewer_of),
             plays=Plays(counter, listeners),
             exports=Exports(auth.desk, job_queue(), watch, store, links),
+            likes=Likes(actors, place),
+            comments=Comments(actors, place, reads),
         )
 
 

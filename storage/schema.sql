@@ -117,9 +117,11 @@ create table comment (
     timestamp_ms  bigint not null,
     sort_at       timestamptz not null,
     card          text not null,
+    id            bigint generated always as identity,     -- stays over edits: REST shows it
     primary key (repo_id, rkey)
 );
 create index comment_track on comment (track_id, timestamp_ms, repo_id, rkey);
+create unique index comment_id on comment (id);
 
 create table list (
     id          bigint generated always as identity primary key,
@@ -556,6 +558,26 @@ create table play_salt (
     day   date primary key,
     salt  bytea not null
 );
+
+-- Whose turn it is to change one thing on one person's PDS. The row goes with the turn, but for a record of which
+-- nobody knows whether it was written.
+create table write_turn (
+    did         text not null,
+    what        text not null,          -- like 17, fm.plyr.comment/3k…
+    rkey        text,                   -- under which the record was written, or may have been
+    held_until  timestamptz not null,
+    primary key (did, what)
+);
+
+-- Comments on their way to a PDS: a track has room for only so many.
+create table comment_claim (
+    did         text not null,
+    rkey        text not null,
+    track_id    bigint not null,
+    held_until  timestamptz not null,
+    primary key (did, rkey)
+);
+create index comment_claim_track on comment_claim (track_id);
 
 -- Sound that lies on other people's PDSs: which tracks want theirs fetched, and how that went.
 

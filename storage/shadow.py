@@ -29,7 +29,7 @@ COMPARED = (
     "rejected_event",
     "forgotten",
 )
-STAGED = ("track", "profile", "list")
+STAGED = ("track", "profile", "comment", "list")
 EXAMPLES = 5
 FREEZE_TRIES = 10
 

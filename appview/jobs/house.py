@@ -11,7 +11,7 @@ from appview.jobs.tasks import Done, Run, TryLater, Work
 from indexer.replay import render_old
 from indexer.written import doubt_unproven
 from lexicons.syntax import Nsid, tid_from_us
-from storage import jobs, track_media
+from storage import jobs, remarks, track_media, turns
 from storage.blobs.collector import collect
 from storage.blobs.store import BlobStore
 from storage.postgres import Pool
@@ -68,11 +68,14 @@ def sweep_tracks(pool: Pool, collection: Nsid) -> Run:
 
 
 def doubt_records(pool: Pool) -> Run:
-    """Has the repos read of whoever has a record that the firehose did not prove in time."""
+    """Has the repos read of whoever has a record that the firehose did not prove in time; what was left of
+    writing others is forgotten."""
 
     async def run(work: Work) -> Done:
         before = tid_from_us(time.time_ns() // 1000 - ECHO_S * 1_000_000)
         async with pool.connection() as conn:
+            await turns.tidy(conn)
+            await remarks.tidy(conn)
             return Done("Doubted what nobody proved.", {"repos": await doubt_unproven(conn, before=before)})
 
     return run

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,6 +18,7 @@ from appview.media.probe import Probe
 from appview.media.steps import SAID, Step
 from appview.pds import Pds
 from appview.records import Records
+from appview.turns import Turns
 from lexicons.catalog import Catalog
 from lexicons.syntax import Did, Rkey
 from storage.blobs import rows
@@ -106,6 +107,7 @@ class Place:
     max_duration_s: float
     pds_bytes: int = 100 << 20
     ffmpeg: str | None = None
+    turns: Turns = field(default_factory=Turns)
 
 
 class Attempt:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import random
-import time
 from collections.abc import AsyncIterator
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 
 from appview.media.analyse import analyse
@@ -17,8 +14,7 @@ from appview.media.id3 import Tags
 from appview.media.probe import Probe, probe
 from appview.media.steps import Step
 from appview.media.transcode import transcode
-from indexer.cards import iso
-from lexicons.syntax import Rkey, tid_from_us
+from appview.records import fresh_rkey, now_text
 from storage import sounds, track_media
 from storage.blobs import rows
 from storage.blobs.publishing import publish
@@ -35,14 +31,13 @@ async def probed(at: Attempt) -> None:
     place = at.place
     path = await at.original()
     found = await probe(path, max_duration_s=place.max_duration_s, ffmpeg=place.ffmpeg)
-    now = datetime.now(UTC)
-    rkey = at.wish.rkey or Rkey(tid_from_us(time.time_ns() // 1000, random.randrange(1024)))
+    rkey = at.wish.rkey or fresh_rkey()
     async with at.transaction() as conn:
         await at.save(
             Step.PROBE,
             conn,
             rkey=at.facts.rkey or rkey,
-            created_at=at.facts.created_at or iso(now),
+            created_at=at.facts.created_at or now_text(),
             container=found.container.name,
             codec=found.codec,
             rate=found.rate,

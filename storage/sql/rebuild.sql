@@ -11,11 +11,11 @@ create temporary table track (like public.track including indexes) on commit dro
 create temporary table "like" (like public."like" including indexes) on commit drop
 
 -- name: shadow_comment
--- As above.
-create temporary table comment (like public.comment including indexes) on commit drop
+-- Ids here are of no account: comments are compared by what names them.
+create temporary table comment (like public.comment including indexes including identity) on commit drop
 
 -- name: shadow_list
--- Ids here are of no account: lists are compared by what names them.
+-- As above.
 create temporary table list (like public.list including indexes including identity) on commit drop
 
 -- name: shadow_list_item
@@ -64,7 +64,8 @@ where old.* is distinct from new.*
 select r.did || '/' || coalesce(old.rkey, new.rkey), old.repo_id is null, new.repo_id is null
 from public.comment old full join pg_temp.comment new on (new.repo_id, new.rkey) = (old.repo_id, old.rkey)
 join repo r on r.id = coalesce(old.repo_id, new.repo_id)
-where old.* is distinct from new.*
+where (old.track_id, old.timestamp_ms, old.sort_at, old.card)
+    is distinct from (new.track_id, new.timestamp_ms, new.sort_at, new.card)
 
 -- name: differ_list
 -- A list differs, too, when its items do.
@@ -119,19 +120,23 @@ where not exists (
     where (new.repo_id, new.track_id, new.rkey) = (old.repo_id, old.track_id, old.rkey))
 
 -- name: replace_comment
--- As for tracks.
+-- Comments keep their id, which REST shows, so they are updated in place.
 delete from public.comment old
-where not exists (
-    select from pg_temp.comment new
-    where (new.repo_id, new.rkey) = (old.repo_id, old.rkey) and new.* is not distinct from old.*)
+where not exists (select from pg_temp.comment new where (new.repo_id, new.rkey) = (old.repo_id, old.rkey))
 
 -- name: fill_comment
--- As for tracks.
-insert into public.comment select * from pg_temp.comment new
-where not exists (select from public.comment old where (new.repo_id, new.rkey) = (old.repo_id, old.rkey))
+-- As above, those that differ.
+insert into public.comment (repo_id, rkey, track_id, timestamp_ms, sort_at, card)
+select n.repo_id, n.rkey, n.track_id, n.timestamp_ms, n.sort_at, n.card
+from pg_temp.comment n left join public.comment old using (repo_id, rkey)
+where (old.track_id, old.timestamp_ms, old.sort_at, old.card)
+    is distinct from (n.track_id, n.timestamp_ms, n.sort_at, n.card)
+on conflict (repo_id, rkey) do update
+set track_id = excluded.track_id, timestamp_ms = excluded.timestamp_ms,
+    sort_at = excluded.sort_at, card = excluded.card
 
 -- name: replace_list
--- Lists keep their id, which REST shows, so they are updated in place.
+-- As for comments.
 delete from public.list old
 where not exists (select from pg_temp.list new where (new.repo_id, new.rkey) = (old.repo_id, old.rkey))
 

@@ -24,6 +24,7 @@ create unlogged table plyr_replay.repo_in (
 create unlogged table plyr_replay.rejected_in (
     source text, digest bytea, seq bigint, did text, reason text, detail text, raw bytea, at timestamptz);
 select setval('plyr_replay.list_id_seq', (select last_value from public.list_id_seq)),
+       setval('plyr_replay.comment_id_seq', (select last_value from public.comment_id_seq)),
        setval('plyr_replay.rejected_event_id_seq', (select last_value from public.rejected_event_id_seq))
 
 -- name: end
@@ -39,6 +40,8 @@ create temporary table track_in (
 create temporary table profile_in (
     repo_id int, hidden boolean, display_name text, avatar text, bio text, created_at timestamptz, card text,
     search text);
+create temporary table comment_in (
+    repo_id int, rkey text, track_id bigint, timestamp_ms bigint, sort_at timestamptz, card text);
 create temporary table list_in (
     id bigint, repo_id int, rkey text, list_type text, name text, items int, sort_at timestamptz, card text);
 create temporary table list_item_in (repo_id int, rkey text, position int, track_id bigint)
@@ -71,10 +74,6 @@ copy plyr_replay.record (repo_id, collection, rkey, rev, cid, block, verified, i
 -- As above.
 copy plyr_replay."like" (repo_id, track_id, rkey, sort_at) from stdin
 
--- name: copy_comment
--- As above.
-copy plyr_replay.comment (repo_id, rkey, track_id, timestamp_ms, sort_at, card) from stdin
-
 -- name: copy_track
 -- Its words become a tsvector later.
 copy pg_temp.track_in from stdin
@@ -83,8 +82,12 @@ copy pg_temp.track_in from stdin
 -- Likewise.
 copy pg_temp.profile_in from stdin
 
--- name: copy_list
+-- name: copy_comment
 -- Its number may have to come later.
+copy pg_temp.comment_in from stdin
+
+-- name: copy_list
+-- Likewise.
 copy pg_temp.list_in from stdin
 
 -- name: copy_list_item
@@ -104,8 +107,16 @@ from track_in
 insert into plyr_replay.profile (repo_id, hidden, display_name, avatar, bio, created_at, card, search)
 select repo_id, hidden, display_name, avatar, bio, created_at, card, to_tsvector('simple', search) from profile_in
 
+-- name: finish_comment
+-- A comment that is there keeps its number, which REST shows.
+insert into plyr_replay.comment (repo_id, rkey, track_id, timestamp_ms, sort_at, card, id)
+overriding system value
+select n.repo_id, n.rkey, n.track_id, n.timestamp_ms, n.sort_at, n.card,
+       coalesce(o.id, nextval('plyr_replay.comment_id_seq'))
+from comment_in n left join public.comment o using (repo_id, rkey)
+
 -- name: finish_list
--- A list that is there keeps its number, which REST shows; one that was lost has it from the archive.
+-- Likewise; one that was lost has it from the archive.
 with numbered as (
     insert into plyr_replay.list (id, repo_id, rkey, list_type, name, items, sort_at, card)
     overriding system value
@@ -199,7 +210,7 @@ from track t join repo r on r.id = repo_id
 select r.did || '/' || rkey || ' of track ' || track_id as key, sort_at from "like" join repo r on r.id = repo_id
 
 -- name: facts_comment
--- All of it.
+-- All but its number, which no record knows.
 select r.did || '/' || rkey as key, track_id, timestamp_ms, sort_at, card from comment join repo r on r.id = repo_id
 
 -- name: facts_list

@@ -17,7 +17,7 @@ using json_to_recordset(%(keys)s) as k (repo_id int, track_id bigint, rkey text)
 where l.repo_id = k.repo_id and l.track_id = k.track_id and l.rkey = k.rkey
 
 -- name: put_comments
--- An edit replaces the text in place, and may move the comment to another track.
+-- An edit replaces the text in place, keeps the number, and may move the comment to another track.
 insert into comment (repo_id, rkey, track_id, timestamp_ms, sort_at, card)
 select n.repo_id, n.rkey, n.track_id, n.timestamp_ms, n.sort_at, n.card
 from json_to_recordset(%(rows)s) as n
