@@ -11,6 +11,7 @@ from appview.guards import Gate
 from appview.incoming import expects
 from appview.metrics import Metrics
 from appview.rest.analytics import Analytics
+from appview.rest.artists import Artists
 from appview.rest.exports import Exports
 from appview.rest.media import Media
 from appview.rest.openapi import OpenApi
@@ -29,6 +30,7 @@ from appview.xrpc.dispatch import Dispatcher
 from lexicons.catalog import Catalog
 from storage import (
     analytics,
+    artists,
     feed,
     health,
     lists,
@@ -60,7 +62,8 @@ def make_reader(dsn: str, *, connections: int = 4) -> Reader:
         | viewers.STATEMENTS
         | MEDIA
         | analytics.STATEMENTS
-        | preferences.STATEMENTS,
+        | preferences.STATEMENTS
+        | artists.STATEMENTS,
         optional={"pg_trgm": feed.OPTIONAL["pg_trgm"] | people.OPTIONAL["pg_trgm"]},
         connections=connections,
     )
@@ -83,11 +86,13 @@ def build_app(
     tracks: Tracks | None = None,
     plays: Plays | None = None,
     exports: Exports | None = None,
+    profiles: Artists | None = None,
 ) -> web.Application:
     """All routes. `dsn` is for the live feed to be told of new events; without it, it asks each second.
     Without `auth` nobody can sign in, without `media` there is no sound, without `uploads` none comes in,
     without `tracks` none is changed, without `plays` none is counted, without `exports` nobody takes theirs
-    along. Raises UnmatchedMethods if the lexicons and the handlers do not agree."""
+    along, without `profiles` nobody is shown as an artist. Raises UnmatchedMethods if the lexicons and the
+    handlers do not agree."""
     service = Service(
         reads,
         catalog,
@@ -137,5 +142,7 @@ def build_app(
     Analytics(reads, None if auth is None else auth.desk).add_to(router)
     if exports is not None:
         exports.add_to(app)
+    if profiles is not None:
+        profiles.add_to(router)
     OpenApi(config.version, config.public_url).add_to(router)
     return app

@@ -26,6 +26,7 @@ from appview.media.serve import ServeConfig
 from appview.media.signed import Links
 from appview.play_counter import PlayCounter
 from appview.protocol import make_runner
+from appview.rest.artists import Artists
 from appview.rest.exports import Exports
 from appview.rest.media import Media
 from appview.rest.plays import Plays
@@ -174,6 +175,7 @@ async def application(
             tracks=Tracks(uploads, place, reads, viewer_of),
             plays=Plays(counter, listeners),
             exports=Exports(auth.desk, job_queue(), watch, store, links),
+            profiles=Artists(auth.desk, place, reads),
         )
 
 

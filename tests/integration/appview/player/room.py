@@ -22,11 +22,14 @@ from appview.auth.secret import Key
 from appview.auth.viewers import Viewers
 from appview.clients import Clients
 from appview.guards import GuardConfig
+from appview.media.attempt import Place
 from appview.protocol import make_runner
+from appview.rest.artists import Artists
 from appview.service import AppConfig
 from lexicons.catalog import Catalog
 from lexicons.syntax import Did
 from storage import preferences, sessions
+from storage.blobs.filesystem import FilesystemStore
 from storage.postgres import make_pool
 from storage.sessions import Kind, NewSession
 from tests.integration.appview.player.pds import Neighbours, RecordKeeper
@@ -149,7 +152,19 @@ async def opened(dsn: str, keys: Path, catalog: Catalog, **options: Any) -> Asyn
                 guards=GuardConfig(origins=frozenset({FRONT})),
                 **options,
             )
-            runner = make_runner(build_app(reads, catalog, config, dsn=dsn, auth=auth))
+            place = Place(
+                pool=pool,
+                store=FilesystemStore(keys.parent / "blobs"),
+                pds=auth.pds,
+                catalog=catalog,
+                public_url="https://plyr.test",
+                scratch=keys.parent / "scratch",
+                max_duration_s=7200,
+            )
+            app = build_app(
+                reads, catalog, config, dsn=dsn, auth=auth, profiles=Artists(auth.desk, place, reads)
+            )
+            runner = make_runner(app)
             await runner.setup()
             stack.push_async_callback(runner.cleanup)
             await web.TCPSite(runner, "127.0.0.1", 0).start()

@@ -1,0 +1,39 @@
+"""Who may write records of a collection in somebody's name, of those who ask over REST."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from appview.auth.acting import Actor, actor_of
+from appview.auth.desk import Desk
+from appview.errors import ScopeMissing, SignInNeeded
+from appview.media.attempt import Place
+from appview.records import Away, NotSignedIn, WriteFailed
+from appview.rest.answers import Refused
+from appview.viewer import Viewer
+from lexicons.syntax import Nsid
+
+
+class Actors:
+    def __init__(self, desk: Desk, place: Place) -> None:
+        self._desk = desk
+        self._place = place
+
+    async def of(self, request: web.Request, collection: Nsid) -> Actor:
+        """Raises Refused 401 and 403."""
+        session = (await self._desk.asking(request)).session
+        asker = Viewer(session.did, None, session.id)
+        try:
+            async with self._place.pool.connection() as conn:
+                return await actor_of(conn, asker, f"repo:{collection}", self._place.catalog.definitions)
+        except ScopeMissing:
+            raise Refused(403, "scope_upgrade_required") from None
+        except SignInNeeded:
+            raise Refused(403, "this token cannot act for its account") from None
+
+
+def unwritten(text: str, error: WriteFailed) -> Refused:
+    """What is said of a record that the PDS did not take: why it did not, the log says."""
+    if isinstance(error, NotSignedIn):
+        return Refused(401, "session_expired")
+    return Refused(502 if isinstance(error, Away) else 500, text)
