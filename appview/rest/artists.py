@@ -25,6 +25,7 @@ from appview.records import Record, WriteFailed
 from appview.rest import shapes
 from appview.rest.actors import Actors, unwritten
 from appview.rest.answers import Refused, answer, body_of, problem, rest, slashed
+from appview.rest.preferences import PreferencesUpdate, SupportUrl, choices
 from appview.rest.spec import Auth, described
 from appview.views import iso
 from indexer.cards import iso as iso_of
@@ -33,8 +34,8 @@ from indexer.profiles import AVATAR_URL, DISPLAY_NAME
 from lexicons.catalog import Catalog
 from lexicons.datamodel import InvalidData, encode, from_json
 from lexicons.records import InvalidRecord, parse_record
-from lexicons.syntax import Rkey
-from storage import artists
+from lexicons.syntax import Did, Rkey
+from storage import artists, preferences
 from storage.artists import ArtistRow
 from storage.reader import Reads
 
@@ -59,6 +60,9 @@ class UpdateArtist(msgspec.Struct):
     display_name: Annotated[str, Meta(max_length=640)] | None = None
     bio: Bio | None = None
     avatar_url: Picture | None = None
+    # These two are preferences, and no part of the record.
+    support_url: SupportUrl | None = None
+    show_liked_on_profile: bool | None = None
 
 
 class Artists:
@@ -95,7 +99,8 @@ class Artists:
                 raise Refused(400, "artist profile already exists")
             return edited(record, wish.display_name, wish.bio, wish.avatar_url)
 
-        return await self._written(actor, change)
+        await self._write(actor, change)
+        return await self._shown(actor.did, _NOT_YET)
 
     @described("The profile of whoever asks", answer=shapes.Artist, auth=Auth.SESSION, errors={404: _NOT_YET})
     async def mine(self, request: web.Request) -> web.StreamResponse:
@@ -110,12 +115,21 @@ class Artists:
         errors={404: _NOT_YET, 422: "what the lexicon refuses"},
     )
     async def change(self, request: web.Request) -> web.StreamResponse:
-        actor = await self._actors.of(request, self._collection)
+        session = (await self._desk.asking(request)).session
         wish = await body_of(request, UpdateArtist)
-        await self._shown(actor.did, _NOT_YET)
-        return await self._written(
-            actor, lambda record: edited(record, wish.display_name, wish.bio, wish.avatar_url)
+        await self._row(session.did, _NOT_YET)
+        if (wish.display_name, wish.bio, wish.avatar_url) != (None, None, None):
+            actor = await self._actors.of(request, self._collection)
+            await self._write(
+                actor, lambda record: edited(record, wish.display_name, wish.bio, wish.avatar_url)
+            )
+        chosen, _ = choices(
+            PreferencesUpdate(support_url=wish.support_url, show_liked_on_profile=wish.show_liked_on_profile)
         )
+        if chosen:
+            async with self._place.pool.connection() as conn:
+                await preferences.put(conn, Did(session.did), chosen, {})
+        return await self._shown(session.did, _NOT_YET)
 
     @described(
         "Artists by DID; those that cannot be shown are absent",
@@ -158,8 +172,8 @@ class Artists:
     async def _shown(self, name: str, missing: str) -> web.Response:
         return answer(artist(await self._row(name, missing)))
 
-    async def _written(self, actor: Actor, change: Callable[[Record], Record]) -> web.Response:
-        """The artist after a change of their record, which is made where there was none."""
+    async def _write(self, actor: Actor, change: Callable[[Record], Record]) -> None:
+        """Change the artist's record, which is made where there was none. Raises Refused."""
         own, catalog = (
             OwnRecords(self._place, actor.session, actor.did, self._collection),
             self._place.catalog,
@@ -180,7 +194,6 @@ class Artists:
             raise unwritten(f"failed to sync profile to ATProto: {error}", error) from error
         except InvalidRecord as error:
             raise Refused(422, [problem(str(error), "body")]) from None
-        return await self._shown(actor.did, _NOT_YET)
 
 
 def edited(record: Record, name: str | None, bio: str | None, avatar: str | None) -> Record:

@@ -109,6 +109,19 @@ async def test_who_has_no_record_yet_gets_one_with_the_first_change(room: Room) 
     assert set(record(room, "ann")) == {"$type", "createdAt", "bio"}
 
 
+async def test_what_is_chosen_beside_the_record_needs_no_grant(room: Room) -> None:
+    room.person("ann")
+    ann = await room.key("ann", granted=False)
+    body = {"support_url": "https://ko-fi.test/ann", "show_liked_on_profile": True}
+    after = await room.told("PUT", "/artists/me", ann, json=body)
+    assert {name: after[name] for name in body} == body
+    assert await shown(room, "/artists/by-handle/ann.test") == after
+    assert (await room.told("PUT", "/artists/me", ann, json={"support_url": ""}))["support_url"] is None
+    held = await room.told("GET", "/preferences/", ann)
+    assert (held["support_url"], held["show_liked_on_profile"]) == (None, True)
+    assert room.pds.asked == []
+
+
 async def test_what_was_written_survives_the_next_look_at_bluesky(room: Room) -> None:
     """Where the record says nothing, Bluesky's profile still does."""
     ann = await room.someone("ann")
