@@ -17,6 +17,7 @@ from appview.rest.media import Media
 from appview.rest.openapi import OpenApi
 from appview.rest.plays import Plays
 from appview.rest.preferences import Preferences
+from appview.rest.queue import Queues
 from appview.rest.tracks import Tracks
 from appview.rest.uploads import Uploads
 from appview.service import AppConfig, Service, TotalsCache
@@ -36,6 +37,7 @@ from storage import (
     lists,
     live,
     people,
+    player_queue,
     preferences,
     provenance,
     stats,
@@ -63,6 +65,7 @@ def make_reader(dsn: str, *, connections: int = 4) -> Reader:
         | MEDIA
         | analytics.STATEMENTS
         | preferences.STATEMENTS
+        | player_queue.STATEMENTS
         | artists.STATEMENTS,
         optional={"pg_trgm": feed.OPTIONAL["pg_trgm"] | people.OPTIONAL["pg_trgm"]},
         connections=connections,
@@ -127,6 +130,7 @@ def build_app(
     if auth is not None:
         auth.add_to(app)
         Preferences(auth.desk, reads).add_to(router)
+        Queues(auth.desk, reads).add_to(router)
         if own_pages:
             AccountPages(auth, site, catalog.collections, can_upload=uploads is not None).add_to(router)
     if media is not None:

@@ -44,7 +44,7 @@ from bin.uploading import track_place, upload_limits
 from firehose.identity import IdentityResolver
 from firehose.net import GuardedClient
 from lexicons.catalog import Catalog, CatalogError
-from storage import jobs, mirrors, preferences, track_media
+from storage import jobs, mirrors, player_queue, preferences, track_media
 from storage.postgres import make_pool
 
 SHUTDOWN_S = 3.0
@@ -122,7 +122,14 @@ async def application(
             ring=ring,
             client_of=clients.address,
             # In the order in which a job takes hold of them.
-            private=[eraser(ring), jobs.erase, track_media.erase, mirrors.erase, preferences.erase],
+            private=[
+                eraser(ring),
+                jobs.erase,
+                track_media.erase,
+                mirrors.erase,
+                preferences.erase,
+                player_queue.erase,
+            ],
         ) as auth,
         # Strangers make us look them up. That must not keep anybody from signing in.
         GuardedClient(settings.dev_loopback, max_connections=20) as strangers,
