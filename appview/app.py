@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Protocol
+
 from aiohttp import web
 
 from appview import guards, wellknown
@@ -12,13 +15,12 @@ from appview.incoming import expects
 from appview.metrics import Metrics
 from appview.rest.analytics import Analytics
 from appview.rest.backlinks import Backlinks
-from appview.rest.comments import Comments
 from appview.rest.exports import Exports
-from appview.rest.likes import Likes
 from appview.rest.media import Media
 from appview.rest.openapi import OpenApi
 from appview.rest.plays import Plays
 from appview.rest.preferences import Preferences
+from appview.rest.queue import Queues
 from appview.rest.tracks import Tracks
 from appview.rest.uploads import Uploads
 from appview.service import AppConfig, Service, TotalsCache
@@ -32,12 +34,14 @@ from appview.xrpc.dispatch import Dispatcher
 from lexicons.catalog import Catalog
 from storage import (
     analytics,
+    artists,
     backlinks,
     feed,
     health,
     lists,
     live,
     people,
+    player_queue,
     preferences,
     provenance,
     remarks,
@@ -52,18 +56,26 @@ METRICS = web.AppKey("metrics", Metrics)
 _READ: tuple[dict[str, str], ...] = (
     analytics.STATEMENTS,
     backlinks.STATEMENTS,
+    artists.STATEMENTS,
     feed.STATEMENTS,
     health.STATEMENTS,
     lists.STATEMENTS,
     live.STATEMENTS,
     MEDIA,
     people.STATEMENTS,
+    player_queue.STATEMENTS,
     preferences.STATEMENTS,
     provenance.STATEMENTS,
     remarks.STATEMENTS,
     stats.STATEMENTS,
     viewers.STATEMENTS,
 )
+
+
+class Routes(Protocol):
+    """Some of the application's routes."""
+
+    def add_to(self, router: web.UrlDispatcher) -> None: ...
 
 
 def make_reader(dsn: str, *, connections: int = 4) -> Reader:
@@ -93,14 +105,12 @@ def build_app(
     tracks: Tracks | None = None,
     plays: Plays | None = None,
     exports: Exports | None = None,
-    likes: Likes | None = None,
-    comments: Comments | None = None,
+    routes: Iterable[Routes] = (),
 ) -> web.Application:
     """All routes. `dsn` is for the live feed to be told of new events; without it, it asks each second.
     Without `auth` nobody can sign in, without `media` there is no sound, without `uploads` none comes in,
     without `tracks` none is changed, without `plays` none is counted, without `exports` nobody takes theirs
-    along, without `likes` and `comments` nobody says anything about a track. Raises UnmatchedMethods if the
-    lexicons and the handlers do not agree."""
+    along. `routes` are all others. Raises UnmatchedMethods if the lexicons and the handlers do not agree."""
     service = Service(
         reads,
         catalog,
@@ -135,6 +145,7 @@ def build_app(
     if auth is not None:
         auth.add_to(app)
         Preferences(auth.desk, reads).add_to(router)
+        Queues(auth.desk, reads).add_to(router)
         if own_pages:
             AccountPages(auth, site, catalog.collections, can_upload=uploads is not None).add_to(router)
     if media is not None:
@@ -151,9 +162,7 @@ def build_app(
     if exports is not None:
         exports.add_to(app)
     Backlinks(reads, catalog.collections).add_to(router)
-    if likes is not None:
-        likes.add_to(router)
-    if comments is not None:
-        comments.add_to(router)
+    for each in routes:
+        each.add_to(router)
     OpenApi(config.version, config.public_url).add_to(router)
     return app

@@ -34,9 +34,9 @@ ViewerOf = Callable[[web.Request], Awaitable[Viewer | None]]
 ADMIN_HEADER = "X-Admin-Token"
 PREFLIGHT_S = 86_400
 EXPOSED = (
-    "Atproto-Content-Labelers, Atproto-Repo-Rev, RateLimit-Limit, RateLimit-Policy, RateLimit-Remaining, "
-    "RateLimit-Reset, Retry-After, Location, Tus-Extension, Tus-Max-Size, Tus-Resumable, Tus-Version, "
-    "Upload-Job, Upload-Length, Upload-Metadata, Upload-Offset"
+    "Atproto-Content-Labelers, Atproto-Repo-Rev, ETag, Location, RateLimit-Limit, RateLimit-Policy, "
+    "RateLimit-Remaining, RateLimit-Reset, Retry-After, Tus-Extension, Tus-Max-Size, Tus-Resumable, "
+    "Tus-Version, Upload-Job, Upload-Length, Upload-Metadata, Upload-Offset"
 )
 _SAFE = frozenset({hdrs.METH_GET, hdrs.METH_HEAD, hdrs.METH_OPTIONS})
 _METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"

@@ -27,6 +27,7 @@ from appview.media.signed import Links
 from appview.play_counter import PlayCounter
 from appview.protocol import make_runner
 from appview.rest.actors import Actors
+from appview.rest.artists import Artists
 from appview.rest.comments import Comments
 from appview.rest.exports import Exports
 from appview.rest.likes import Likes
@@ -46,7 +47,7 @@ from bin.uploading import track_place, upload_limits
 from firehose.identity import IdentityResolver
 from firehose.net import GuardedClient
 from lexicons.catalog import Catalog, CatalogError
-from storage import jobs, mirrors, preferences, remarks, track_media, turns
+from storage import jobs, mirrors, player_queue, preferences, remarks, track_media, turns
 from storage.postgres import make_pool
 
 SHUTDOWN_S = 3.0
@@ -132,6 +133,7 @@ async def application(
                 preferences.erase,
                 turns.erase,
                 remarks.erase,
+                player_queue.erase,
             ],
         ) as auth,
         # Strangers make us look them up. That must not keep anybody from signing in.
@@ -186,8 +188,11 @@ async def application(
             tracks=Tracks(uploads, place, reads, viewer_of),
             plays=Plays(counter, listeners),
             exports=Exports(auth.desk, job_queue(), watch, store, links),
-            likes=Likes(actors, place),
-            comments=Comments(actors, place, reads),
+            routes=(
+                Artists(auth.desk, place, reads),
+                Comments(actors, place, reads),
+                Likes(actors, place),
+            ),
         )
 
 

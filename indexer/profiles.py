@@ -1,15 +1,18 @@
 """How an account looks: its handle, its `fm.plyr.actor.profile` and, where that says nothing, its
-`app.bsky.actor.profile`."""
+`app.bsky.actor.profile`. The lexicon of the first has no field for a name; one that is there all the same,
+under the second's word for it and as long as that may be, counts (docs/decisions/026)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
+from typing import Any
 
 from indexer.cards import profile_card
 from indexer.decide import storable
 from lexicons.catalog import Catalog
 from lexicons.records import BskyProfile, Profile, parse_record
+from lexicons.scalars import Invalid, string
 from lexicons.syntax import Did, Handle, InvalidSyntax, Rkey, parse_datetime
 from storage import records, social
 from storage.postgres import Connection
@@ -18,6 +21,8 @@ from storage.social import ProfileRow
 
 # Bluesky's image service makes a picture of a profile's avatar blob, whatever PDS holds it.
 AVATAR_URL = "https://cdn.bsky.app/img/avatar/plain/{did}/{cid}@jpeg"
+DISPLAY_NAME = "displayName"
+_check_name = string({"minLength": 1, "maxLength": 640, "maxGraphemes": 64})
 
 
 async def refresh_profiles(conn: Connection, repo_ids: Iterable[int], catalog: Catalog) -> None:
@@ -48,7 +53,7 @@ def profile_row(
     repo_id: int, did: Did, handle: Handle | None, own: Profile | None, bluesky: BskyProfile | None
 ) -> ProfileRow:
     """One account's looks. Pure."""
-    display_name = (bluesky.display_name if bluesky else None) or None
+    display_name = (own and own_name(own.raw)) or (bluesky.display_name if bluesky else None) or None
     avatar = own.avatar if own else None
     if avatar is None and bluesky is not None and bluesky.avatar is not None:
         avatar = AVATAR_URL.format(did=did, cid=bluesky.avatar.cid)
@@ -62,6 +67,16 @@ def profile_row(
         card=profile_card(did, handle, display_name, avatar),
         search=storable(fold(f"{handle or ''} {display_name or ''}")),
     )
+
+
+def own_name(profile: Mapping[str, Any]) -> str | None:
+    """The name in a profile record of ours, if it is one."""
+    name = profile.get(DISPLAY_NAME)
+    try:
+        _check_name(name)
+    except Invalid:
+        return None
+    return str(name)
 
 
 def _moment(text: str) -> datetime | None:

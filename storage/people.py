@@ -44,14 +44,14 @@ class DetailedProfileRow(ProfileRow):
     lists: bytes
 
 
-def _normal(actor: str) -> str:
-    """Handles are stored in lower case; DIDs are as they are."""
+def normal(actor: str) -> str:
+    """As accounts are called here: handles are stored in lower case, DIDs are as they are."""
     return actor if actor.startswith("did:") else actor.lower()
 
 
 async def actor(reads: Reads, name: str) -> Actor | None:
     """The account with this DID or handle."""
-    rows = await reads.fetch("people_actor", _normal(name).encode())
+    rows = await reads.fetch("people_actor", normal(name).encode())
     if not rows.count:
         return None
     return Actor(int(rows.cell(0, 0) or 0), (rows.cell(0, 1) or b"").decode())
@@ -75,7 +75,7 @@ async def signing_key(reads: Reads, did: Did) -> str | None:
 
 async def profiles(reads: Reads, actors: Sequence[str]) -> list[DetailedProfileRow]:
     """The accounts with these DIDs or handles, in their order, each once."""
-    rows = await reads.fetch("people_profiles", text_array([_normal(name) for name in actors]))
+    rows = await reads.fetch("people_profiles", text_array([normal(name) for name in actors]))
     get = rows.cell
     return [
         DetailedProfileRow(

@@ -91,12 +91,12 @@ def rest(handler: Handler) -> Handler:
     return handle
 
 
-async def body_of(request: web.Request, shape: type[T]) -> T:
+async def body_of(request: web.Request, shape: type[T], *, max_bytes: int = MAX_BODY) -> T:
     """The request's JSON body as a struct; members that it does not know are ignored. Raises Refused."""
     raw = b""
-    while len(raw) <= MAX_BODY and (piece := await request.content.readany()):
+    while len(raw) <= max_bytes and (piece := await request.content.readany()):
         raw += piece
-    if len(raw) > MAX_BODY:
+    if len(raw) > max_bytes:
         raise Refused(413, "the body is too large")
     try:
         return msgspec.json.decode(raw or b"{}", type=shape)

@@ -174,6 +174,12 @@ class Artist(msgspec.Struct):
     avatar_url: str | None
     created_at: str
     updated_at: str
+    show_liked_on_profile: bool
+    support_url: str | None
+
+
+class Avatar(msgspec.Struct):
+    avatar_url: str | None
 
 
 class TopItem(msgspec.Struct):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, LiteralString
 
@@ -22,11 +23,14 @@ from appview.auth.secret import Key
 from appview.auth.viewers import Viewers
 from appview.clients import Clients
 from appview.guards import GuardConfig
+from appview.media.attempt import Place
 from appview.protocol import make_runner
+from appview.rest.artists import Artists
 from appview.service import AppConfig
 from lexicons.catalog import Catalog
 from lexicons.syntax import Did
-from storage import preferences, sessions
+from storage import player_queue, preferences, sessions
+from storage.blobs.filesystem import FilesystemStore
 from storage.postgres import make_pool
 from storage.sessions import Kind, NewSession
 from tests.integration.appview.player.pds import Neighbours, RecordKeeper
@@ -35,7 +39,7 @@ from tests.integration.appview.service import Answer
 
 SCOPE = "atproto include:fm.plyr.authFullApp"
 FRONT = "https://front.test"
-PRIVATE = (preferences.erase,)
+PRIVATE = (preferences.erase, player_queue.erase)
 
 
 @dataclass
@@ -75,6 +79,14 @@ class Room:
         self.names[name] = self.seed.dids[id]
         self.seed.commit()
         return id
+
+    def track(self, artist: int, title: str, **fields: Any) -> tuple[int, str]:
+        """Number and file id of a track whose sound is here."""
+        file_id = sha256(f"{artist} {title}".encode()).hexdigest()
+        told: dict[str, Any] = {"audioUrl": f"https://plyr.test/audio/{file_id}"} | fields
+        uri = self.seed.track(artist, title, **told)
+        self.seed.commit()
+        return self.seed.stat(uri), file_id
 
     async def key(self, name: str, *, scope: str = SCOPE, granted: bool = True) -> str:
         """A token of theirs; one that was not granted was minted here, and acts for nobody."""
@@ -149,7 +161,19 @@ async def opened(dsn: str, keys: Path, catalog: Catalog, **options: Any) -> Asyn
                 guards=GuardConfig(origins=frozenset({FRONT})),
                 **options,
             )
-            runner = make_runner(build_app(reads, catalog, config, dsn=dsn, auth=auth))
+            place = Place(
+                pool=pool,
+                store=FilesystemStore(keys.parent / "blobs"),
+                pds=auth.pds,
+                catalog=catalog,
+                public_url="https://plyr.test",
+                scratch=keys.parent / "scratch",
+                max_duration_s=7200,
+            )
+            app = build_app(
+                reads, catalog, config, dsn=dsn, auth=auth, routes=[Artists(auth.desk, place, reads)]
+            )
+            runner = make_runner(app)
             await runner.setup()
             stack.push_async_callback(runner.cleanup)
             await web.TCPSite(runner, "127.0.0.1", 0).start()

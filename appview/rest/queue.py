@@ -1,0 +1,119 @@
+"""`/queue/`: what somebody listens to next, on whichever device.
+
+The state is the frontend's: it is kept as it came, and only `track_ids` is looked at, whose members are the
+`file_id`s of tracks. A device that says which revision it knows (`If-Match`) does not overwrite what another
+one wrote meanwhile; one that does not say so overwrites anything.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, cast
+
+import msgspec
+import orjson
+from aiohttp import hdrs, web
+
+from appview.auth.desk import Desk
+from appview.rest import present, shapes
+from appview.rest.answers import Refused, answer_json, body_of, object_in, rest, slashed
+from appview.rest.spec import Auth, described
+from lexicons.syntax import Did
+from storage import player_queue
+from storage.player_queue import Queue
+from storage.preferences import DEFAULTS
+from storage.reader import Reads
+
+MAX_BODY = 256 * 1024
+MOST_TRACKS = 2000  # that are shown with it; as many fit into a body
+_CONFLICT = (
+    "queue state conflict: state has been modified by another client. "
+    "please fetch the latest state and retry."
+)
+_MALFORMED = "invalid If-Match header format (expected quoted integer)"
+# Quoted, weakened by a proxy on its way that changed the body, or as bare as lazy clients send it.
+_REVISION = re.compile(r'(?:W/)?"(\d{1,18})"|(\d{1,18})')
+_FILE_ID = re.compile(r"[0-9a-f]{1,64}")
+_EMPTY: dict[str, Any] = {
+    "track_ids": [],
+    "current_index": 0,
+    "current_track_id": None,
+    "shuffle": False,
+    "original_order_ids": [],
+}
+
+
+class QueueUpdate(msgspec.Struct):
+    state: Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": "object"})]
+
+
+class Queues:
+    def __init__(self, desk: Desk, reads: Reads) -> None:
+        self._desk = desk
+        self._reads = reads
+
+    def add_to(self, router: web.UrlDispatcher) -> None:
+        slashed(router, "/queue/")
+        router.add_get("/queue/", rest(self.show))
+        router.add_put("/queue/", rest(self.replace))
+
+    @described("The queue of whoever asks; `ETag` is its revision", answer=shapes.Queue, auth=Auth.SESSION)
+    async def show(self, request: web.Request) -> web.StreamResponse:
+        session = (await self._desk.asking(request)).session
+        return await self._shown(session.did, await player_queue.of(self._reads, session.did))
+
+    @described(
+        "Replace it; with `If-Match` only the revision that is named there",
+        body=QueueUpdate,
+        answer=shapes.Queue,
+        auth=Auth.SESSION,
+        errors={400: _MALFORMED, 409: _CONFLICT, 413: "the body is too large"},
+    )
+    async def replace(self, request: web.Request) -> web.StreamResponse:
+        session = (await self._desk.asking(request)).session
+        expected = revisions(request.headers.getall(hdrs.IF_MATCH, ()))
+        state = (await body_of(request, QueueUpdate, max_bytes=MAX_BODY)).state
+        object_in(state, "state")
+        async with self._desk.pool.connection() as conn:
+            queue = await player_queue.put(conn, Did(session.did), bytes(state), expected)
+        if queue is None:
+            raise Refused(409, _CONFLICT)
+        return await self._shown(session.did, queue)
+
+    async def _shown(self, did: str, queue: Queue) -> web.Response:
+        """`{state, revision, tracks}`: a track that is in it twice is shown twice."""
+        state = dict(_EMPTY) if queue.state is None else orjson.loads(queue.state)
+        auto = DEFAULTS.auto_advance if queue.auto_advance is None else queue.auto_advance
+        state["auto_advance"] = auto
+        ids = file_ids(state)
+        asked = list(dict.fromkeys(ids))
+        rows = await player_queue.tracks(self._reads, did, asked) if asked else []
+        shown = await present.tracks(self._reads, [row for _, row in rows])
+        by_id = {asked[place]: track for (place, _), track in zip(rows, shown, strict=True)}
+        tracks = [by_id[id] for id in ids if id in by_id]
+        response = answer_json(
+            b'{"state":%b,"revision":%d,"tracks":[%b]}'
+            % (orjson.dumps(state), queue.revision, b",".join(tracks))
+        )
+        response.headers[hdrs.ETAG] = f'"{queue.revision}"'
+        return response
+
+
+def revisions(headers: tuple[str, ...] | list[str]) -> list[int] | None:
+    """Those that `If-Match` takes; None: any. Raises Refused 400."""
+    asked = [one.strip() for header in headers for one in header.split(",") if one.strip()]
+    if not asked or asked == ["*"]:
+        return None
+    found = [_REVISION.fullmatch(one) for one in asked]
+    if None in found:
+        raise Refused(400, _MALFORMED)
+    return [int(each[1] or each[2]) for each in found if each is not None]
+
+
+def file_ids(state: dict[str, Any]) -> list[str]:
+    """What is in the queue, in its order, as far as it can be a sound."""
+    ids = state.get("track_ids")
+    if not isinstance(ids, list):
+        return []
+    named = cast("list[object]", ids)[:MOST_TRACKS]
+    return [id for id in named if isinstance(id, str) and _FILE_ID.fullmatch(id)]

@@ -1,0 +1,38 @@
+-- Statements of table `queue`; those with numbered parameters are for storage/reader.py.
+
+-- name: of
+-- An account's queue, if it has one, and whether its player goes on by itself.
+select q.state, q.revision, (p.chosen -> 'auto_advance')::boolean
+  from (values ($1::text)) k (did)
+  left join queue q on q.did = k.did
+  left join preference p on p.did = k.did
+
+-- name: put
+-- A new state in place of one whose revision is among those expected, or of any where none is: of many at once who
+-- expect the same, the first is written and the others find it changed. No row comes back from those. A queue that was
+-- never written has revision 0.
+insert into queue as q (did, state, revision)
+select %(did)s, %(state)s, 1
+ where %(expected)s::bigint[] is null or 0 = any (%(expected)s::bigint[])
+    or exists (select from queue where did = %(did)s)
+on conflict (did) do update
+set state = excluded.state, revision = q.revision + 1, updated_at = now()
+where %(expected)s::bigint[] is null or q.revision = any (%(expected)s::bigint[])
+returning revision, (select (chosen -> 'auto_advance')::boolean from preference where did = %(did)s)
+
+-- name: erase
+-- Of an account that is deleted.
+delete from queue where did = %(did)s
+
+-- name: tracks
+-- A skeleton for storage/feed.py: of each sound in $2 the first track that can be shown, by its place there.
+select * from (
+    select t.*, -u.place a, 0 b
+      from unnest($2::text[]) with ordinality u(file_id, place)
+      cross join lateral (
+          select t.id, {track}, p.card author
+            from track t
+            join profile p on p.repo_id = t.repo_id and not p.hidden
+           where t.file_id = u.file_id
+           order by t.id
+           limit 1) t) found
