@@ -10,6 +10,7 @@ from appview.gauges import IndexGauges
 from appview.guards import Gate
 from appview.incoming import expects
 from appview.metrics import Metrics
+from appview.rest.albums import Albums
 from appview.rest.analytics import Analytics
 from appview.rest.comments import Comments
 from appview.rest.exports import Exports
@@ -43,6 +44,7 @@ from storage import (
     used_tokens,
     viewers,
 )
+from storage.albums import STATEMENTS as ALBUMS
 from storage.media import STATEMENTS as MEDIA
 from storage.reader import Reader, Reads
 
@@ -56,6 +58,7 @@ def make_reader(dsn: str, *, connections: int = 4) -> Reader:
         feed.STATEMENTS
         | people.STATEMENTS
         | lists.STATEMENTS
+        | ALBUMS
         | stats.STATEMENTS
         | provenance.STATEMENTS
         | live.STATEMENTS
@@ -89,12 +92,13 @@ def build_app(
     exports: Exports | None = None,
     likes: Likes | None = None,
     comments: Comments | None = None,
+    albums: Albums | None = None,
 ) -> web.Application:
     """All routes. `dsn` is for the live feed to be told of new events; without it, it asks each second.
     Without `auth` nobody can sign in, without `media` there is no sound, without `uploads` none comes in,
     without `tracks` none is changed, without `plays` none is counted, without `exports` nobody takes theirs
-    along, without `likes` and `comments` nobody says anything about a track. Raises UnmatchedMethods if the
-    lexicons and the handlers do not agree."""
+    along, without `likes` and `comments` nobody says anything about a track, without `albums` there are none.
+    Raises UnmatchedMethods if the lexicons and the handlers do not agree."""
     service = Service(
         reads,
         catalog,
@@ -141,6 +145,8 @@ def build_app(
             UploadPages(uploads, site).add_to(router)
     if plays is not None:
         plays.add_to(router)
+    if albums is not None:
+        albums.add_to(router)
     Analytics(reads, None if auth is None else auth.desk).add_to(router)
     if exports is not None:
         exports.add_to(app)

@@ -28,6 +28,7 @@ from appview.play_counter import PlayCounter
 from appview.protocol import make_runner
 from appview.rest.actors import Actors
 from appview.rest.comments import Comments
+from appview.rest.albums import Albums, Shown
 from appview.rest.exports import Exports
 from appview.rest.likes import Likes
 from appview.rest.media import Media
@@ -188,6 +189,7 @@ async def application(
             exports=Exports(auth.desk, job_queue(), watch, store, links),
             likes=Likes(actors, place),
             comments=Comments(actors, place, reads),
+            albums=Albums(Shown(reads, place.public_url, catalog.collections), viewer_of),
         )
 
 
