@@ -49,11 +49,13 @@ from storage import (
     used_tokens,
     viewers,
 )
+from storage.albums import STATEMENTS as ALBUMS
 from storage.media import STATEMENTS as MEDIA
 from storage.reader import Reader, Reads
 
 METRICS = web.AppKey("metrics", Metrics)
 _READ: tuple[dict[str, str], ...] = (
+    ALBUMS,
     analytics.STATEMENTS,
     backlinks.STATEMENTS,
     artists.STATEMENTS,

@@ -4,7 +4,7 @@
     remove    the record goes, wherever it was
 
 What is changed is the record as it lies on the PDS: fields that we don't know survive. What the PDS answers
-is in the index in the transaction of whatever follows from it; who dies before that leaves it to the echo.
+is in the index in the transaction of what follows from it; whoever dies before that leaves it to the echo.
 
 Those who change the same record here do so one after the other, so that fifty at once are fifty changes and
 not a race that a few win. That is politeness alone: who waited for long enough goes ahead, and where somebody

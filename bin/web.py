@@ -27,6 +27,7 @@ from appview.media.signed import Links
 from appview.play_counter import PlayCounter
 from appview.protocol import make_runner
 from appview.rest.actors import Actors
+from appview.rest.albums import Albums, Shown
 from appview.rest.artists import Artists
 from appview.rest.comments import Comments
 from appview.rest.exports import Exports
@@ -189,6 +190,7 @@ async def application(
             plays=Plays(counter, listeners),
             exports=Exports(auth.desk, job_queue(), watch, store, links),
             routes=(
+                Albums(Shown(reads, place.public_url, catalog.collections), viewer_of),
                 Artists(auth.desk, place, reads),
                 Comments(actors, place, reads),
                 Likes(actors, place),

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from firehose.events import Commit, Sync
-from indexer import cards
+from indexer import albums, cards
 from indexer.chain import Chain, doubt, extend, is_foreign, observe
 from indexer.prepare import Candidate, Doubt, Move, Prepared, track_uri
 from indexer.rest_card import track_rest
@@ -36,6 +36,8 @@ from storage.repos import Standing, SyncState
 from storage.search import fold
 from storage.social import CommentRow, LikeKey, LikeRow, ListRow, Pair, RowKey
 from storage.tracks import StatDelta, TrackRow
+
+ALBUM = "album"  # how such a list calls itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,6 +282,7 @@ def track_row(track: Track, x: Change, id: int) -> TrackRow:
         rest=shown.rest,
         features=shown.features,
         album=None if shown.album is None else storable(shown.album),
+        album_id=shown.album_id,
         file_id=shown.file_id,
     )
 
@@ -305,11 +308,17 @@ def list_row(list_: List, x: Change, ids: Mapping[AtUri, int]) -> ListRow:
         rkey=c.rkey,
         list_type=None if list_.list_type is None else storable(list_.list_type),
         name=None if list_.name is None else storable(list_.name),
+        album_id=_album_id(list_, c.did),
         items=len(list_.items),
         sort_at=_moment(c),
         card=c.card,
         track_ids={n: ids[uri] for n, uri in c.subjects.items()},
     )
+
+
+def _album_id(list_: List, did: Did) -> str | None:
+    """Of a list that calls itself an album, and has a name."""
+    return albums.album_id(did, albums.slug(list_.name)) if list_.list_type == ALBUM and list_.name else None
 
 
 def _moment(c: Candidate) -> datetime:

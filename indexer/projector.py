@@ -97,7 +97,7 @@ def _load(conn: psycopg.Connection, out: Effects, numbers: Sequence[int | None])
         [
             (
                 *(t.id, t.repo_id, t.rkey, t.cid, t.sort_at, t.indexed_at, t.title, t.card, t.search),
-                *(t.rest, None if t.features is None else list(t.features), t.album, t.file_id),
+                *(t.rest, None if t.features is None else list(t.features), t.album, t.album_id, t.file_id),
             )
             for t in out.tracks
         ],
@@ -112,7 +112,7 @@ def _load(conn: psycopg.Connection, out: Effects, numbers: Sequence[int | None])
         conn,
         "list",
         [
-            (number, x.repo_id, x.rkey, x.list_type, x.name, x.items, x.sort_at, x.card)
+            (number, x.repo_id, x.rkey, x.list_type, x.name, x.album_id, x.items, x.sort_at, x.card)
             for number, x in zip(numbers, out.lists, strict=True)
         ],
     )

@@ -6,13 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from indexer import decide
+from indexer.albums import album_id, slug
 from indexer.apply import write
 from indexer.decide import Change
 from indexer.prepare import Candidate, read
 from indexer.profiles import refresh_profiles
 from indexer.rest_card import card_rest
 from lexicons.catalog import Catalog
-from storage import rebuild, records, repos, tracks
+from storage import rebuild, records, repos, social, tracks
 from storage.intake import Repo
 from storage.postgres import Connection
 from storage.rebuild import Difference
@@ -82,9 +83,21 @@ async def render_old(conn: Connection, *, limit: int) -> int:
     made = [(row.id, card_rest(row.card, did=row.did, pds=row.pds)) for row in rows]
     if made:
         await tracks.render(
-            conn, [Rendered(id, each.rest, each.features, each.album, each.file_id) for id, each in made]
+            conn,
+            [
+                Rendered(id, each.rest, each.features, each.album, each.album_id, each.file_id)
+                for id, each in made
+            ],
         )
     return len(made)
+
+
+async def name_old_albums(conn: Connection, *, limit: int) -> int:
+    """Give some of the lists from before albums had ids theirs; how many those were. In the caller's
+    transaction."""
+    rows = await social.unnamed_albums(conn, limit)
+    await social.name_albums(conn, {id: album_id(did, slug(name)) for id, did, name in rows})
+    return len(rows)
 
 
 async def _project(

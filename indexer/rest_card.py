@@ -28,11 +28,12 @@ _DIGEST_AT = 4  # behind a CID's version, codec, hash and length
 
 @dataclass(frozen=True, slots=True)
 class RestCard:
-    """Columns of `track`; `features` and `album` are None where there is none."""
+    """Columns of `track`; `features`, `album` and `album_id` are None where there is none."""
 
     rest: str
     features: tuple[Did, ...] | None
     album: str | None
+    album_id: str | None
     file_id: str
 
 
@@ -69,7 +70,8 @@ def track_rest(record: dict[str, Any], *, uri: AtUri, did: Did, cid: Cid, pds: s
         rest = rest.removesuffix("null}")
         assert rest.endswith(_OPEN)
     features = tuple(dict.fromkeys(Did(each["did"]) for each in get("features", ())))
-    return RestCard(rest, features or None, album or None, file_id)
+    on = shown["album"] and shown["album"]["id"]
+    return RestCard(rest, features or None, album or None, on, file_id)
 
 
 def card_rest(card: str | bytes, *, did: Did, pds: str | None) -> RestCard:

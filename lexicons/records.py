@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from lexicons.catalog import Catalog
-from lexicons.datamodel import InvalidData, decode, to_json
+from lexicons.datamodel import InvalidData, decode, encode, from_json, to_json
 from lexicons.syntax import AtUri, Cid, Did, Nsid, Rkey
 from lexicons.validate import Invalid, validate_record, validate_rkey
 
@@ -141,6 +141,16 @@ def parse_record(catalog: Catalog, collection: Nsid, rkey: Rkey | str, block: by
     except (InvalidData, Invalid) as error:
         raise InvalidRecord(str(error)) from error
     return build(value, to_json(value))
+
+
+def accepted(catalog: Catalog, collection: Nsid, rkey: Rkey, record: Json) -> Json:
+    """The same record in JSON form, if it may be written; raises InvalidRecord."""
+    try:
+        block = encode(from_json(record))
+    except InvalidData as error:
+        raise InvalidRecord(str(error)) from error
+    parse_record(catalog, collection, rkey, block)
+    return record
 
 
 def _track(value: Mapping[str, Any], raw: Json) -> Track:

@@ -91,7 +91,8 @@ create table track (
                                           -- indexer/rest_card.py; null: older than this column, not rendered yet
     features     text[],                  -- DIDs of those featured; null: nobody
     album        text,                    -- title of the album that it says it is on; null: none
-    file_id      text                     -- how REST names its sound
+    file_id      text,                    -- how REST names its sound
+    album_id     uuid                     -- of account and slug (indexer/albums.py); null: of no album
 );
 create unique index track_repo on track (repo_id, rkey);
 create index track_repo_sort on track (repo_id, sort_at desc, id desc);
@@ -99,6 +100,8 @@ create index track_sort on track (sort_at desc, id desc);
 create index track_search on track using gin (search);
 create index track_unrendered on track (id) where rest is null;
 create index track_file on track (file_id, id);
+create index track_album on track (album_id, sort_at, id) where album_id is not null;
+create index track_album_title on track (lower(album) collate "C", repo_id, album_id, id) where album_id is not null;
 
 create table "like" (
     repo_id   int not null,
@@ -132,9 +135,14 @@ create table list (
     items       int not null,             -- length of the record's items
     sort_at     timestamptz not null,
     card        text not null,
+    album_id    uuid,                     -- of one that calls itself an album, and has a name; else null
     unique (repo_id, rkey)
 );
 create index list_repo_sort on list (repo_id, sort_at desc, id desc);
+create index list_album on list (album_id, rkey) where album_id is not null;
+create index list_album_title on list (lower(name) collate "C", repo_id, album_id, id) where album_id is not null;
+-- Albums from before they had ids.
+create index list_without_id on list (id) where album_id is null and list_type = 'album' and name <> '';
 
 create table list_item (
     list_id   bigint not null references list on delete cascade,
@@ -641,3 +649,14 @@ create table link_check (
     checked_at  timestamptz not null default now()
 );
 create index link_check_age on link_check (checked_at);
+-- What its owner gave a list. The blob's owner in blob_owner is kind 'list', owner 'did/name'.
+create table list_look (
+    did          text not null,
+    name         text not null,         -- the list's rkey; of an album that has no list, its album_id
+    cover_id     bigint references blob,
+    description  text,
+    on_profile   boolean not null default false,    -- of a playlist: shown with its owner's profile
+    created_at   timestamptz not null default now(),
+    primary key (did, name)
+);
+create index list_look_cover on list_look (cover_id);

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from lexicons.syntax import Rkey
+from lexicons.syntax import Did, Rkey
 from storage.postgres import Asked, Connection, as_json
 from storage.queries import load
 
@@ -60,6 +60,7 @@ class ListRow:
     rkey: Rkey
     list_type: str | None
     name: str | None
+    album_id: str | None
     items: int
     sort_at: datetime
     card: str
@@ -114,6 +115,7 @@ async def put_lists(conn: Connection, rows: Sequence[ListRow]) -> dict[RowKey, i
             "rkey": r.rkey,
             "list_type": r.list_type,
             "name": r.name,
+            "album_id": r.album_id,
             "items": r.items,
             "sort_at": r.sort_at,
             "card": r.card,
@@ -132,6 +134,19 @@ async def put_lists(conn: Connection, rows: Sequence[ListRow]) -> dict[RowKey, i
     if items:
         await conn.execute(_SQL["add_list_items"], {"rows": as_json(items)})
     return {RowKey(repo_id, Rkey(rkey)): id for id, repo_id, rkey, added in found if added}
+
+
+async def unnamed_albums(conn: Connection, limit: int) -> list[tuple[int, Did, str]]:
+    """Some of the lists that lack an `album_id`, since they are older than it: number, account, name. Locked
+    until the transaction ends."""
+    cursor = await conn.execute(_SQL["unnamed_albums"], {"limit": limit})
+    return [(id, Did(did), name) for id, did, name in await cursor.fetchall()]
+
+
+async def name_albums(conn: Connection, ids: Mapping[int, str]) -> None:
+    """Their `album_id`s, by number."""
+    rows = [{"id": id, "album_id": album_id} for id, album_id in ids.items()]
+    await conn.execute(_SQL["name_albums"], {"rows": as_json(rows)})
 
 
 async def remove_lists(conn: Connection, keys: Iterable[RowKey]) -> None:

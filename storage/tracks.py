@@ -31,6 +31,7 @@ class TrackRow:
     rest: str
     features: tuple[Did, ...] | None
     album: str | None
+    album_id: str | None
     file_id: str
 
 
@@ -52,6 +53,7 @@ class Rendered:
     rest: str
     features: tuple[Did, ...] | None
     album: str | None
+    album_id: str | None
     file_id: str
 
 

@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lexicons.catalog import Catalog
-from lexicons.datamodel import InvalidData, encode, from_json
-from lexicons.records import InvalidRecord, parse_record
+from lexicons.records import accepted
 from lexicons.syntax import Did, Rkey
 
 MOST_FEATURES = 10
@@ -68,7 +67,7 @@ def new_record(catalog: Catalog, rkey: Rkey, words: Words, sound: Sound, created
         "features": [{"did": did} for did in words.features],
     }
     record |= {name: value for name, value in optional.items() if value}
-    return checked(catalog, rkey, record)
+    return accepted(catalog, catalog.collections.track, rkey, record)
 
 
 def edited(catalog: Catalog, rkey: Rkey, record: dict[str, Any], edit: Edit) -> dict[str, Any]:
@@ -91,17 +90,7 @@ def edited(catalog: Catalog, rkey: Rkey, record: dict[str, Any], edit: Edit) -> 
     if edit.sound is not None:
         out.pop("audioBlob", None)
         out |= _sound(edit.sound)
-    return checked(catalog, rkey, out)
-
-
-def checked(catalog: Catalog, rkey: Rkey, record: dict[str, Any]) -> dict[str, Any]:
-    """The record, if our own lexicon accepts it. Raises InvalidRecord."""
-    try:
-        block = encode(from_json(record))
-    except InvalidData as error:
-        raise InvalidRecord(str(error)) from error
-    parse_record(catalog, catalog.collections.track, rkey, block)
-    return record
+    return accepted(catalog, catalog.collections.track, rkey, out)
 
 
 def _sound(sound: Sound) -> dict[str, Any]:

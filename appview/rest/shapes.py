@@ -159,6 +159,8 @@ class AlbumsOfArtist(msgspec.Struct):
 
 class Albums(msgspec.Struct):
     albums: list[AlbumListed]
+    next_cursor: str | None
+    has_more: bool
 
 
 class Album(msgspec.Struct):

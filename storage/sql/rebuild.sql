@@ -70,11 +70,11 @@ where (old.track_id, old.timestamp_ms, old.sort_at, old.card)
 -- name: differ_list
 -- A list differs, too, when its items do.
 select r.did || '/' || coalesce(old.rkey, new.rkey), old.repo_id is null, new.repo_id is null
-from (select l.repo_id, l.rkey, l.list_type, l.name, l.items, l.sort_at, l.card,
+from (select l.repo_id, l.rkey, l.list_type, l.name, l.album_id, l.items, l.sort_at, l.card,
              (select array_agg((i.position, i.track_id)::text order by i.position)
               from public.list_item i where i.list_id = l.id) as tracks
       from public.list l) old
-full join (select l.repo_id, l.rkey, l.list_type, l.name, l.items, l.sort_at, l.card,
+full join (select l.repo_id, l.rkey, l.list_type, l.name, l.album_id, l.items, l.sort_at, l.card,
                   (select array_agg((i.position, i.track_id)::text order by i.position)
                    from pg_temp.list_item i where i.list_id = l.id) as tracks
            from pg_temp.list l) new on (new.repo_id, new.rkey) = (old.repo_id, old.rkey)
@@ -142,10 +142,10 @@ where not exists (select from pg_temp.list new where (new.repo_id, new.rkey) = (
 
 -- name: fill_list
 -- As above.
-insert into public.list (repo_id, rkey, list_type, name, items, sort_at, card)
-select repo_id, rkey, list_type, name, items, sort_at, card from pg_temp.list
+insert into public.list (repo_id, rkey, list_type, name, album_id, items, sort_at, card)
+select repo_id, rkey, list_type, name, album_id, items, sort_at, card from pg_temp.list
 on conflict (repo_id, rkey) do update
-set list_type = excluded.list_type, name = excluded.name, items = excluded.items,
+set list_type = excluded.list_type, name = excluded.name, album_id = excluded.album_id, items = excluded.items,
     sort_at = excluded.sort_at, card = excluded.card
 
 -- name: replace_list_item

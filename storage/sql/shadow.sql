@@ -36,14 +36,15 @@ drop schema if exists plyr_replay cascade
 set synchronous_commit = off;
 create temporary table track_in (
     id bigint, repo_id int, rkey text, cid text, sort_at timestamptz, indexed_at timestamptz, title text,
-    card text, search text, rest text, features text[], album text, file_id text);
+    card text, search text, rest text, features text[], album text, album_id uuid, file_id text);
 create temporary table profile_in (
     repo_id int, hidden boolean, display_name text, avatar text, bio text, created_at timestamptz, card text,
     search text);
 create temporary table comment_in (
     repo_id int, rkey text, track_id bigint, timestamp_ms bigint, sort_at timestamptz, card text);
 create temporary table list_in (
-    id bigint, repo_id int, rkey text, list_type text, name text, items int, sort_at timestamptz, card text);
+    id bigint, repo_id int, rkey text, list_type text, name text, album_id uuid, items int, sort_at timestamptz,
+    card text);
 create temporary table list_item_in (repo_id int, rkey text, position int, track_id bigint)
 
 -- name: reserve_lists
@@ -97,9 +98,10 @@ copy pg_temp.list_item_in from stdin
 -- name: finish_track
 -- By the same dictionary as always.
 insert into plyr_replay.track (
-    id, repo_id, rkey, cid, sort_at, indexed_at, title, card, search, rest, features, album, file_id)
+    id, repo_id, rkey, cid, sort_at, indexed_at, title, card, search, rest, features, album, album_id,
+    file_id)
 select id, repo_id, rkey, cid, sort_at, indexed_at, title, card, to_tsvector('simple', search), rest, features, album,
-       file_id
+       album_id, file_id
 from track_in
 
 -- name: finish_profile
@@ -118,10 +120,10 @@ from comment_in n left join public.comment o using (repo_id, rkey)
 -- name: finish_list
 -- Likewise; one that was lost has it from the archive.
 with numbered as (
-    insert into plyr_replay.list (id, repo_id, rkey, list_type, name, items, sort_at, card)
+    insert into plyr_replay.list (id, repo_id, rkey, list_type, name, album_id, items, sort_at, card)
     overriding system value
-    select coalesce(o.id, n.id, nextval('plyr_replay.list_id_seq')), n.repo_id, n.rkey, n.list_type, n.name, n.items,
-           n.sort_at, n.card
+    select coalesce(o.id, n.id, nextval('plyr_replay.list_id_seq')), n.repo_id, n.rkey, n.list_type, n.name,
+           n.album_id, n.items, n.sort_at, n.card
     from list_in n left join public.list o using (repo_id, rkey)
     returning id, repo_id, rkey
 )
@@ -202,7 +204,7 @@ select uri as key, id from track_uri
 -- name: facts_track
 -- All of it.
 select r.did || '/' || rkey as key, t.id, cid, sort_at, indexed_at, title, card, search::text as search, rest,
-       features, album, file_id
+       features, album, album_id, file_id
 from track t join repo r on r.id = repo_id
 
 -- name: facts_like
@@ -215,7 +217,7 @@ select r.did || '/' || rkey as key, track_id, timestamp_ms, sort_at, card from c
 
 -- name: facts_list
 -- A list differs, too, when its items do.
-select r.did || '/' || rkey as key, list_type, name, items, sort_at, card,
+select r.did || '/' || rkey as key, list_type, name, album_id, items, sort_at, card,
        (select array_agg(position || ': ' || track_id order by position) from list_item where list_id = l.id)::text
        as tracks
 from list l join repo r on r.id = repo_id

@@ -34,12 +34,12 @@ where c.repo_id = k.repo_id and c.rkey = k.rkey
 
 -- name: put_lists
 -- The id stays for life: REST shows it.
-insert into list (repo_id, rkey, list_type, name, items, sort_at, card)
-select n.repo_id, n.rkey, n.list_type, n.name, n.items, n.sort_at, n.card
+insert into list (repo_id, rkey, list_type, name, album_id, items, sort_at, card)
+select n.repo_id, n.rkey, n.list_type, n.name, n.album_id, n.items, n.sort_at, n.card
 from json_to_recordset(%(rows)s) as n
-    (repo_id int, rkey text, list_type text, name text, items int, sort_at timestamptz, card text)
+    (repo_id int, rkey text, list_type text, name text, album_id uuid, items int, sort_at timestamptz, card text)
 on conflict (repo_id, rkey) do update
-set list_type = excluded.list_type, name = excluded.name, items = excluded.items,
+set list_type = excluded.list_type, name = excluded.name, album_id = excluded.album_id, items = excluded.items,
     sort_at = excluded.sort_at, card = excluded.card
 returning id, repo_id, rkey, xmax = 0 as added
 
@@ -52,6 +52,17 @@ delete from list_item where list_id = any(%(ids)s)
 insert into list_item (list_id, position, track_id)
 select n.list_id, n.position, n.track_id
 from json_to_recordset(%(rows)s) as n (list_id bigint, position int, track_id bigint)
+
+-- name: unnamed_albums
+-- Albums from before they had ids, which nobody else is changing.
+select l.id, r.did, l.name from list l join repo r on r.id = l.repo_id
+where l.album_id is null and l.list_type = 'album' and l.name <> ''
+order by l.id limit %(limit)s for update of l skip locked
+
+-- name: name_albums
+-- Those that they have now.
+update list l set album_id = n.album_id from json_to_recordset(%(rows)s) as n (id bigint, album_id uuid)
+where l.id = n.id
 
 -- name: remove_lists
 -- Items go with their list.

@@ -15,16 +15,19 @@ select uri, id, true from added
 -- name: put
 -- A track is its newest valid version; an update replaces every column.
 insert into track (
-    id, repo_id, rkey, cid, sort_at, indexed_at, title, card, search, rest, features, album, file_id)
+    id, repo_id, rkey, cid, sort_at, indexed_at, title, card, search, rest, features, album, album_id,
+    file_id)
 select n.id, n.repo_id, n.rkey, n.cid, n.sort_at, n.indexed_at, n.title, n.card, to_tsvector('simple', n.search),
-       n.rest, n.features, n.album, n.file_id
+       n.rest, n.features, n.album, n.album_id, n.file_id
 from json_to_recordset(%(rows)s) as n
     (id bigint, repo_id int, rkey text, cid text, sort_at timestamptz, indexed_at timestamptz,
-     title text, card text, search text, rest text, features text[], album text, file_id text)
+     title text, card text, search text, rest text, features text[], album text,
+     album_id uuid, file_id text)
 on conflict (id) do update
 set repo_id = excluded.repo_id, rkey = excluded.rkey, cid = excluded.cid, sort_at = excluded.sort_at,
     indexed_at = excluded.indexed_at, title = excluded.title, card = excluded.card, search = excluded.search,
-    rest = excluded.rest, features = excluded.features, album = excluded.album, file_id = excluded.file_id
+    rest = excluded.rest, features = excluded.features, album = excluded.album,
+    album_id = excluded.album_id, file_id = excluded.file_id
 
 -- name: unrendered
 -- Rows from before the columns of the REST interface, which nobody else is changing.
@@ -33,8 +36,10 @@ where t.rest is null order by t.id limit %(limit)s for update of t skip locked
 
 -- name: render
 -- What they look like there.
-update track t set rest = n.rest, features = n.features, album = n.album, file_id = n.file_id
-from json_to_recordset(%(rows)s) as n (id bigint, rest text, features text[], album text, file_id text)
+update track t set rest = n.rest, features = n.features, album = n.album, album_id = n.album_id,
+    file_id = n.file_id
+from json_to_recordset(%(rows)s) as n 
+    (id bigint, rest text, features text[], album text, album_id uuid, file_id text)
 where t.id = n.id
 
 -- name: remove

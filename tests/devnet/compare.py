@@ -25,7 +25,8 @@ TABLES: Mapping[str, LiteralString] = {
         select r.did, x.collection, x.rkey, x.rev, x.cid, x.block, x.verified, x.invalid
         from record x join repo r on r.id = x.repo_id""",
     "track": """
-        select s.uri, t.title, t.sort_at, t.indexed_at, t.card, t.rest, t.features, t.album, t.file_id
+        select s.uri, t.title, t.sort_at, t.indexed_at, t.card, t.rest, t.features, t.album,
+               t.album_id, t.file_id
         from track t join track_uri s using (id)""",
     "track_stat": """
         select uri, likes, comments from track_stat join track_uri using (id)
@@ -37,7 +38,7 @@ TABLES: Mapping[str, LiteralString] = {
         select r.did, c.rkey, s.uri, c.timestamp_ms, c.sort_at, c.card
         from comment c join repo r on r.id = c.repo_id join track_uri s on s.id = c.track_id""",
     "list": """
-        select r.did, l.rkey, l.list_type, l.name, l.items, l.sort_at, l.card
+        select r.did, l.rkey, l.list_type, l.name, l.album_id, l.items, l.sort_at, l.card
         from list l join repo r on r.id = l.repo_id""",
     "list_item": """
         select r.did, l.rkey, i.position, s.uri

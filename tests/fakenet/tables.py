@@ -11,7 +11,7 @@ TABLES: dict[str, LiteralString] = {
     "record": """select did, collection, rkey, record.rev, cid, block, verified, invalid
                  from record join repo on repo.id = repo_id order by did, collection, rkey""",
     "track": """select s.uri, t.rkey, t.cid, sort_at, indexed_at, title, card, search::text,
-                rest, features, album, file_id
+                rest, features, album, album_id::text, file_id
                 from track t join track_uri s using (id) order by s.uri""",
     # A URI that somebody once mentioned and nobody does any more is of no consequence.
     "track_stat": """select uri, likes, comments, plays from track_stat join track_uri using (id)
@@ -20,7 +20,7 @@ TABLES: dict[str, LiteralString] = {
                join track_uri s on s.id = track_id order by did, rkey, uri""",
     "comment": """select did, rkey, uri, timestamp_ms, sort_at, card from comment
                   join repo on repo.id = repo_id join track_uri s on s.id = track_id order by did, rkey""",
-    "list": """select did, rkey, list_type, name, items, sort_at, card from list
+    "list": """select did, rkey, list_type, name, album_id::text, items, sort_at, card from list
                join repo on repo.id = repo_id order by did, rkey""",
     "list_item": """select did, rkey, position, uri from list_item join list on list.id = list_id
                     join repo on repo.id = repo_id join track_uri s on s.id = track_id

@@ -8,6 +8,7 @@ from typing import Any
 
 import psycopg
 
+from indexer.albums import album_id, slug
 from indexer.cards import members, profile_card
 from indexer.rest_card import track_rest
 from lexicons.catalog import Catalog
@@ -120,8 +121,9 @@ class Seed:
             )
             features = None if rest.features is None else list(rest.features)
             self.conn.execute(
-                "update track set rest = %s, features = %s, album = %s, file_id = %s where id = %s",
-                (rest.rest, features, rest.album, rest.file_id, id),
+                "update track set rest = %s, features = %s, album = %s, album_id = %s, file_id = %s"
+                " where id = %s",
+                (rest.rest, features, rest.album, rest.album_id, rest.file_id, id),
             )
         return uri
 
@@ -165,10 +167,11 @@ class Seed:
             "createdAt": moment.strftime("%Y-%m-%dT%H:%M:%SZ"),
         }
         _, card = self._card(uri, record, moment)
+        album = album_id(self.dids[repo_id], slug(name)) if list_type == "album" else None
         list_id = self._insert(
-            "insert into list (repo_id, rkey, list_type, name, items, sort_at, card)"
-            " values (%s, %s, %s, %s, %s, %s, %s) returning id",
-            (repo_id, rkey, list_type, name, len(tracks), moment, card),
+            "insert into list (repo_id, rkey, list_type, name, album_id, items, sort_at, card)"
+            " values (%s, %s, %s, %s, %s, %s, %s, %s) returning id",
+            (repo_id, rkey, list_type, name, album, len(tracks), moment, card),
         )
         for position, track in enumerate(tracks):
             self.conn.execute(

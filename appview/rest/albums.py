@@ -1,0 +1,147 @@
+"""`/albums/`: everybody's albums, an artist's, and one with its tracks.
+
+An album is a list record that calls itself one, in the order that its artist gave it, or, where there is no
+such list, what tracks name as their album. Tracks that name it and are not in the list come behind, by age.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import orjson
+from aiohttp import web
+
+from appview import album_ids, cursors
+from appview.errors import InvalidRequest, Unauthenticated
+from appview.guards import ViewerOf
+from appview.rest import present, shapes
+from appview.rest.answers import Refused, answer, answer_json, rest, slashed
+from appview.rest.spec import Auth, described, query_of
+from lexicons.catalog import Collections
+from lexicons.syntax import Did
+from storage import albums, keyset, people
+from storage.albums import AlbumRow
+from storage.reader import Reads
+
+DEFAULT = albums.MOST
+
+
+class Paging(msgspec.Struct):
+    """`limit`: at most 100."""
+
+    limit: int = DEFAULT
+    cursor: str | None = None
+
+
+class Shown:
+    """Albums as JSON. `origin`: where our own pictures are."""
+
+    def __init__(self, reads: Reads, origin: str, collections: Collections) -> None:
+        self.reads = reads
+        self.origin = origin
+        self._collections = collections
+
+    def of_artist(self, row: AlbumRow) -> dict[str, Any]:
+        return {
+            "id": album_ids.id_of(row),
+            "title": row.title,
+            "slug": album_ids.slug_of(row),
+            "track_count": row.tracks,
+            "total_plays": row.plays,
+            "image_url": self.image(row),
+        }
+
+    def listed(self, row: AlbumRow) -> dict[str, Any]:
+        artist = present.artist(row.author)
+        return self.of_artist(row) | {"artist": artist.name, "artist_handle": artist.handle}
+
+    def metadata(self, row: AlbumRow) -> dict[str, Any]:
+        uri = None if row.rkey is None else f"at://{row.did}/{self._collections.list}/{row.rkey}"
+        more = {"description": row.description, "artist_did": row.did, "list_uri": uri}
+        return self.listed(row) | more
+
+    def image(self, row: AlbumRow) -> str | None:
+        """Its own cover, else its first track's picture, else its artist's."""
+        if row.cover is not None:
+            return f"{self.origin}/image/{row.cover}"
+        return row.image or orjson.loads(present.artist(row.author).avatar)
+
+    async def find(self, handle: str, slug: str) -> AlbumRow | None:
+        """One by its address; `handle` may be a DID."""
+        actor = await people.actor(self.reads, handle)
+        if actor is None:
+            return None
+        base, rank = album_ids.parse(Did(actor.did), slug)
+        return await albums.get(self.reads, actor.repo_id, base, rank)
+
+    async def by_id(self, id: str, *, of: Did | None = None) -> AlbumRow | None:
+        """One by its id. Of those that share their name with an older list, only the albums of `of`."""
+        owner = await albums.owner(self.reads, id)
+        if owner is not None:
+            return await albums.get(self.reads, owner[0], id)
+        actor = None if of is None else await people.actor(self.reads, of)
+        if actor is None:
+            return None
+        own = await albums.of_artist(self.reads, actor.repo_id)
+        return next((row for row in own if row.rank > 1 and album_ids.id_of(row) == id), None)
+
+
+class Albums:
+    def __init__(self, shown: Shown, viewer_of: ViewerOf) -> None:
+        self._shown = shown
+        self._reads = shown.reads
+        self._viewer_of = viewer_of
+
+    def add_to(self, router: web.UrlDispatcher) -> None:
+        slashed(router, "/albums/")
+        router.add_get("/albums/", rest(self.all))
+        router.add_get("/albums/{handle}", rest(self.of_artist))
+        router.add_get("/albums/{handle}/{slug}", rest(self.show))
+
+    @described("Everybody's albums, by title", answer=shapes.Albums, query=Paging)
+    async def all(self, request: web.Request) -> web.StreamResponse:
+        asked = query_of(request, Paging)
+        if not 1 <= asked.limit <= albums.MOST:
+            raise Refused(422, f"limit is a number from 1 to {albums.MOST}")
+        try:
+            after = cursors.decode(asked.cursor, keyset.ALBUM)
+        except InvalidRequest:
+            raise Refused(400, "invalid cursor format") from None
+        page = await albums.page(self._reads, after, asked.limit)
+        return answer(
+            {
+                "albums": [self._shown.listed(row) for row in page.rows],
+                "next_cursor": None if page.next is None else cursors.encode(page.next).decode(),
+                "has_more": page.next is not None,
+            }
+        )
+
+    @described(
+        "An artist's albums, by title", answer=shapes.AlbumsOfArtist, errors={404: "`artist not found`"}
+    )
+    async def of_artist(self, request: web.Request) -> web.StreamResponse:
+        actor = await people.actor(self._reads, request.match_info["handle"])
+        if actor is None:
+            raise Refused(404, "artist not found")
+        found = await albums.of_artist(self._reads, actor.repo_id)
+        return answer({"albums": [self._shown.of_artist(row) for row in found]})
+
+    @described(
+        "An album with its tracks, in its order",
+        answer=shapes.Album,
+        auth=Auth.OPTIONAL,
+        errors={404: "`album not found`"},
+    )
+    async def show(self, request: web.Request) -> web.StreamResponse:
+        row = await self._shown.find(request.match_info["handle"], request.match_info["slug"])
+        if row is None:
+            raise Refused(404, "album not found")
+        try:
+            viewer = await self._viewer_of(request)
+        except Unauthenticated:
+            viewer = None
+        found = await albums.tracks(self._reads, viewer and viewer.did, row)
+        tracks = await present.tracks(self._reads, found)
+        metadata = orjson.dumps(self._shown.metadata(row))
+        return answer_json(present.page(tracks, b'"metadata":' + metadata))

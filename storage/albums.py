@@ -1,0 +1,135 @@
+"""Reads of albums: lists that call themselves one, and titles that tracks name. Their ids and slugs are the
+caller's business (`indexer.albums`): here an album is its `album_id`, and among lists of one id its rank."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lexicons.syntax import Cid, Rkey
+from storage import feed
+from storage.feed import Page, RestRow
+from storage.keyset import Place
+from storage.queries import load
+from storage.reader import Reads, Rows
+
+_SQL = load("albums")
+MOST = 100  # on a page
+_SKELETONS = ("page", "of_artist", "one", "of_list")
+
+
+def _made(sql: str) -> str:
+    return sql.replace("{members}", _SQL["members"]).replace("{shown}", _SQL["shown"])
+
+
+STATEMENTS = {
+    **{f"albums_{name}": _made(_SQL["hydrate"].replace("{skeleton}", _SQL[name])) for name in _SKELETONS},
+    **{f"albums_{name}": _made(_SQL[name]) for name in ("owner", "own_tracks")},
+    "albums_tracks": feed.rest_statement(_made(_SQL["tracks"])),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class AlbumRow:
+    """`base`: the id of account and slug, which is the album's own where `rank` is 1. `list_id`, `rkey` None:
+    no list. `author` is a card. `cover`: the hash of its own one; `image`: the URL of its first track's."""
+
+    title: str
+    base: str
+    list_id: int | None
+    rkey: Rkey | None
+    rank: int
+    author: bytes
+    did: str
+    tracks: int
+    plays: int
+    cover: str | None
+    image: str | None
+    description: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A track of an album. `named`: its record names the album; `own`: it is by the album's artist."""
+
+    id: int
+    uri: str
+    cid: Cid
+    rkey: Rkey
+    named: bool
+    own: bool
+
+
+async def page(reads: Reads, after: Place, limit: int) -> Page[AlbumRow]:
+    """Everybody's albums by title. Place: `keyset.ALBUM`."""
+    rows = await reads.fetch("albums_page", *after, b"%d" % (limit + 1))
+    found = [_album(rows, i) for i in range(min(limit, rows.count))]
+    return Page(found, feed.place_after(rows, limit, 12, 13, 1, 14))
+
+
+async def of_artist(reads: Reads, repo_id: int) -> list[AlbumRow]:
+    """An account's albums by title, the first thousand."""
+    rows = await reads.fetch("albums_of_artist", b"%d" % repo_id)
+    return [_album(rows, i) for i in range(rows.count)]
+
+
+async def get(reads: Reads, repo_id: int, base: str, rank: int = 1) -> AlbumRow | None:
+    """One album of an account that can be shown."""
+    rows = await reads.fetch("albums_one", b"%d" % repo_id, base.encode(), b"%d" % rank)
+    return _album(rows, 0) if rows.count else None
+
+
+async def of_list(reads: Reads, list_id: int) -> AlbumRow | None:
+    """The album that this list is, if it is one and can be shown."""
+    rows = await reads.fetch("albums_of_list", b"%d" % list_id)
+    return _album(rows, 0) if rows.count else None
+
+
+async def owner(reads: Reads, id: str) -> tuple[int, str] | None:
+    """Repo and DID of whose album has this id, where it is the first of its name."""
+    rows = await reads.fetch("albums_owner", id.encode())
+    return (int(rows.cell(0, 0) or 0), (rows.cell(0, 1) or b"").decode()) if rows.count else None
+
+
+async def tracks(reads: Reads, viewer: str | None, album: AlbumRow) -> list[RestRow]:
+    """Its tracks that can be shown, in order: a thousand at most."""
+    who = None if viewer is None else viewer.encode()
+    rows = await reads.fetch("albums_tracks", who, *_key(album))
+    return feed.REST.rows(rows, rows.count)
+
+
+async def members(reads: Reads, album: AlbumRow) -> Sequence[Member]:
+    """All of its tracks that are there, hidden or not, in order."""
+    rows = await reads.fetch("albums_own_tracks", *_key(album), album.did.encode())
+    texts = [[(rows.cell(i, n) or b"").decode() for n in range(6)] for i in range(rows.count)]
+    return [
+        Member(int(id), uri, Cid(cid), Rkey(rkey), named == "t", own == "t")
+        for id, uri, cid, rkey, named, own in texts
+    ]
+
+
+def _key(album: AlbumRow) -> tuple[bytes, bytes | None, bytes]:
+    list_id = None if album.list_id is None else b"%d" % album.list_id
+    return album.base.encode(), list_id, b"%d" % album.rank
+
+
+def _album(rows: Rows, i: int) -> AlbumRow:
+    def text(column: int) -> str | None:
+        cell = rows.cell(i, column)
+        return None if cell is None else cell.decode()
+
+    list_id, rkey = text(2), text(3)
+    return AlbumRow(
+        title=text(0) or "",
+        base=text(1) or "",
+        list_id=None if list_id is None else int(list_id),
+        rkey=None if rkey is None else Rkey(rkey),
+        rank=int(text(4) or 1),
+        author=rows.cell(i, 5) or b"",
+        did=text(6) or "",
+        tracks=int(text(7) or 0),
+        plays=int(text(8) or 0),
+        cover=text(9),
+        image=text(10),
+        description=text(11),
+    )
