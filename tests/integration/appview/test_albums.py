@@ -23,7 +23,7 @@ ORIGIN = "https://plyr.example"
 @pytest.fixture
 async def world(database: str, catalog: Catalog) -> AsyncIterator[World]:
     seed = Seed(database, catalog)
-    parts = lambda reads: {"albums": Albums(Shown(reads, ORIGIN, catalog.collections), viewer_of)}  # noqa: E731
+    parts = lambda reads: {"routes": [Albums(Shown(reads, ORIGIN, catalog.collections), viewer_of)]}  # noqa: E731
     try:
         async with served(database, catalog, parts=parts) as server:
             yield World(server, seed, database)
