@@ -1,4 +1,4 @@
-.PHONY: check lint types imports unit format test bench soak mutants docs lock
+.PHONY: check static lint types imports unit format test bench soak mutants docs lock
 export PYTHONPATH := $(CURDIR)
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 BIN := .venv/bin
@@ -8,6 +8,10 @@ COMPILE := $(BIN)/python -m piptools compile --quiet --strip-extras --generate-h
 # About a minute: formatting, lint, types, direction of imports, unit tests.
 check: .venv/dev.lock
 	@$(MAKE) --no-print-directory -j2 --keep-going --output-sync=target types unit lint imports
+
+# The same without the unit tests, which are also among those that `plyr test` runs.
+static: .venv/dev.lock
+	@$(MAKE) --no-print-directory -j2 --keep-going --output-sync=target types lint imports
 
 lint:
 	$(BIN)/ruff format --check --quiet .

@@ -18,6 +18,8 @@ from bin.settings import ROOT, Settings
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 MOST_WORKERS = 8  # each may have a Postgres, a network of PDSs and a plyr of its own
+# Which tests may run once more, tests/sharing.py says. If many fail, the machine is not to blame.
+AGAIN = ("--max-suite-reruns", "5", "--rerun-show-tracebacks")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,7 +55,7 @@ def shared_out(arguments: Sequence[str], cores: int) -> list[str]:
     looks_on = {"-s", "--capture=no", "--pdb", "--trace"}
     if any(argument in looks_on or ".py" in argument for argument in arguments):
         return []
-    return ["-n", str(min(cores + 1, MOST_WORKERS)), "--dist", "load", "--maxschedchunk", "1"]
+    return ["-n", str(min(cores + 1, MOST_WORKERS)), "--dist", "load", "--maxschedchunk", "1", *AGAIN]
 
 
 def missing() -> list[str]:

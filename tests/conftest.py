@@ -24,6 +24,12 @@ from psycopg import sql
 
 from storage.embedded import THROWAWAY, EmbeddedPostgres
 from storage.migrate import migrate
+from tests.leftovers import (
+    pytest_asyncio_loop_factories,
+    pytest_collection_finish,
+    pytest_runtest_teardown,
+    pytest_sessionfinish,
+)
 from tests.sharing import (
     measured,
     pytest_collection_modifyitems,
@@ -33,8 +39,12 @@ from tests.sharing import (
 
 __all__ = [
     "measured",
+    "pytest_asyncio_loop_factories",
+    "pytest_collection_finish",
     "pytest_collection_modifyitems",
     "pytest_runtest_protocol",
+    "pytest_runtest_teardown",
+    "pytest_sessionfinish",
     "pytest_terminal_summary",
 ]
 

@@ -2,6 +2,9 @@
 
 pytest-xdist gives each worker a test after the other, in the order that all of them found. A worker has a
 Postgres, folders and ports of its own; what it installs, it installs under a lock.
+
+A test of processes that fails may have met a machine that was too busy: it is run once more, and both are
+told. Never so a test of what must hold whatever happens: its failure is a finding.
 """
 
 from __future__ import annotations
@@ -13,13 +16,21 @@ from pathlib import Path
 import pytest
 
 MEASURED = "measured"
+AGAIN = ("tests/integration", "tests/acceptance")
+NEVER = "tests/integration/indexer"  # any order, any crash, the same state
 
 __all__ = ["measured", "pytest_collection_modifyitems", "pytest_runtest_protocol", "pytest_terminal_summary"]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Slow ones come first, so that in the end nobody waits for one; last, those that want to be alone."""
+    """Slow ones come first, so that in the end nobody waits for one; last, those that want to be alone.
+
+    Says also which may run once more: only in such a run, as whoever looks at one test wants to see it fail.
+    """
     if _folder(config):
+        if config.getoption("max_suite_reruns", None):
+            for item in filter(_may_run_again, items):
+                item.add_marker(pytest.mark.flaky(reruns=1))
         items.sort(key=lambda item: (_is(item, "alone"), not _is(item, "slow")))
 
 
@@ -54,6 +65,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 def _is(item: pytest.Item, mark: str) -> bool:
     return item.get_closest_marker(mark) is not None
+
+
+def _may_run_again(item: pytest.Item) -> bool:
+    path = item.path.relative_to(item.config.rootpath)
+    within = any(map(path.is_relative_to, AGAIN)) and not path.is_relative_to(NEVER)
+    return within and not _is(item, "once")
 
 
 def _folder(config: pytest.Config) -> Path | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -15,6 +14,8 @@ from typing import Any, Self
 
 import aiohttp
 import psycopg
+
+from tests.ports import free_port
 
 ROOT = Path(__file__).parent.parent.parent
 PAUSE_S = 0.1
@@ -75,7 +76,7 @@ class Program:
             self.process.kill()
         return await self.process.wait()
 
-    async def stop(self, timeout_s: float = 10) -> int:
+    async def stop(self, timeout_s: float = 30) -> int:
         """Asks it to end, as a supervisor does; the exit status."""
         if self.running:
             self.process.send_signal(signal.SIGTERM)
@@ -142,12 +143,6 @@ async def web(environ: Mapping[str, str], log: Path) -> AsyncIterator[Answers]:
 
         await until(healthy, 60, "the web process to be healthy")
         yield answers
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 async def until(condition: Callable[[], Awaitable[bool]], timeout_s: float, what: str) -> None:

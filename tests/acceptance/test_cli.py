@@ -21,6 +21,7 @@ import pytest
 from bin import VERSION
 from bin.cli import COMMANDS
 from bin.settings import ROOT, Settings, flag
+from tests.ports import free_port
 
 PLYR = ROOT / "bin" / "plyr"
 # Nobody listens there, as if there was no internet.
@@ -46,14 +47,9 @@ def plyr(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
-
-
 def answers(port: int, path: str = "/xrpc/_health") -> int | None:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=2) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
             return answer.status
     except urllib.error.HTTPError as error:
         error.close()
@@ -120,7 +116,7 @@ class Up:
             time.sleep(0.02)
         raise AssertionError(f"no answer within {within_s} s:\n{self.text}")
 
-    def until_it_says(self, pattern: str, within_s: float = 30) -> str:
+    def until_it_says(self, pattern: str, within_s: float = 60) -> str:
         deadline = time.monotonic() + within_s
         while time.monotonic() < deadline:
             found = re.search(pattern, self.text)
@@ -291,12 +287,13 @@ def test_up_serves_without_internet_says_so_and_stops_in_time(
     )
 
 
+@pytest.mark.once
 @pytest.mark.alone
 def test_up_leaves_nothing_behind_when_it_is_killed(up: Up) -> None:
     up.until_it_answers()
     below = descendants(up.process.pid)
     up.stop(signal.SIGKILL)
-    deadline = time.monotonic() + 8
+    deadline = time.monotonic() + 30
     while living(below) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert living(below) == set()
@@ -304,6 +301,7 @@ def test_up_leaves_nothing_behind_when_it_is_killed(up: Up) -> None:
     assert up.until_it_answers() < 15
 
 
+@pytest.mark.once
 def test_up_starts_a_killed_child_again_and_a_killed_postgres_too(up: Up) -> None:
     up.until_it_answers()
     (web,) = [
@@ -340,7 +338,7 @@ def test_on_a_terminal_up_draws_one_block_over_and_over(data_dir: Path) -> None:
         stderr=terminal,
     )
     os.close(terminal)
-    seen, deadline = "", time.monotonic() + 40
+    seen, deadline = "", time.monotonic() + 60
     try:
         while "serving" not in seen and time.monotonic() < deadline:
             if select.select([control], [], [], 0.2)[0]:

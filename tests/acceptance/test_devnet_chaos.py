@@ -43,7 +43,7 @@ from tests.devnet.load import Plan, make_plan
 from tests.devnet.network import Account, Devnet, Pds
 from tests.fakenet.proxy import FaultyProxy
 
-pytestmark = [pytest.mark.devnet, pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.devnet, pytest.mark.once, pytest.mark.slow, pytest.mark.timeout(400)]
 
 NS = "fm.plyr"
 SEED = 20_260_301

@@ -17,12 +17,13 @@ import pytest
 
 from lexicons.syntax import Did
 from storage.sessions import Kind
-from tests.acceptance.service import Answers, Program, free_port, until, web
+from tests.acceptance.service import Answers, Program, until, web
 from tests.acceptance.whole import LIKE, NS, like, sing
 from tests.devnet.directory import register_service
 from tests.devnet.network import Account, Devnet
 from tests.devnet.records import tid
 from tests.integration.appview.uploads.studio import SCOPE, add_key
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.devnet]
 

@@ -153,6 +153,7 @@ async def test_who_may_change_a_track(town: Town) -> None:
         assert await town.fact("select count(*) from blob_owner where kind = 'track'") == 0
 
 
+@pytest.mark.once
 async def test_a_worker_that_is_killed_in_the_middle_is_followed_by_another(
     town: Town, tmp_path: Path
 ) -> None:

@@ -11,7 +11,7 @@ from tests.fakenet.channel import Wire
 from tests.fakenet.server import Fault
 from tests.soak.run import Run
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.once, pytest.mark.slow, pytest.mark.timeout(400)]
 
 # The rarer ones are seen to fire in the long run.
 USUAL = (

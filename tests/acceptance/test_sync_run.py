@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import psycopg
+import pytest
 
 from bin.settings import ROOT
 from tests.fakenet.pds import GET_REPO, FakePds
@@ -56,34 +57,35 @@ async def test_sync_run_reads_what_is_due_and_ends_at_once_when_told_to(
         sync_run(database, tmp_path, pds) as process,
     ):
         await discovered(conn, pds, [ana])
-        await until(conn, "active", timeout_s=30)
+        await until(conn, "active", timeout_s=60)
         assert set(await live(conn)) == {ana.uri(TRACK, key("song"))}
         pds.fail(Fault.SLOW, GET_REPO, ben.did)
         await discovered(conn, pds, [ben])
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not pds.asked[GET_REPO, ben.did]:
                 await asyncio.sleep(0.02)
         began = time.monotonic()
         process.send_signal(signal.SIGTERM)
-        _, said = await asyncio.wait_for(process.communicate(), 10)
-        assert time.monotonic() - began < 5
+        _, said = await asyncio.wait_for(process.communicate(), 60)
+        assert time.monotonic() - began < 30  # that body trickles for a minute
         assert process.returncode == 0
         assert b"Traceback" not in said
         assert b"nanobind" not in said
 
 
+@pytest.mark.once
 async def test_a_killed_sync_run_loses_nothing(database: str, tmp_path: Path) -> None:
     ana = Author("ana")
     ana.create(TRACK, key("song"), track("Song"))
     async with FakePds() as pds, await psycopg.AsyncConnection.connect(database, autocommit=True) as conn:
         pds.fail(Fault.SLOW, GET_REPO, ana.did)
         await discovered(conn, pds, [ana])
-        async with sync_run(database, tmp_path, pds) as process, asyncio.timeout(30):
+        async with sync_run(database, tmp_path, pds) as process, asyncio.timeout(60):
             while not pds.asked[GET_REPO, ana.did]:
                 await asyncio.sleep(0.02)
             process.kill()
         async with sync_run(database, tmp_path, pds):
-            await until(conn, "active", timeout_s=30)
+            await until(conn, "active", timeout_s=60)
         assert len(await live(conn)) == 1
 
 

@@ -10,9 +10,10 @@ from typing import Any
 
 import psycopg
 
-from tests.acceptance.service import Answers, Program, free_port, until
+from tests.acceptance.service import Answers, Program, until
 from tests.acceptance.service import web as served
 from tests.devnet.network import Devnet
+from tests.ports import free_port
 
 
 @dataclass

@@ -12,7 +12,7 @@
 // --port P: control on P, PLC on P+1, PDSs on P+2...; 0 picks free ports.
 
 import { spawn } from 'node:child_process'
-import { randomBytes } from 'node:crypto'
+import { randomBytes, randomInt } from 'node:crypto'
 import { appendFileSync, rmSync } from 'node:fs'
 import { mkdir, mkdtemp, readFile, writeFile } from 'node:fs/promises'
 import http from 'node:http'
@@ -66,13 +66,13 @@ if (!opt.data) process.on('exit', () => rmSync(dataDir, { recursive: true, force
 const statePath = path.join(dataDir, 'devnet.json')
 const state = await readFile(statePath, 'utf8').then(JSON.parse, () => ({ pds: [] }))
 
+// Below the ports that connections are given: one of them could take it before it is listened on.
 function freePort() {
   return new Promise((resolve, reject) => {
-    const probe = createTcpServer().once('error', reject)
-    probe.listen(0, host, () => {
-      const { port } = probe.address()
-      probe.close(() => resolve(port))
-    })
+    const port = randomInt(20_000, 32_000)
+    const again = (error) => (error.code === 'EADDRINUSE' ? resolve(freePort()) : reject(error))
+    const probe = createTcpServer().once('error', again)
+    probe.listen(port, host, () => probe.close(() => resolve(port)))
   })
 }
 const portFor = (i) => (Number(opt.port) ? Number(opt.port) + i : freePort())

@@ -104,7 +104,7 @@ class FaultyProxy:
         """Connects upstream before the handshake is answered: an upstream that is down refuses here, too."""
         try:
             self._ways[connection] = await connect(
-                self._upstream + request.path, compression=None, max_size=None, open_timeout=5
+                self._upstream + request.path, compression=None, max_size=None, open_timeout=30
             )
         except (OSError, WebSocketException, TimeoutError):
             self.faults.refused += 1

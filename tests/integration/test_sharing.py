@@ -41,6 +41,28 @@ def test_slow(n, measured):
     note(measured, "slow")
 """
 
+FAILING = """
+from pathlib import Path
+import pytest
+
+def fails_first(name):
+    if not Path(name).exists():
+        Path(name).touch()
+        raise AssertionError(f"a bad day for {name}")
+
+@pytest.fixture(scope="session")
+def session(tmp_path_factory):
+    yield tmp_path_factory.mktemp("session")
+
+def test_of_chance(session):
+    assert session.is_dir()
+    fails_first(f"{__file__}.chance")
+
+@pytest.mark.once
+def test_of_a_promise():
+    fails_first(f"{__file__}.promise")
+"""
+
 
 @dataclass(frozen=True)
 class Ran:
@@ -50,14 +72,18 @@ class Ran:
     ended: float
 
 
-def test_slow_ones_come_first_and_nothing_runs_beside_one_that_is_alone(tmp_path: Path) -> None:
-    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = slow\n    alone\n")
-    (tmp_path / "test_small.py").write_text(SMALL)
+def run(folder: Path) -> subprocess.CompletedProcess[str]:
+    (folder / "pytest.ini").write_text("[pytest]\nmarkers = slow\n    alone\n    once\n")
     environ = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     environ |= {"PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-    plugins = ["-p", "xdist.plugin", "-p", "tests.sharing"]
-    command = [sys.executable, "-m", "pytest", *plugins, *shared_out([], cores=1)]
-    done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
+    plugins = [f"-p{name}" for name in ("xdist.plugin", "pytest_rerunfailures", "tests.sharing")]
+    command = [sys.executable, "-m", "pytest", "--import-mode=importlib", *plugins, *shared_out([], cores=1)]
+    return subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, check=False)
+
+
+def test_slow_ones_come_first_and_nothing_runs_beside_one_that_is_alone(tmp_path: Path) -> None:
+    (tmp_path / "test_small.py").write_text(SMALL)
+    done = run(tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.fullmatch(r"=+ 14 passed in .* =+", done.stdout.splitlines()[-1])
     lines = [line.split() for line in done.stdout.splitlines() if line.startswith("ran ")]
@@ -68,6 +94,21 @@ def test_slow_ones_come_first_and_nothing_runs_beside_one_that_is_alone(tmp_path
             assert not (one.began < other.ended and other.began < one.ended), "it was not alone"
         if one.worker == other.worker and one.kind == "slow" and other.kind != "slow":
             assert one.began < other.began
+
+
+def test_a_test_of_processes_may_fail_once_and_that_is_told(tmp_path: Path) -> None:
+    for name in ("unit", "integration", "integration/indexer", "acceptance"):
+        file = tmp_path / "tests" / name / "test_failing.py"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(FAILING)
+    done = run(tmp_path)
+    lines = done.stdout.splitlines()
+    assert re.fullmatch(r"=+ 6 failed, 2 passed, 2 rerun in .* =+", lines[-1]), done.stdout
+    again = sorted(line.removeprefix("RERUN ") for line in lines if line.startswith("RERUN "))
+    assert again == [
+        f"tests/{name}/test_failing.py::test_of_chance" for name in ("acceptance", "integration")
+    ]
+    assert re.search(r"AssertionError: a bad day for \S+/acceptance/test_failing.py.chance", done.stdout)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from bin.supervisor import Part, PartState, Supervisor, Unusable
 
 
 async def until(seen: list[str], text: str) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not any(text in line for line in seen):
             await asyncio.sleep(0.02)
 
@@ -49,11 +49,11 @@ async def test_a_child_reports_and_ends_when_it_is_told_to(database: str) -> Non
     settings = load({"database_url": database, "port": "0"}, {})
     supervisor = Supervisor(part, environment(settings), said.append)
     running = asyncio.create_task(supervisor.run())
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while part.state is not PartState.RUNNING:
             await asyncio.sleep(0.02)
     assert part.status.get("address", "").startswith("http://127.0.0.1:")
     supervisor.stop()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await running
     assert (part.state, part.starts) == (PartState.STOPPED, 1)

@@ -14,7 +14,6 @@ import json
 import os
 import pwd
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -23,6 +22,8 @@ import urllib.request
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+from tests.ports import free_ports
 
 _START_TIMEOUT_S = 60
 _RINGS = ("account", "container", "object")
@@ -181,7 +182,7 @@ class Swift:
         for name in ("srv/d1", "cache", "lock"):
             (base / name).mkdir(parents=True)
         (base / "swift.conf").write_text(_SWIFT_CONF)
-        self._ports = dict(zip(_MODULES, _free_ports(len(_MODULES)), strict=True))
+        self._ports = dict(zip(_MODULES, free_ports(len(_MODULES)), strict=True))
         user = pwd.getpwuid(os.getuid()).pw_name
         for kind in _RINGS:
             conf = _STORAGE_CONF.format(base=base, port=self._ports[kind], user=user, kind=kind)
@@ -212,13 +213,3 @@ class Swift:
         )
         if done.returncode:
             raise SwiftFailed(f"no rings: {done.stdout}{done.stderr}")
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now; they are opened together so that none comes twice."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    try:
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()

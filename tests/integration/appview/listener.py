@@ -82,7 +82,7 @@ class Listener:
     socket: ClientConnection
     catalog: Catalog
 
-    async def next(self, timeout_s: float = 20) -> dict[str, Any]:
+    async def next(self, timeout_s: float = 60) -> dict[str, Any]:
         """The next message, its type in `$type`. Raises ConnectionClosed."""
         async with asyncio.timeout(timeout_s):
             raw = await self.socket.recv()

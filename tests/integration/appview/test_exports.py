@@ -227,7 +227,7 @@ async def test_who_signs_out_is_told_no_more(disk: Archive) -> None:
     key = await disk.key(ann)
     id, _ = await begun(disk, key)
     path, headers = f"{disk.url}/exports/{id}/progress", {"Authorization": f"Bearer {key}"}
-    async with disk.http.get(path, headers=headers) as answer, asyncio.timeout(10):
+    async with disk.http.get(path, headers=headers) as answer, asyncio.timeout(60):
         await answer.content.readuntil(b"\n\n")
         async with disk.pool.connection() as conn:
             found = await (await conn.execute("select id from session")).fetchone()
@@ -420,6 +420,7 @@ async def test_who_leaves_takes_their_exports_along(disk: Archive) -> None:
     assert [each async for each in audit_of(disk) if each is not None] == []
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("behind", [False, True])
 async def test_killed_anywhere_it_is_made_again_and_nothing_is_left(
     disk: Archive, tmp_path: Path, behind: bool
@@ -446,6 +447,7 @@ async def test_killed_anywhere_it_is_made_again_and_nothing_is_left(
     assert [each async for each in disk.store.list_staged()] == []
 
 
+@pytest.mark.once
 async def test_killed_behind_its_last_step_it_only_says_so(disk: Archive, tmp_path: Path) -> None:
     ann = disk.person("ann")
     await disk.track(ann, "one", noise(5000))

@@ -39,7 +39,7 @@ async def web(database: str, *more: str, **options: object) -> AsyncIterator[Pro
 
 async def address_of(process: Process) -> str:
     assert process.stdout is not None
-    line = await asyncio.wait_for(process.stdout.readline(), 20)
+    line = await asyncio.wait_for(process.stdout.readline(), 60)
     assert line.startswith(b"answering at http://127.0.0.1:"), line
     return line.split()[-1].decode()
 
@@ -74,13 +74,13 @@ async def test_a_supervisor_hears_how_it_goes(database: str):
             assert status["address"].startswith("http://127.0.0.1:")
             assert status["requests"] == 0
         os.close(hold)
-        assert await asyncio.wait_for(process.wait(), 5) == 0
+        assert await asyncio.wait_for(process.wait(), 60) == 0
 
 
 async def test_a_port_that_is_taken_ends_with_one_line(database: str):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         async with web(database, "--port", str(taken.getsockname()[1])) as process:
-            _, stderr = await asyncio.wait_for(process.communicate(), 20)
+            _, stderr = await asyncio.wait_for(process.communicate(), 60)
     assert process.returncode == 1
     assert stderr.decode().strip().splitlines()[-1].startswith("plyr: cannot listen on 127.0.0.1:")
 
@@ -88,6 +88,6 @@ async def test_a_port_that_is_taken_ends_with_one_line(database: str):
 @pytest.mark.parametrize("value", ["0", "many"])
 async def test_a_wrong_number_of_connections_ends_with_one_line(database: str, value: str):
     async with web(database, "--connections", value) as process:
-        _, stderr = await asyncio.wait_for(process.communicate(), 20)
+        _, stderr = await asyncio.wait_for(process.communicate(), 60)
     assert process.returncode == 2
     assert len(stderr.decode().strip().splitlines()) == 1

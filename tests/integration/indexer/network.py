@@ -150,7 +150,7 @@ async def one(pool: Pool, query: str, *params: object) -> Any:
         return None if row is None else row[0] if len(row) == 1 else row
 
 
-async def until(check: Callable[[], Awaitable[Any]], wanted: Any, timeout_s: float = 30) -> None:
+async def until(check: Callable[[], Awaitable[Any]], wanted: Any, timeout_s: float = 60) -> None:
     """Wait until `check` gives `wanted`; fail with what it gave last."""
     seen: Any = None
     async with asyncio.timeout(timeout_s + 1):

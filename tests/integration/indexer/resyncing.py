@@ -70,7 +70,7 @@ async def resynced(conn: Connection, database: str, expected: str = "active", **
         await until(conn, expected)
 
 
-async def until(conn: Connection, state: str, timeout_s: float = 30) -> None:
+async def until(conn: Connection, state: str, timeout_s: float = 60) -> None:
     """Wait until every repo is in this state, and not about to be read."""
     async with asyncio.timeout(timeout_s):
         while await one(conn, "select count(*) from repo where state <> %s or resync_due <= now()", state):

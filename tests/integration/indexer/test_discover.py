@@ -162,7 +162,7 @@ async def test_an_interrupted_list_goes_on_where_it_was(pool: Pool, tools: Tools
 async def test_e02_cursors_that_run_in_a_circle_end_the_list(pool: Pool, tools: Tools) -> None:
     async with Circle(collects=True) as relay:
         with_record(relay, "ana")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             assert await looking(pool, tools, relay).once() == 1
         assert relay.asked[LIST_REPOS_BY_COLLECTION, None] == 3 * OWN
 

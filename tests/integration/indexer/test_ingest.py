@@ -394,7 +394,7 @@ async def test_a08_a_future_cursor_is_reported_and_never_reset(network: Network,
         await conn.execute("insert into source_cursor (url, seq) values (%s, 900)", (url,))
     network.relay.publish(1, 2, 3)
     async with ingesting(network, pool) as running:
-        for _ in range(100):
+        for _ in range(600):
             if len(network.relay.dials) >= 2:
                 break
             await asyncio.sleep(0.05)

@@ -277,7 +277,7 @@ async def test_a_repo_in_step_that_cannot_be_read_again_stays_in_step(
     await apply(conn, ana.create(TRACK, key("song"), track("Song")))
     await conn.execute("update repo set resync_due = now()")
     pds.fail(Fault.UNAVAILABLE, GET_REPO, ana.did)
-    async with resyncing(database), asyncio.timeout(30):
+    async with resyncing(database), asyncio.timeout(60):
         while not await one(conn, "select resync_tries from repo"):
             await asyncio.sleep(0.02)
     assert await one(conn, "select state from repo") == "active"
@@ -307,7 +307,7 @@ async def test_t40_a_429_as_html_rests_the_host_and_blames_no_repo(
     pds.fail(Fault.HTML_429, GET_REPO, ana.did)
     pds.fail(Fault.HTML_429, GET_REPO, bo.did)
     async with resyncing(database):
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while await one(conn, "select count(*) from repo where resync_error is null"):
                 await asyncio.sleep(0.02)
         assert pds.fired[Fault.HTML_429] >= 1
@@ -332,7 +332,7 @@ async def test_a_host_that_gives_no_repo_has_the_account_looked_at_and_nothing_r
         pds.drop(ana.did)
     else:
         pds.set_status(ana.did, status)
-    async with resyncing(database), asyncio.timeout(30):
+    async with resyncing(database), asyncio.timeout(60):
         while not await one(conn, "select account_due <= now() from repo"):
             await asyncio.sleep(0.02)
     assert len(await live(conn)) == 1
@@ -363,7 +363,7 @@ async def test_e8_a_resync_cut_short_is_taken_up_again_at_the_next_start(
     ana.create(TRACK, key("song"), track("Song"))
     await follow(conn, pds, [ana])
     pds.fail(Fault.SLOW, GET_REPO, ana.did)
-    async with resyncing(database), asyncio.timeout(30):
+    async with resyncing(database), asyncio.timeout(60):
         while not pds.asked[GET_REPO, ana.did]:
             await asyncio.sleep(0.02)
     assert (
@@ -382,7 +382,7 @@ async def test_an_account_that_moves_while_it_is_read_is_read_at_its_new_host(
         await follow(conn, pds, [ana])
         pds.fail(Fault.SLOW, GET_REPO, ana.did)
         new.host(ana.repo)
-        async with resyncing(database), asyncio.timeout(30):
+        async with resyncing(database), asyncio.timeout(60):
             while not pds.asked[GET_REPO, ana.did]:
                 await asyncio.sleep(0.02)
             await conn.execute("update repo set pds = %s", (new.origin,))
@@ -428,7 +428,7 @@ async def test_a_repo_that_heals_by_itself_is_not_called_an_error(
     await due_now(conn)
     pds.fail(Fault.SLOW, GET_REPO, ana.did)
     async with resyncing(database):
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not pds.asked[GET_REPO, ana.did]:
                 await asyncio.sleep(0.02)
         await apply(conn, commits[1])
@@ -482,7 +482,7 @@ async def test_a_replay_of_the_archive_knows_of_resyncs(
         if rng.random() < 0.7:
             await apply(conn, *(hearsay(commit) if rng.random() < 0.2 else [commit]))
     await due_now(conn)
-    async with resyncing(database), asyncio.timeout(30):
+    async with resyncing(database), asyncio.timeout(60):
         while await one(conn, "select count(*) from repo where state <> 'active'"):
             await asyncio.sleep(0.05)
             await conn.execute("update repo set resync_due = now() where state = 'error'")
@@ -600,7 +600,7 @@ async def test_t13_a_ghost_that_comes_while_a_large_repo_is_merged_does_not_stay
     large.create(TRACK, key_of(5001), track("Last"))
     await follow(conn, pds, [large])
     async with resyncing(database):
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while await one(conn, "select count(*) from record") < 1000:
                 await asyncio.sleep(0.001)
         await apply(conn, ghost)
@@ -737,7 +737,7 @@ async def test_a_host_that_says_active_and_gives_nothing_is_asked_less_and_less_
     await conn.execute("update repo set account_due = null")
     pds.set_status(ana.did, "deactivated")
     waits: list[float] = []
-    async with resyncing(database), asyncio.timeout(30):
+    async with resyncing(database), asyncio.timeout(60):
         for _ in range(4):
             while (wait := await one(conn, WAIT)) is None:
                 await asyncio.sleep(0.02)

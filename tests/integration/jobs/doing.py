@@ -151,7 +151,7 @@ async def working(dsn: str) -> AsyncIterator[asyncio.subprocess.Process]:
         await process.wait()
 
 
-async def ended(conn: Connection, id: UUID | None, timeout_s: float = 15) -> Job:
+async def ended(conn: Connection, id: UUID | None, timeout_s: float = 60) -> Job:
     """The job, once it has ended."""
     assert id is not None
     async with asyncio.timeout(timeout_s):
@@ -169,7 +169,7 @@ async def seen(conn: Connection, id: UUID | None = None) -> list[str]:
     return [row[0] for row in await rows.fetchall()]
 
 
-async def until_seen(conn: Connection, id: UUID | None, what: Sequence[str], timeout_s: float = 15) -> None:
+async def until_seen(conn: Connection, id: UUID | None, what: Sequence[str], timeout_s: float = 60) -> None:
     async with asyncio.timeout(timeout_s):
         while await seen(conn, id) != list(what):
             await asyncio.sleep(0.02)

@@ -61,12 +61,12 @@ async def test_the_houses_jobs_are_made_and_done_and_both_processes_end_at_once(
         plyr(database, tmp_path, "scheduler") as scheduler,
         plyr(database, tmp_path, "worker") as worker,
     ):
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while {job.kind for job in await jobs.listed(conn, state=JobState.DONE, limit=99)} < kinds:
                 await asyncio.sleep(0.05)
         for process in (scheduler, worker):
             process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             assert [await scheduler.wait(), await worker.wait()] == [0, 0]
 
 

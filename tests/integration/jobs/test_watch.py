@@ -33,7 +33,7 @@ async def pool(database: str) -> AsyncIterator[Pool]:
 
 async def next_of(following: AsyncGenerator[Job | None]) -> Job:
     """The next thing that is told, without the beats in between."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             job = await anext(following)
             if job is not None:
@@ -48,7 +48,7 @@ async def test_a_job_is_followed_to_its_end(conn: Connection, database: str, poo
         following = watch.follow(id, ANN)
         told = [await next_of(following)]
         assert told[0].state is JobState.PENDING
-        async with working(database), asyncio.timeout(15):
+        async with working(database), asyncio.timeout(60):
             told += [job async for job in following if job is not None]
         assert told[-1].state is JobState.DONE
         assert [job.state for job in told] == sorted(
@@ -60,6 +60,7 @@ async def test_a_job_is_followed_to_its_end(conn: Connection, database: str, poo
         await watch.stop()
 
 
+@pytest.mark.once
 async def test_what_happened_while_the_connection_was_away_is_told(
     conn: Connection, database: str, pool: Pool
 ) -> None:
@@ -71,7 +72,7 @@ async def test_what_happened_while_the_connection_was_away_is_told(
         await next_of(following)
         waiting = asyncio.create_task(next_of(following))
         cut = 0
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while not cut:  # it begins to listen a moment later
                 done = await conn.execute(
                     "select pg_terminate_backend(pid) from pg_stat_activity"

@@ -70,6 +70,7 @@ async def test_two_workers_do_each_of_fifty_jobs_once(conn: Connection, database
     assert await tickets(conn) == 0
 
 
+@pytest.mark.once
 async def test_a_job_whose_worker_is_killed_goes_on_with_what_was_saved(
     conn: Connection, database: str
 ) -> None:
@@ -88,6 +89,7 @@ async def test_a_job_whose_worker_is_killed_goes_on_with_what_was_saved(
     assert (job.state, job.attempts, job.facts, job.warnings) == (JobState.DONE, 2, {"first": 1}, ["slow"])
 
 
+@pytest.mark.once
 async def test_a_job_that_kills_its_worker_every_time_fails_in_the_end(
     conn: Connection, database: str
 ) -> None:
@@ -105,13 +107,13 @@ async def test_a_worker_that_stops_gives_its_jobs_back_at_once(conn: Connection,
     async with working(database) as worker:
         await until_seen(conn, id, ["begun"])
         worker.terminate()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             assert await worker.wait() == 0
         job = await jobs.get(conn, id)
         assert job is not None
         assert (job.state, job.tries) == (JobState.PENDING, 0)
     async with working(database):
-        await until_seen(conn, id, ["begun", "begun"], timeout_s=5)
+        await until_seen(conn, id, ["begun", "begun"])
 
 
 async def test_after_the_last_attempt_it_is_undone_and_failed(conn: Connection, database: str) -> None:
@@ -226,13 +228,14 @@ async def test_light_jobs_do_not_wait_behind_heavy_ones(conn: Connection, databa
     light = await QUEUE.enqueue(conn, "note")
     async with working(database):
         await ended(conn, light)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while await seen(conn) != ["noted", "begun"] and await seen(conn) != ["begun", "noted"]:
                 await asyncio.sleep(0.02)
         rows = await jobs.listed(conn, kind="heavy", limit=9)
         assert Counter(job.state for job in rows) == {JobState.RUNNING: 1, JobState.PENDING: 2}
 
 
+@pytest.mark.once
 async def test_a_worker_whose_connections_are_cut_goes_on(conn: Connection, database: str) -> None:
     on = await QUEUE.enqueue(conn, "forever")
     async with working(database):
@@ -282,7 +285,7 @@ async def test_who_leaves_takes_their_jobs_along(conn: Connection, database: str
     async with working(database):
         await until_seen(conn, id, ["first", "second"])
         await jobs.erase(conn, "did:plc:a")
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             while await tickets(conn) > 0:
                 await asyncio.sleep(0.02)
     assert [job.did for job in await jobs.listed(conn, limit=9)] == ["did:plc:b"]
@@ -294,7 +297,7 @@ async def test_a_task_that_cancels_itself_has_failed_that_attempt(conn: Connecti
     assert id is not None
     async with working(database):
         await until_seen(conn, id, ["tried"])
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while (job := await jobs.get(conn, id)) is None or job.state is JobState.RUNNING:
                 await asyncio.sleep(0.02)
         await asyncio.sleep(1)

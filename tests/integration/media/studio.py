@@ -149,12 +149,12 @@ class Studio:
 
     async def echoed(self, *people: Account) -> None:
         """Wait until the firehose has proven what the index holds, and it is what is on the PDSs."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while await self.one("select count(*) from record where not verified"):
                 await asyncio.sleep(0.1)
         for person in people:
             listed = {each.uri: (each.cid, each.value) for each in await self.net.list_records(person, TRACK)}
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 while await self._shown(person) != listed:
                     await asyncio.sleep(0.1)
 

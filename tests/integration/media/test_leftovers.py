@@ -75,6 +75,7 @@ async def a_day_later(here: Studio) -> None:
     await here.one("update job set finished_at = finished_at - interval '25 hours' returning 1")
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("sent_again", [True, False])
 async def test_a_record_that_nobody_may_take_back_plays_once_its_echo_has_come(
     here: Studio, ann: Account, ingest: Program, tmp_path: Path, sent_again: bool
@@ -100,6 +101,7 @@ async def test_a_record_that_nobody_may_take_back_plays_once_its_echo_has_come(
     await in_order(here, ann)
 
 
+@pytest.mark.once
 async def test_where_no_record_comes_nothing_is_kept(here: Studio, ann: Account, tmp_path: Path) -> None:
     task = Uploads(here.place).task
     id = await here.wish(ann, sound(tmp_path, 1), title="Dawn")
@@ -113,6 +115,7 @@ async def test_where_no_record_comes_nothing_is_kept(here: Studio, ann: Account,
     assert await here.one("select count(*) from blob") == 0
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("border", [BEFORE_RECORD, BEHIND_RECORD])
 async def test_a_replacement_whose_undo_was_given_up_has_the_sound_of_the_record(
     net: Devnet, here: Studio, ann: Account, ingest: Program, tmp_path: Path, border: int
@@ -136,6 +139,7 @@ async def test_a_replacement_whose_undo_was_given_up_has_the_sound_of_the_record
     assert listed.value["audioUrl"].endswith(played)
 
 
+@pytest.mark.once
 async def test_a_sound_whose_replacement_was_given_up_and_that_was_sent_anew_belongs_to_the_new_track(
     here: Studio, ann: Account, ingest: Program, tmp_path: Path
 ) -> None:

@@ -416,6 +416,7 @@ async def test_a_download_that_broke_off_goes_on(anywhere: Here, sound: bytes, r
     assert anywhere.pds.asked == [None, "bytes=30000-"]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("behind", [False, True])
 async def test_killed_anywhere_it_goes_on(here: Here, sound: bytes, tmp_path: Path, behind: bool) -> None:
     """kill -9 at each call of the store in turn: the next attempt ends as one without a crash does."""

@@ -68,7 +68,7 @@ async def while_uncommitted(conn: Connection, database: str, first: Deed, then: 
             async with other.transaction():
                 await then(other)
 
-        async with asyncio.timeout(10), asyncio.TaskGroup() as group, conn.transaction():
+        async with asyncio.timeout(60), asyncio.TaskGroup() as group, conn.transaction():
             await first(conn)
             waiting = group.create_task(whole())
             while not await waits():

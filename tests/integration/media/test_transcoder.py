@@ -187,6 +187,7 @@ def test_it_refuses_to_start_without_a_key(tmp_path: Path) -> None:
         TranscoderConfig(key="", scratch=tmp_path, max_bytes=1)
 
 
+@pytest.mark.once
 def test_what_a_killed_process_left_is_removed_and_what_is_in_use_is_not(tmp_path: Path) -> None:
     program = "import sys, time; from pathlib import Path; from appview.media.scratch import room\n"
     program += "with room(Path(sys.argv[1])) as made: print(made, flush=True); time.sleep(60)"

@@ -105,6 +105,7 @@ def sound(folder: Path, seed: int) -> bytes:
     return aiff(folder / "one.aiff", music(1, seed=seed)).read_bytes()
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("goes_on", [True, False])
 async def test_an_upload_that_dies_anywhere_becomes_one_track_or_nothing(
     here: Studio, ann: Account, tmp_path: Path, goes_on: bool
@@ -145,6 +146,7 @@ async def test_a_pds_that_has_forgotten_the_audio_is_given_it_again(
     await in_order(here, ann)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("elsewhere", [True, False])
 async def test_a_track_that_was_deleted_while_nobody_was_at_it_is_not_published_again(
     net: Devnet, here: Studio, ann: Account, tmp_path: Path, elsewhere: bool
@@ -169,6 +171,7 @@ async def test_a_track_that_was_deleted_while_nobody_was_at_it_is_not_published_
     assert await here.one("select count(*) from blob") == 0
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("goes_on", [True, False])
 async def test_a_replacement_that_dies_anywhere_leaves_the_old_sound_or_the_new(
     net: Devnet, here: Studio, ann: Account, tmp_path: Path, goes_on: bool

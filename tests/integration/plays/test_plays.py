@@ -213,6 +213,7 @@ async def test_who_comes_back_with_a_cookie_is_no_second_listener(conn: Connecti
     assert await play(conn, track, Listener(cookie), 100)
 
 
+@pytest.mark.once
 async def test_a_connection_that_dies_before_the_commit_counts_nothing(
     database: str, conn: Connection, seed: Seed
 ) -> None:

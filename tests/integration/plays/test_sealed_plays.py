@@ -101,6 +101,7 @@ async def test_what_is_not_rolled_up_stays(conn: Connection, seed: Seed, folder:
     assert await play_archive.seal(conn, folder, now=NOW) is not None
 
 
+@pytest.mark.once
 async def test_a_seal_that_dies_before_its_commit_is_done_again(
     database: str, conn: Connection, seed: Seed, folder: Path
 ) -> None:

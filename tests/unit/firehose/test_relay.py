@@ -504,7 +504,7 @@ async def test_t26_relay_that_answers_no_ping_is_given_up(relay: FakeRelay) -> N
     timing = Timing(ping_after_s=0.05, ping_timeout_s=0.2, pause_base_s=0.01, pause_min_s=0.01)
     started = time.monotonic()
     async with reading(relay, timing=timing) as reader:
-        await reader.until(lambda: reader.status.connects == 2, timeout_s=10)
+        await reader.until(lambda: reader.status.connects == 2)
         assert 0.25 <= time.monotonic() - started < 10
         assert "no answer to a ping" in (reader.status.last_error or "")
     assert deaf == 1

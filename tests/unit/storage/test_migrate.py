@@ -108,7 +108,7 @@ async def test_who_waits_for_the_lock_holds_no_snapshot(empty_database: str, tmp
         await conn.execute("select pg_advisory_lock(%s)", (LOCK_KEY,))
         waiting = asyncio.create_task(numbered(empty_database, folder))
         await asyncio.sleep(0.3)
-        await asyncio.wait_for(conn.execute("create index concurrently busy_a on busy (a)"), 10)
+        await asyncio.wait_for(conn.execute("create index concurrently busy_a on busy (a)"), 60)
         await conn.execute("select pg_advisory_unlock(%s)", (LOCK_KEY,))
         assert await waiting == ["0001_one"]
 

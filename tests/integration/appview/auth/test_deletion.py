@@ -197,6 +197,7 @@ async def _killed_while(home: Home, word: str) -> None:
     await home.time_passes()
 
 
+@pytest.mark.once
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 async def test_a_deletion_that_is_killed_at_each_step_is_finished(home: Home, catalog: Catalog) -> None:
@@ -358,6 +359,7 @@ async def test_records_stay_unless_asked_for_and_orphans_are_told(home: Home) ->
     assert (outcome.counts["atproto_records"], home.server.records) == (0, OURS)
 
 
+@pytest.mark.once
 async def test_two_processes_do_not_do_it_twice(home: Home) -> None:
     await home.story.play(popular=False)
     both = [home.deletions(), home.deletions()]

@@ -31,6 +31,8 @@ from storage.sessions import End, Kind, NewSession
 from tests.conftest import ROOT
 from tests.integration.appview.auth.grants import DID, GrantClient, GrantServer, use
 
+pytestmark = pytest.mark.once
+
 
 @dataclass(frozen=True)
 class World:
@@ -97,7 +99,7 @@ async def process(world: World, session_id: int, count: int) -> AsyncIterator[as
     )
     assert child.stdout is not None
     try:
-        assert await asyncio.wait_for(child.stdout.readline(), 30) == b"ready\n"
+        assert await asyncio.wait_for(child.stdout.readline(), 60) == b"ready\n"
         yield child
     finally:
         if child.returncode is None:
@@ -106,7 +108,7 @@ async def process(world: World, session_id: int, count: int) -> AsyncIterator[as
 
 
 async def outcomes(child: asyncio.subprocess.Process) -> list[str]:
-    output, _ = await asyncio.wait_for(child.communicate(b"go\n"), 30)
+    output, _ = await asyncio.wait_for(child.communicate(b"go\n"), 60)
     return orjson.loads(output)
 
 
@@ -129,7 +131,7 @@ async def test_a_process_killed_between_answer_and_save_ends_in_a_clean_prompt_t
     async with process(world, id, 1) as child:
         assert child.stdin is not None
         child.stdin.write(b"go\n")
-        await asyncio.wait_for(world.server.asked.wait(), 10)  # the server has used up the refresh token
+        await asyncio.wait_for(world.server.asked.wait(), 60)  # the server has used up the refresh token
         child.kill()
         await child.wait()
     world.server.answer.set()
@@ -160,7 +162,7 @@ async def test_once_asked_the_answer_is_saved_though_nobody_waits(world: World) 
     world.server.expired = True
     world.server.answer.clear()
     asking = asyncio.create_task(use(world.pds, id))
-    await asyncio.wait_for(world.server.asked.wait(), 5)
+    await asyncio.wait_for(world.server.asked.wait(), 60)
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asking
@@ -177,7 +179,7 @@ async def test_a_refused_refresh_token_is_believed_after_a_look_whether_somebody
     world.server.gone = True
     world.server.answer.clear()
     refreshing = asyncio.create_task(world.store.refreshed(id, 0))
-    await asyncio.wait_for(world.server.asked.wait(), 5)
+    await asyncio.wait_for(world.server.asked.wait(), 60)
     async with world.pool.connection() as conn:
         # Somebody whose lease had run out saves after all.
         assert await sessions.save(conn, id, 0, world.store.sealed(world.server.credentials()))
@@ -223,7 +225,7 @@ async def test_signing_out_during_a_refresh_gives_back_what_was_granted_meanwhil
     world.server.expired = True
     world.server.answer.clear()
     asking = asyncio.create_task(use(world.pds, id))
-    await asyncio.wait_for(world.server.asked.wait(), 5)
+    await asyncio.wait_for(world.server.asked.wait(), 60)
     async with world.pool.connection() as conn:
         await sessions.end(conn, [id], End.SIGNED_OUT)
     assert await world.store.give_back() == 0  # not while somebody refreshes

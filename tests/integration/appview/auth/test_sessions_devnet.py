@@ -27,12 +27,13 @@ from firehose.identity import IdentityResolver
 from firehose.net import GuardedClient
 from lexicons.catalog import Catalog
 from storage.postgres import make_pool
-from tests.acceptance.service import Program, free_port, until
+from tests.acceptance.service import Program, until
 from tests.devnet.fixtures import _devnet_when_marked, devnet_packages
 from tests.devnet.network import Account, Devnet
 from tests.devnet.person import Person
 from tests.integration.appview.auth.leaks import dump, found
 from tests.integration.appview.service import Answer
+from tests.ports import free_port
 
 __all__ = ["_devnet_when_marked", "devnet_packages"]
 
@@ -164,7 +165,7 @@ async def test_a_person_signs_in_links_makes_a_token_and_leaves(net: Devnet, sit
             async with program.get(f"{site.urls[0]}/auth/me") as answer:
                 assert answer.status == 401
     # All three grants were given back.
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while await site.rows("select id from session where credentials is not null"):
             await asyncio.sleep(0.2)
     events = [event for (event,) in await site.rows("select event from audit_event order by id")]

@@ -92,13 +92,13 @@ class Studio:
         return not names and not await self.rows("select name from staged_upload")
 
     async def until_nothing_left(self) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not await self.nothing_left():
                 await asyncio.sleep(0.02)
 
     async def until_rows(self, count: int) -> None:
         """Wait until so many uploads are on their way in."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while len(await self.rows("select name from staged_upload")) != count:
                 await asyncio.sleep(0.02)
 

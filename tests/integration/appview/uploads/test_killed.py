@@ -21,6 +21,8 @@ from tests.integration.appview.uploads.studio import ANN, SCOPE, UPLOAD, add_key
 from tests.integration.appview.uploads.test_resumable import TUS, told
 from tests.integration.appview.uploads.test_upload_audio import MIB, noise
 
+pytestmark = pytest.mark.once
+
 DAY = timedelta(days=1)
 SOUND = noise(4 * MIB)
 FORM = {"Content-Type": "multipart/form-data; boundary=x"}
@@ -65,7 +67,7 @@ async def test_what_was_coming_in_goes_with_the_collector(
     ):
         sending = asyncio.create_task(way(http, key))
         staged = blobs / "staged"
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while sum(path.stat().st_size > MIB for path in staged.iterdir()) < rows:
                 await asyncio.sleep(0.02)
         process.kill()
@@ -100,7 +102,7 @@ async def test_an_upload_in_parts_goes_on_in_the_next_process(database: str, tmp
         begun = headers | part | {"Upload-Offset": "0"}
         sending = asyncio.create_task(http.patch(place, data=endless(SOUND[:-MIB]), headers=begun))
         name = blobs / "staged" / place.rpartition("/")[2]
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not name.exists() or name.stat().st_size < len(SOUND) - MIB:
                 await asyncio.sleep(0.02)
         process.kill()

@@ -27,6 +27,8 @@ from tests.integration.appview.uploads.test_upload_audio import MIB, noise
 from tests.s3.fixtures import two_buckets
 from tests.s3.server import Swift
 
+pytestmark = pytest.mark.once
+
 TUS = {"Tus-Resumable": "1.0.0"}
 
 
@@ -265,7 +267,7 @@ async def hanging(studio: Studio, key: str, place: str) -> asyncio.StreamWriter:
     )
     await writer.drain()
     name = place.rpartition("/")[2]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while await studio.store.staged_size(name) < 3:
             await asyncio.sleep(0.02)
     return writer
