@@ -1,6 +1,6 @@
 """The last thing to run before ffmpeg: takes away what ffmpeg does not need, and becomes it.
 
-    python -I -S confine.py '{"cpu_s": …, "memory_bytes": …, "file_bytes": …}' ffmpeg -i …
+    python -I -S confine.py '{"cpu_s": …, "memory_bytes": …, "file_bytes": …, "core": …}' ffmpeg -i …
 
 It is a program of its own, with nothing but the standard library: code that runs between fork and exec in a
 process with threads may hang. Limits and death with the parent always hold. A network namespace without any
@@ -9,6 +9,7 @@ network is a second fence behind ffmpeg's own list of protocols, where the kerne
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -24,7 +25,7 @@ OPEN_FILES = 64
 NICE = 10
 
 
-def main(limits: dict[str, int], command: list[str]) -> None:
+def main(limits: dict[str, int], core: int | None, command: list[str]) -> None:
     # Python ignores these two, and what is ignored stays so in the next program.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
@@ -34,6 +35,9 @@ def main(limits: dict[str, int], command: list[str]) -> None:
         libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
         if libc.unshare(CLONE_NEWNET):
             libc.unshare(CLONE_NEWUSER | CLONE_NEWNET)
+    if core is not None:
+        with contextlib.suppress(OSError):  # it may have been taken from us since
+            os.sched_setaffinity(0, {core})
     os.nice(NICE)
     for what, most in (
         (resource.RLIMIT_CPU, limits["cpu_s"]),
@@ -47,4 +51,5 @@ def main(limits: dict[str, int], command: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(json.loads(sys.argv[1]), sys.argv[2:])
+    told = json.loads(sys.argv[1])
+    main(told, told.pop("core", None), sys.argv[2:])

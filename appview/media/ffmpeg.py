@@ -62,23 +62,28 @@ async def run(
     *,
     feed: Callable[[bytes], None] | None = None,
     on_progress: Progress | None = None,
+    on_start: Callable[[int], None] | None = None,
+    core: int | None = None,
     ffmpeg: str | None = None,
 ) -> str:
     """Run ffmpeg to its end; returns the end of what it said.
 
     `feed` gets what it writes to `pipe:1`, in a thread, chunk by chunk; `on_progress` hears how many seconds
-    of sound are done. Raises what `feed` raises, Unreadable, LimitExceeded, NoFfmpeg; after that, and where
-    the task is cancelled, the whole group of processes is dead.
+    of sound are done; `on_start` its number as a process. It keeps to `core`, if one is given. Raises what
+    `feed` raises, Unreadable, LimitExceeded, NoFfmpeg; after that, and where the task is cancelled, the whole
+    group of processes is dead.
     """
     program = find() if ffmpeg is None else ffmpeg
     reading, writing = os.pipe()
     try:
-        process = await _spawn(program, arguments, limits, writing, output=feed is not None)
+        process = await _spawn(program, arguments, limits, writing, core, output=feed is not None)
     except BaseException:
         os.close(reading)
         raise
     finally:
         os.close(writing)
+    if on_start is not None:
+        on_start(process.pid)
     try:
         async with asyncio.timeout(limits.wall_s), asyncio.TaskGroup() as group:
             log = group.create_task(_log(process))
@@ -101,12 +106,13 @@ async def run(
 
 
 async def _spawn(
-    program: str, arguments: Sequence[str], limits: Limits, progress: int, *, output: bool
+    program: str, arguments: Sequence[str], limits: Limits, progress: int, core: int | None, *, output: bool
 ) -> asyncio.subprocess.Process:
     confined = {
         "cpu_s": limits.cpu_s,
         "memory_bytes": limits.memory_bytes,
         "file_bytes": limits.file_bytes,
+        "core": core,
     }
     command = [sys.executable, "-I", "-S", str(_CONFINE), json.dumps(confined), program]
     command += ["-hide_banner", "-nostdin", "-y", "-progress", f"pipe:{progress}", "-stats_period", "0.5"]

@@ -68,9 +68,19 @@ def padding(frames: int, samples: int) -> int:
     return behind
 
 
+def tag_bytes(header: bytes) -> int:
+    """How long the frame with the tag is, before frames of which `header` begins one."""
+    return _length(_tag_header(header))
+
+
+def _tag_header(header: bytes) -> bytes:
+    """Without checksum and padding byte."""
+    return bytes([header[0], header[1] | 1, header[2] & 0xFD, header[3]])
+
+
 def info_frame(header: bytes, *, frames: int, sound_bytes: int, samples: int, sound_crc: int) -> bytes:
     """The frame to stand before `frames` frames of sound, of which `header` begins one."""
-    header = bytes([header[0], header[1] | 1, header[2] & 0xFD, header[3]])  # no checksum, no padding byte
+    header = _tag_header(header)
     mono = header[3] >> 6 == 3
     size = _length(header)
     rate = RATES[header[2] >> 2 & 3]

@@ -7,6 +7,9 @@ real sound before and behind, and the frames of the roll are thrown away:
     one pass   0 1 2 3 4 5 6 7 8 9 10 11 …
     segment 1  0 1 2 3 4 5 · ·                  kept: 0 to 5, roll behind
     segment 2          · · 6 7 8 9 10 11 …      roll before, kept: from 6
+
+They come in rounds, one segment for each core, and each round is half of what is left: an encoder that is
+slower than the others takes fewer, and none waits long for the last.
 """
 
 from __future__ import annotations
@@ -29,15 +32,26 @@ class Segment:
     count: int | None
 
 
-def plan(samples: int, rate: int, *, pieces: int) -> list[Segment]:
-    """Segments for so many samples, at most `pieces`, and none shorter than LEAST_S but an only one."""
+def plan(samples: int, rate: int, *, workers: int) -> list[Segment]:
+    """Segments for so many samples, in their order, and none shorter than LEAST_S but an only one."""
     frames = -(-samples // FRAME_SAMPLES)
-    pieces = max(1, min(pieces, samples // (LEAST_S * rate)))
-    each = -(-frames // pieces)
     out: list[Segment] = []
-    for first in range(0, frames, each):
+    first = 0
+    for count in _rounds(frames, LEAST_S * rate // FRAME_SAMPLES, workers):
         begin = max(0, first - ROLL)
-        last = first + each >= frames
-        stop = samples if last else min(samples, (first + each + ROLL) * FRAME_SAMPLES)
-        out.append(Segment(begin * FRAME_SAMPLES, stop, first - begin, None if last else each))
+        last = first + count >= frames
+        stop = samples if last else min(samples, (first + count + ROLL) * FRAME_SAMPLES)
+        out.append(Segment(begin * FRAME_SAMPLES, stop, first - begin, None if last else count))
+        first += count
     return out
+
+
+def _rounds(frames: int, least: int, workers: int) -> list[int]:
+    """How many frames each segment has. The last round takes all that is left, where half of it would be
+    segments shorter than twice `least`."""
+    out: list[int] = []
+    while (each := frames // (2 * workers)) >= 2 * least and workers > 1:
+        out += [each] * workers
+        frames -= each * workers
+    pieces = max(1, min(workers, frames // least))
+    return out + [frames * (number + 1) // pieces - frames * number // pieces for number in range(pieces)]

@@ -6,13 +6,12 @@ Long ones go to all cores (`parallel`); short ones, and those that fail there, t
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from appview.media import parallel, segments
+from appview.media import cores, parallel, segments
 from appview.media.encode import FORMATS, Target, encode
 from appview.media.failures import Unreadable
 from appview.media.ffmpeg import Progress
@@ -27,11 +26,6 @@ class Transcoded:
     mime: str
     pieces: int = 1
     fell_back: str | None = None
-
-
-def cores() -> int:
-    """How many encoders may run at once."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 async def transcode(
@@ -58,7 +52,7 @@ async def transcode(
             await encode(path, found, target, out, on_progress=on_progress, ffmpeg=ffmpeg)
             return Transcoded(mime)
         head = id3(tags)
-        workers = cores() if workers is None else workers
+        workers = cores.count() if workers is None else workers
         reason = None
         if workers > 1 and found.duration_s >= 2 * segments.LEAST_S:
             try:

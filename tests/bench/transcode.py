@@ -16,14 +16,14 @@ from pathlib import Path
 
 import numpy as np
 
-from appview.media import segments
+from appview.media import cores, segments
 from appview.media.encode import Target as Format
 from appview.media.ffmpeg import find
 from appview.media.id3 import Tags
 from appview.media.mp3 import FRAME_SAMPLES
 from appview.media.pcm import locate
 from appview.media.probe import probe
-from appview.media.transcode import cores, transcode
+from appview.media.transcode import transcode
 from tests.bench.measure import Finding, Goal, Sample, Target, WrongAnswer, contest, interleave, require_equal
 from tests.bench.options import Options
 from tests.music import Samples, aiff, decoded, ffmpeg, music
@@ -56,7 +56,7 @@ async def run(options: Options) -> Finding:
         )
     return Finding(
         name="transcode",
-        title=f"{length_s / 60:.0f} minutes of AIFF to MP3 on {cores()} cores",
+        title=f"{length_s / 60:.0f} minutes of AIFF to MP3 on {cores.count()} cores",
         unit="second of sound",
         contestants=contest("plyr", "one ffmpeg", pairs),
         targets=tuple(targets),
@@ -79,7 +79,7 @@ async def ours(source: Path, folder: Path) -> Sample:
     found = await probe(source)
     done = await transcode(source, found, Format.MP3, folder / "ours.mp3", tags=TAGS)
     wall_s = time.perf_counter() - started
-    if done.fell_back is not None or (cores() > 1 and done.pieces < 2):
+    if done.fell_back is not None or (cores.count() > 1 and done.pieces < 2):
         raise WrongAnswer(f"made in {done.pieces} pieces: {done.fell_back}")
     return Sample(round(found.duration_s), wall_s, _children_s() - before, _peak())
 
@@ -119,7 +119,7 @@ async def check(source: Path, folder: Path) -> None:
     heard, expected = await decoded(folder / "ours.mp3"), await decoded(one)
     require_equal("samples", (len(heard), len(expected)), (len(sound), len(sound)))
     _near(sound, heard, expected, "all of it", 0.01)
-    for segment in segments.plan(len(sound), RATE, pieces=2 * cores())[1:]:
+    for segment in segments.plan(len(sound), RATE, workers=cores.count())[1:]:
         at = segment.start + segment.skip * FRAME_SAMPLES
         around = slice(at - 2 * FRAME_SAMPLES, at + 2 * FRAME_SAMPLES)
         _near(sound[around], heard[around], expected[around], f"the join at {at}", 0.1)

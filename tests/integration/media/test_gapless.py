@@ -41,14 +41,14 @@ async def test_a_joined_file_is_as_long_and_as_good_as_one_pass_at_every_join(
     assert pcm is not None
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    pieces = await parallel.encode(pcm, tmp_path / "joined.mp3", scratch, workers=2, pieces=4)
+    pieces = await parallel.encode(pcm, tmp_path / "joined.mp3", scratch, workers=4)
     assert pieces == 4
     assert list(scratch.iterdir()) == []
     one = await decoded(await single_pass(source, tmp_path / "one.mp3"), channels=channels)
     joined = await decoded(tmp_path / "joined.mp3", channels=channels)
     assert one.shape == joined.shape == sound.shape
     assert abs(snr(sound, one) - snr(sound, joined)) < 0.01
-    plan = segments.plan(len(sound), rate, pieces=4)
+    plan = segments.plan(len(sound), rate, workers=4)
     joins = [(each.start // FRAME_SAMPLES + each.skip) * FRAME_SAMPLES for each in plan[1:]]
     assert len(joins) == 3
     for at in joins:
