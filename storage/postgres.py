@@ -34,12 +34,14 @@ class _Pool(AsyncConnectionPool[Connection]):
         return conn
 
 
-def make_pool(dsn: str, *, max_size: int, name: str) -> Pool:
+def make_pool(
+    dsn: str, *, max_size: int, name: str, connection: type[Connection] = AsyncConnection[TupleRow]
+) -> Pool:
     """A pool that isn't open yet: use it as `async with`. Connections are autocommit, so that a
-    transaction exists only where somebody wrote one."""
+    transaction exists only where somebody wrote one; and of the class `connection`."""
     return _Pool(
         dsn,
-        connection_class=AsyncConnection[TupleRow],
+        connection_class=connection,
         kwargs={"autocommit": True, "application_name": name, "connect_timeout": 5},
         min_size=1,
         max_size=max_size,

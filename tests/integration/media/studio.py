@@ -13,7 +13,7 @@ from uuid import UUID
 
 import orjson
 
-from appview.auth import scopes
+from appview.auth import scopes, secret
 from appview.auth.credentials import CredentialStore
 from appview.auth.keyring import GivenKeys, KeyRing, new_key
 from appview.auth.metadata import loopback_app
@@ -22,6 +22,7 @@ from appview.jobs.attempt import Attempts
 from appview.jobs.tasks import Task
 from appview.media.attempt import Place
 from appview.pds import Pds
+from bin.kinds import job_queue
 from firehose.identity import IdentityResolver
 from firehose.net import GuardedClient
 from lexicons.catalog import Catalog
@@ -77,24 +78,30 @@ class Studio:
     credentials: CredentialStore
     oauth: OAuthClient
     place: Place
+    at: Premises
     sessions: dict[str, int] = field(default_factory=dict)
+    tokens: dict[str, str] = field(default_factory=dict)
 
     async def sign_in(self, account: Account) -> int:
-        """A session with a grant of the account's own PDS."""
+        """A session with a grant of the account's own PDS, which whoever has its token may use."""
         url, flow = await self.oauth.begin(account.handle, WISH)
         async with Person(account) as person:
             granted = await self.oauth.finish(flow, await person.consent(url))
+        token = secret.Key(secret.fresh())
         new = NewSession(
-            Kind.BROWSER,
+            Kind.TOKEN,
             granted.did,
             granted.handle,
             granted.credentials.scope,
             granted.credentials.issuer,
             self.credentials.sealed(granted.credentials),
             None,
+            token_hash=token.digest,
+            prefix=token.prefix,
         )
         async with self.pool.connection() as conn:
             self.sessions[account.did] = await sessions.add(conn, new)
+        self.tokens[account.did] = token.text
         return self.sessions[account.did]
 
     async def stage(self, did: str, data: bytes) -> dict[str, Any]:
@@ -108,12 +115,12 @@ class Studio:
     async def wish(
         self, account: Account, data: bytes, kind: str = "upload", *, cover: bytes | None = None, **more: Any
     ) -> UUID:
-        """A job, not begun."""
+        """A job, not begun, with its place in the queue."""
         args = await self.stage(account.did, data) | {"session": self.sessions[account.did]} | more
         if cover is not None:
             args["cover"] = await self.stage(account.did, cover)
         async with self.pool.connection() as conn:
-            id = await jobs.add(conn, kind, did=account.did, subject=str(args["name"]), args=args)
+            id = await job_queue().enqueue(conn, kind, did=account.did, subject=args["name"], args=args)
         assert id is not None
         return id
 
@@ -188,28 +195,51 @@ class Studio:
         return None if card is None else orjson.loads("{" + card + "}")
 
 
+@dataclass(frozen=True)
+class Premises:
+    """Where a studio is, in words that another process understands. `key`: for what is sealed."""
+
+    dsn: str
+    folder: str
+    plc_url: str
+    handle_resolver: str
+    key: str
+
+
 @asynccontextmanager
-async def studio(
-    net: Devnet, dsn: str, folder: Path, store: BlobStore | None = None
-) -> AsyncIterator[Studio]:
+async def furnished(
+    at: Premises, pool: Pool, store: BlobStore
+) -> AsyncIterator[tuple[Place, CredentialStore, OAuthClient]]:
+    """What tasks are made with, and what signing in is."""
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(GuardedClient(allow_loopback=True))
-        pool = await stack.enter_async_context(make_pool(dsn, max_size=8, name="test"))
-        identities = IdentityResolver(http, net.plc_url, handle_resolvers=[net.control_url])
+        identities = IdentityResolver(http, at.plc_url, handle_resolvers=[at.handle_resolver])
         oauth = OAuthClient(loopback_app(8000, PUBLISHED, name="plyr"), http, identities, CATALOG.definitions)
-        ring = KeyRing(GivenKeys([new_key()]))
+        ring = KeyRing(GivenKeys([at.key]))
         credentials = await stack.enter_async_context(CredentialStore(pool, ring, oauth))
-        store = store or FilesystemStore(folder / "blobs")
         place = Place(
             pool=pool,
             store=store,
             pds=Pds(credentials, oauth),
             catalog=CATALOG,
             public_url=ORIGIN,
-            scratch=folder / "scratch",
+            scratch=Path(at.folder) / "scratch",
             max_duration_s=7200,
         )
-        yield Studio(net, pool, store, credentials, oauth, place)
+        yield place, credentials, oauth
+
+
+@asynccontextmanager
+async def studio(
+    net: Devnet, dsn: str, folder: Path, store: BlobStore | None = None
+) -> AsyncIterator[Studio]:
+    at = Premises(dsn, str(folder), net.plc_url, net.control_url, new_key())
+    store = store or FilesystemStore(folder / "blobs")
+    async with (
+        make_pool(dsn, max_size=8, name="test") as pool,
+        furnished(at, pool, store) as (place, credentials, oauth),
+    ):
+        yield Studio(net, pool, store, credentials, oauth, place, at)
 
 
 async def _one(data: bytes) -> AsyncIterator[bytes]:

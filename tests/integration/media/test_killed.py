@@ -1,0 +1,289 @@
+"""kill -9 at every border: what was begun is gone on with, or undone, and leaves a house in order."""
+
+from __future__ import annotations
+
+import io
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import aiohttp
+import pytest
+import pytest_asyncio
+from PIL import Image
+
+from appview.media.replacement import KEPT_REVISIONS
+from appview.media.steps import NEW_SOUND, NEW_TRACK, Step
+from bin.kinds import job_queue
+from storage.blobs.store import Area, Key
+from storage.jobs import JobState
+from tests.acceptance.service import Program
+from tests.devnet.fixtures import _devnet_when_marked, devnet_packages
+from tests.devnet.network import Account, Devnet
+from tests.integration.media.doomed import Processes, doomed
+from tests.integration.media.order import in_order
+from tests.integration.media.studio import ORIGIN, TRACK, Studio, studio
+from tests.music import aiff, music
+
+__all__ = ["_devnet_when_marked", "devnet_packages"]
+
+pytestmark = [
+    pytest.mark.devnet,
+    pytest.mark.slow,
+    pytest.mark.timeout(300),
+    pytest.mark.asyncio(loop_scope="module"),
+]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def net(devnet_packages: Path) -> AsyncIterator[Devnet]:
+    async with Devnet(pds=1) as net:
+        yield net
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def here(net: Devnet, database: str, tmp_path: Path) -> AsyncIterator[Studio]:
+    environ = net.service_settings() | {"PLYR_DATABASE_URL": database, "PLYR_DATA_DIR": str(tmp_path)}
+    async with (
+        studio(net, database, tmp_path) as here,
+        Program("ingest", environ, tmp_path / "ingest.log"),
+    ):
+        yield here
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def processes(here: Studio) -> AsyncIterator[Processes]:
+    async with doomed(here.at) as processes:
+        yield processes
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def ann(net: Devnet, here: Studio) -> Account:
+    ann = await net.account(f"a{secrets.token_hex(4)}")
+    await here.sign_in(ann)
+    return ann
+
+
+def sound(folder: Path, seed: int) -> bytes:
+    return aiff(folder / "one.aiff", music(0.3, seed=seed)).read_bytes()
+
+
+def picture(seed: int) -> bytes:
+    """Large enough for one smaller rendition."""
+    out = io.BytesIO()
+    Image.new("RGB", (200, 200), (seed % 256, seed // 256, 99)).save(out, "PNG")
+    return out.getvalue()
+
+
+Wish = Callable[[int], Awaitable[UUID]]
+
+
+async def killed_anywhere(processes: Processes, wish: Wish, steps: Iterable[Step]) -> list[UUID]:
+    """A job for each border, all of them left behind there, but for the first two, which are done: how many
+    borders there are is seen of the second, which knows the PDS already."""
+    ids: list[UUID] = []
+    for n in range(2):
+        ids.append(await wish(n))
+        assert not await processes.work(ids[n])
+    walked = processes.passed
+    assert {f"step {step}" for step in steps} <= set(walked)
+    for border in walked:
+        ids.append(await wish(len(ids)))
+        # A PDS says now and then which nonce it wants next.
+        assert await processes.work(ids[-1], end=border) or border.startswith("update session"), border
+    return ids
+
+
+async def cancel(here: Studio, ids: list[UUID]) -> int:
+    """Their owner has changed their mind; of how many that is heard."""
+    async with here.pool.connection() as conn:
+        return sum([await job_queue().cancel(conn, id) for id in ids])
+
+
+async def count(here: Studio, state: JobState) -> int:
+    return await here.one("select count(*) from job where state = %s", state)
+
+
+async def titles(here: Studio, person: Account) -> list[str]:
+    return sorted(each.value["title"] for each in await here.net.list_records(person, TRACK))
+
+
+async def all_in_order(here: Studio, *people: Account) -> None:
+    await here.echoed(*people)
+    await in_order(here, *people)
+    assert list(here.place.scratch.glob("room-*")) == []
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+async def test_an_upload_that_is_killed_anywhere_becomes_one_track_or_nothing(
+    here: Studio, ann: Account, processes: Processes, tmp_path: Path, goes_on: bool
+) -> None:
+    async def wish(n: int) -> UUID:
+        return await here.wish(ann, sound(tmp_path, n), title=f"Dawn {n:03}", cover=picture(n))
+
+    ids = await killed_anywhere(processes, wish, NEW_TRACK)
+    ended = await count(here, JobState.DONE)
+    if not goes_on:
+        assert await cancel(here, ids) == len(ids) - ended
+    assert not await processes.work()
+    if goes_on:
+        assert await count(here, JobState.DONE) == len(ids)
+        assert await titles(here, ann) == [f"Dawn {n:03}" for n in range(len(ids))]
+    else:
+        assert await count(here, JobState.CANCELLED) == len(ids) - ended
+        # One was killed behind its last step, when there was nothing to undo any more.
+        assert len(await titles(here, ann)) == ended + 2
+    await all_in_order(here, ann)
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+async def test_a_replacement_that_is_killed_anywhere_leaves_the_old_sound_or_the_new(
+    here: Studio, ann: Account, processes: Processes, tmp_path: Path, goes_on: bool
+) -> None:
+    first = await here.wish(ann, sound(tmp_path, 999), title="Dawn")
+    assert not await processes.work(first)
+    [before] = await here.net.list_records(ann, TRACK)
+    rkey = before.uri.rpartition("/")[2]
+
+    async def wish(n: int) -> UUID:
+        return await here.wish(ann, sound(tmp_path, n), "replace", title="Dawn", rkey=rkey)
+
+    ids = await killed_anywhere(processes, wish, NEW_SOUND)
+    ended = await count(here, JobState.DONE)
+    if not goes_on:
+        assert await cancel(here, ids) == len(ids) + 1 - ended
+    assert not await processes.work()
+    assert await count(here, JobState.DONE) == (len(ids) + 1 if goes_on else ended)
+    [after] = await here.net.list_records(ann, TRACK)
+    kept = {"createdAt", "title", "artist"}
+    assert {name: after.value[name] for name in kept} == {name: before.value[name] for name in kept}
+    assert after.value["audioUrl"] != before.value["audioUrl"]
+    await all_in_order(here, ann)
+    assert await here.one("select count(*) from track_revision") == (KEPT_REVISIONS if goes_on else 5)
+
+
+@pytest.mark.parametrize("kind", ["upload", "replace"])
+async def test_an_undo_that_is_killed_anywhere_is_gone_on_with(
+    here: Studio, ann: Account, processes: Processes, tmp_path: Path, kind: str
+) -> None:
+    """Of jobs whose record the PDS has, which nobody could write down."""
+    more: dict[str, Any] = {}
+    if kind == "replace":
+        assert not await processes.work(await here.wish(ann, sound(tmp_path, 999), title="Dawn"))
+        [before] = await here.net.list_records(ann, TRACK)
+        more = {"rkey": before.uri.rpartition("/")[2]}
+
+    async def wish(n: int) -> UUID:
+        id = await here.wish(ann, sound(tmp_path, n), kind, title="Dawn", **more)
+        assert await processes.work(id, end="putRecord")
+        assert await cancel(here, [id]) == 1
+        return id
+
+    ids = await killed_anywhere(processes, wish, [])
+    assert not await processes.work()
+    assert await count(here, JobState.CANCELLED) == len(ids)
+    assert await titles(here, ann) == ([] if kind == "upload" else ["Dawn"])
+    await all_in_order(here, ann)
+
+
+@dataclass
+class Artist:
+    """Who changes tracks by requests."""
+
+    here: Studio
+    account: Account
+    processes: Processes
+
+    async def made(self, data: bytes, title: str) -> int:
+        """The number of a new track."""
+        id = await self.here.wish(self.account, data, title=title)
+        assert not await self.processes.work(id)
+        result = (await self.here.job(id)).result
+        assert result is not None
+        return result["trackId"]
+
+    async def asks(self, method: str, track: int, *, end: str | None = None, **form: str | bytes) -> int:
+        """The status of the answer, 0: none came."""
+        data = aiohttp.FormData(default_to_multipart=True)
+        for name, value in form.items():
+            filename = "a.png" if isinstance(value, bytes) else None
+            data.add_field(name, value, filename=filename)
+        headers = {"Authorization": f"Bearer {self.here.tokens[self.account.did]}"}
+        async with self.processes.web(end=end) as url, aiohttp.ClientSession(url, headers=headers) as http:
+            try:
+                async with http.request(method, f"/tracks/{track}", data=data) as answer:
+                    return answer.status
+            except aiohttp.ServerDisconnectedError:
+                return 0
+
+
+@pytest.fixture
+def artist(here: Studio, ann: Account, processes: Processes) -> Artist:
+    return Artist(here, ann, processes)
+
+
+async def test_an_edit_that_is_killed_anywhere_is_made_or_not(
+    net: Devnet, here: Studio, artist: Artist, tmp_path: Path
+) -> None:
+    ann, track = artist.account, await artist.made(sound(tmp_path, 1), "Dawn")
+
+    async def edit(n: int, *, end: str | None = None) -> int:
+        return await artist.asks("PATCH", track, end=end, title=f"Dawn {n:03}", image=picture(n))
+
+    for n in range(2):
+        assert await edit(n) == 200
+    walked = artist.processes.passed
+    assert "putRecord" in walked
+    for n, border in enumerate(walked, start=2):
+        [before] = await net.list_records(ann, TRACK)
+        assert await edit(n, end=border) == 0 or border.startswith("update session")
+        [after] = await net.list_records(ann, TRACK)
+        made = after.value["title"] == f"Dawn {n:03}"
+        assert made == (walked.index(border) >= walked.index("putRecord"))
+        if not made:
+            assert after == before
+        image = after.value["imageUrl"].removeprefix(f"{ORIGIN}/image/")
+        await all_in_order(here, ann)
+        assert await here.store.stat(Key(Area.IMAGE, image)) is not None
+    assert await edit(999) == 200
+    assert await titles(here, ann) == ["Dawn 999"]
+    # Original, stream and cover: what it was to have in the meantime it has no more.
+    assert await here.one("select count(*) from blob_owner where kind = 'track'") == 3
+    await all_in_order(here, ann)
+
+
+async def test_a_delete_that_is_killed_anywhere_leaves_a_track_or_nothing(
+    net: Devnet, here: Studio, artist: Artist, processes: Processes, tmp_path: Path
+) -> None:
+    ann, tracks = artist.account, list[int]()
+    for n in range(2):
+        assert await artist.asks("DELETE", await artist.made(sound(tmp_path, n), f"Dawn {n}")) == 200
+    walked = processes.passed
+    assert "deleteRecord" in walked
+    for n, border in enumerate(walked, start=2):
+        tracks.append(await artist.made(sound(tmp_path, n), f"Dawn {n}"))
+        died = await artist.asks("DELETE", tracks[-1], end=border) == 0
+        assert died or border.startswith("update session")
+    await here.echoed(ann)
+    await here.one("update track_media set published_at = now() - interval '1 hour' returning 1")
+    async with here.pool.connection() as conn:
+        await job_queue().enqueue(conn, "tracks.sweep")
+    assert not await processes.work()
+    await all_in_order(here, ann)
+    for track in tracks:
+        await artist.asks("DELETE", track)
+    assert await titles(here, ann) == []
+    await collected_by_the_dying(here, processes)
+    await all_in_order(here, ann)
+    assert await here.one("select count(*) from blob") == 0
+
+
+async def collected_by_the_dying(here: Studio, processes: Processes) -> None:
+    for area in ("audio", "private"):
+        async with here.pool.connection() as conn:
+            id = await job_queue().enqueue(conn, "blobs.collect", subject=area)
+        assert await processes.work(id, end=f"delete {area}")
+        await here.one("update blob set lease_until = now() where lease_until > now() returning 1")
