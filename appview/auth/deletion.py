@@ -3,8 +3,8 @@
 The order of the steps and their contract are in `indexer.deletion`; the last one is made by `plyr sync run`.
 An account is out of sight from the moment on in which it asks.
 
-Whoever asks for it writes nothing more here from then on: uploads that are under way end and are undone, and what
-is on its way to the PDS is waited for before its records are listed.
+Whoever asks for it writes nothing more here from then on: uploads that are under way end and are undone, and
+what is on its way to the PDS is waited for before its records are listed.
 
 What a PDS or an authorization server refuses in passing is tried again for a day. Then it goes on without,
 and says so in a warning: nobody has to stay because a server is gone. Counts are what was found to be gone,

@@ -189,8 +189,8 @@ class Receiver:
         return id
 
     async def _hold(self, conn: Connection, actor: Actor) -> None:
-        """Nobody else begins or hands on an upload of theirs meanwhile, nor do they leave. Raises SignInNeeded if
-        they have."""
+        """Nobody else begins or hands on an upload of theirs meanwhile, and they do not leave. Raises
+        SignInNeeded if they have."""
         await uploads.lock(conn, actor.did)
         if not await sessions.grants(conn, actor.did, actor.session):
             raise SignInNeeded
