@@ -1,5 +1,5 @@
-"""Everybody at once over two `plyr web` on one database: no failure, no lost change, and counters that are what
-a recount gives."""
+"""Everybody at once over two `plyr web` on one database: no failure, no lost change, and counters that are
+what a recount gives."""
 
 from __future__ import annotations
 
@@ -171,6 +171,25 @@ async def test_plays_of_one_track(square: Square) -> None:
         square.track_id,
     )
     assert plays == rows == 61
+
+
+async def test_writes_of_one_queue(square: Square) -> None:
+    [rob] = await people(square, "rob")
+
+    async def put(n: int, **headers: str) -> Answer:
+        url, key = square.urls[n % 2] + "/queue/", {"Authorization": f"Bearer {square.keys[rob]}"}
+        body = {"state": {"track_ids": [], "current_index": n}}
+        async with square.http.put(url, json=body, headers=key | headers) as answer:
+            return Answer(answer.status, answer.headers, await answer.read())
+
+    answers = await asyncio.gather(*(put(n) for n in range(50)))
+    assert statuses(answers) == {200: 50}
+    assert sorted(answer.json["revision"] for answer in answers) == list(range(1, 51))
+    answers = await asyncio.gather(*(put(n, **{"If-Match": '"50"'}) for n in range(50)))
+    assert statuses(answers) == {200: 1, 409: 49}
+    [written] = [answer.json for answer in answers if answer.status == 200]
+    assert (await square.ask("GET", "/queue/", rob)).json == written
+    assert written["revision"] == 51
 
 
 def sound(seed: int) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -222,11 +222,11 @@ async def squared(dsn: str, folder: Path, *, turns: Turns | None = None) -> Asyn
             turns=turns or Turns(),
         )
         actors = Actors(auth.desk, place)
-        parts: Mapping[str, Any] = {"likes": Likes(actors, place), "comments": Comments(actors, place, reads)}
+        routes = (Likes(actors, place), Comments(actors, place, reads))
         config = AppConfig(
             version="1.2.3", viewer_of=Viewers(Clients(), services=None, sessions=auth.sessions).of
         )
-        runner = make_runner(build_app(reads, CATALOG, config, auth=auth, **parts))
+        runner = make_runner(build_app(reads, CATALOG, config, auth=auth, routes=routes))
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         await web.TCPSite(runner, "127.0.0.1", 0).start()
