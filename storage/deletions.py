@@ -44,12 +44,14 @@ class Deletion:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """What an account has here; `orphaned_…` is others', and points at its tracks."""
+    """What an account has here; `blobs`: of its tracks, that nobody else has; `orphaned_…` is others', and
+    points at its tracks."""
 
     tracks: int
     albums: int
     likes: int
     comments: int
+    blobs: int
     orphaned_likes: int
     orphaned_comments: int
     orphaned_lists: int
@@ -171,6 +173,12 @@ async def granted_session(conn: Connection, deletion: Deletion) -> int | None:
     }
     row = await (await conn.execute(_SQL["granted"], params)).fetchone()
     return None if row is None else row[0]
+
+
+async def is_writing(conn: Connection, did: Did) -> bool:
+    """Whether something of theirs is on its way to their PDS."""
+    row = await (await conn.execute(_SQL["writing"], {"did": did})).fetchone()
+    return row is not None and row[0]
 
 
 async def unreturned(conn: Connection, ids: Sequence[int]) -> int:

@@ -191,6 +191,11 @@ async def ask_to_end(conn: Connection, id: UUID) -> bool:
     return await _hit(conn, "ask_to_end", {"id": id})
 
 
+async def ask_all_to_end(conn: Connection, did: str) -> None:
+    """All of this account's are to be undone, and then cancelled."""
+    await conn.execute(_SQL["ask_all_to_end"], {"did": did})
+
+
 async def finish(
     conn: Connection,
     id: UUID,

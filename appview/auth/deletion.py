@@ -3,6 +3,9 @@
 The order of the steps and their contract are in `indexer.deletion`; the last one is made by `plyr sync run`.
 An account is out of sight from the moment on in which it asks.
 
+Whoever asks for it writes nothing more here from then on: uploads that are under way end and are undone, and
+what is on its way to the PDS is waited for before its records are listed.
+
 What a PDS or an authorization server refuses in passing is tried again for a day. Then it goes on without,
 and says so in a warning: nobody has to stay because a server is gone. Counts are what was found to be gone,
 not what was tried.
@@ -27,7 +30,7 @@ from indexer.duties import Duty
 from indexer.forgetting import DELETED_HERE, SETTLE_S, forget
 from indexer.standing import take_down
 from lexicons.syntax import Did, Nsid
-from storage import audit, deletions, sessions
+from storage import audit, deletions, jobs, sessions, uploads
 from storage.audit import Event
 from storage.deletions import Counted, Deletion, LostLease, Outcome
 from storage.postgres import Connection, Pool
@@ -38,7 +41,7 @@ log = structlog.get_logger()
 PATIENCE = timedelta(days=1)
 RETURN_S = 5.0  # for a server to take a grant back while somebody waits
 _OURS = (Step.RECORDS, Step.ACCESS, Step.ERASE)
-_NOTHING = Counted(0, 0, 0, 0, 0, 0, 0)
+_NOTHING = Counted(0, 0, 0, 0, 0, 0, 0, 0)
 
 # Deletes what a table keeps of one account that is nobody else's business, in the caller's transaction.
 Eraser = Callable[[Connection, Did], Awaitable[object]]
@@ -81,6 +84,8 @@ class Deletions:
         """Begin, or go on with, the deletion of an account. It is out of sight when this returns its
         number."""
         async with self._pool.connection() as conn, conn.transaction():
+            # Whoever hands an upload on has done so before, or is told that it is too late.
+            await uploads.lock(conn, did)
             has = await deletions.counted(conn, did) or _NOTHING
             id, new = await deletions.add(
                 conn,
@@ -89,12 +94,13 @@ class Deletions:
                 remove_records=remove_records,
                 step=first(remove_records=remove_records),
                 counts={"tracks": has.tracks, "albums": has.albums, "likes": has.likes}
-                | {"comments": has.comments, "r2_objects": 0, "atproto_records": 0},
+                | {"comments": has.comments, "r2_objects": has.blobs, "atproto_records": 0},
                 warnings=warnings_of(has),
             )
             if new:
                 await audit.add(conn, Event.DELETION_REQUESTED, did=did, session=session_id)
                 await take_down(conn, did, DELETED_HERE)
+                await jobs.ask_all_to_end(conn, did)
         self.duty.wake()
         return id
 
@@ -142,6 +148,9 @@ class Deletions:
     async def _records(self, deletion: Deletion) -> None:
         async with self._pool.connection() as conn:
             session_id = await deletions.granted_session(conn, deletion)
+        if not self._is_late(deletion) and not await self._written(deletion.did):
+            await self._postpone(deletion, "an upload of theirs is still being ended", RETURN_S)
+            return
         if session_id is None:
             await self._leave_records(deletion, "nobody is signed in any more who may remove them")
             return
@@ -164,6 +173,16 @@ class Deletions:
         warning = f"your records on your PDS were not all removed: {reason}"
         async with self._pool.connection() as conn:
             await deletions.advance(conn, deletion, move(Step.RECORDS, Step.ACCESS), warnings=[warning])
+
+    async def _written(self, did: Did) -> bool:
+        """Whether nothing of theirs is on its way to the PDS any more."""
+        deadline = asyncio.get_running_loop().time() + RETURN_S
+        while True:
+            async with self._pool.connection() as conn:
+                writing = await deletions.is_writing(conn, did)
+            if not writing or asyncio.get_running_loop().time() > deadline:
+                return not writing
+            await asyncio.sleep(0.1)
 
     async def _access(self, deletion: Deletion) -> None:
         async with self._pool.connection() as conn, conn.transaction():

@@ -25,16 +25,16 @@ import psycopg
 import structlog
 
 from appview.auth.acting import Actor, actor_of
-from appview.errors import InvalidRequest, TooManyUploads
+from appview.errors import InvalidRequest, SignInNeeded, TooManyUploads
 from appview.jobs.tasks import Queue
 from appview.limits import Limit, RateLimiter
 from appview.viewer import Viewer
 from lexicons.catalog import Catalog
 from lexicons.syntax import Rkey
-from storage import uploads
+from storage import sessions, uploads
 from storage.blobs import rows
 from storage.blobs.store import BlobFailed, BlobStore, Digest
-from storage.postgres import Pool
+from storage.postgres import Connection, Pool
 from storage.uploads import Part
 
 log = structlog.get_logger()
@@ -144,7 +144,7 @@ class Receiver:
         self._rate.take(actor.did)
         name = secrets.token_hex(16)
         async with self.pool.connection() as conn, conn.transaction():
-            await uploads.lock(conn, actor.did)
+            await self._hold(conn, actor)
             count = await uploads.unfinished(conn, actor.did, moving_s=MOVING_S)
             if count >= self.limits.most_unfinished:
                 raise TooManyUploads
@@ -180,13 +180,20 @@ class Receiver:
         if cover is not None:
             args["cover"] = cover.args()
         async with self.pool.connection() as conn, conn.transaction():
-            await uploads.lock(conn, actor.did)
+            await self._hold(conn, actor)
             before = await uploads.job_of(conn, sound.name, actor.did)
             if before is not None:
                 return before[0]
             id = await self.queue.enqueue(conn, kind, did=actor.did, subject=sound.name, args=args)
         assert id is not None  # nobody else has this name
         return id
+
+    async def _hold(self, conn: Connection, actor: Actor) -> None:
+        """Nobody else begins or hands on an upload of theirs meanwhile, and they do not leave. Raises
+        SignInNeeded if they have."""
+        await uploads.lock(conn, actor.did)
+        if not await sessions.grants(conn, actor.did, actor.session):
+            raise SignInNeeded
 
     async def drop(self, names: Sequence[str]) -> None:
         """Drop staged bytes and their rows. What cannot be dropped now is left to the collector."""

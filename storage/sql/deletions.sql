@@ -63,6 +63,10 @@ select (select count(*) from track where repo_id = r.id)::int as tracks,
        (select count(*) from list where repo_id = r.id and list_type = 'album')::int as albums,
        (select count(*) from "like" where repo_id = r.id)::int as likes,
        (select count(*) from comment where repo_id = r.id)::int as comments,
+       (select count(distinct o.blob_id) from blob_owner o
+        where o.kind = 'track' and starts_with(o.owner, r.did || '/') and not exists (
+            select from blob_owner other
+            where other.blob_id = o.blob_id and not starts_with(other.owner, r.did || '/')))::int as blobs,
        (select count(*) from "like" l join track t on t.id = l.track_id
         where t.repo_id = r.id and l.repo_id <> r.id)::int as orphaned_likes,
        (select count(*) from comment c join track t on t.id = c.track_id
@@ -80,6 +84,13 @@ select id from session where did = %(did)s and created_at <= %(requested_at)s
 select id from session
 where did = %(did)s and ended_at is null and credentials is not null and created_at <= %(requested_at)s
 order by id = %(session_id)s desc, used_at desc limit 1
+
+-- name: writing
+-- Whether something of theirs is about to be written to their PDS: a job that moves, a like, a comment. One whose
+-- process died is not waited for.
+select exists (select from job where did = %(did)s and state = 'running' and updated_at > now() - interval '5 minutes')
+    or exists (select from write_turn where did = %(did)s and held_until > now())
+    or exists (select from comment_claim where did = %(did)s and held_until > now())
 
 -- name: unreturned
 -- Grants that their servers were not told about yet.

@@ -92,6 +92,14 @@ with told as (
 )
 select pg_notify('job', id::text) from told
 
+-- name: ask_all_to_end
+-- All of somebody's, however far they are.
+with told as (
+    update job set cancel_asked_at = coalesce(cancel_asked_at, now()), updated_at = now()
+    where did = %(did)s and finished_at is null returning id
+)
+select pg_notify('job', id::text) from told
+
 -- name: finish
 -- For good: the first word counts.
 with told as (

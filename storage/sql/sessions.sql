@@ -129,9 +129,10 @@ select exists (
 delete from session where ended_at < now() - interval '90 days' and credentials is null
 
 -- name: grants
--- With what we may act for an account. A session that was minted here has nothing.
+-- With what we may act for an account. A session that was minted here has nothing, and whoever leaves writes no more.
 select id, scope from session
-where did = %(did)s and (%(session)s::bigint is null or id = %(session)s) and credentials is not null
+where not exists (select from account_deletion d where d.did = %(did)s and d.finished_at is null)
+      and did = %(did)s and (%(session)s::bigint is null or id = %(session)s) and credentials is not null
       and ended_at is null and (expires_at is null or expires_at > now())
 order by id desc
 

@@ -52,6 +52,27 @@ class Nonces(StrEnum):
     NONE = "it gives out none, and wants none"
 
 
+def metadata_of(origin: str) -> dict[str, Any]:
+    """What the server at this origin says of itself."""
+    return {
+        "issuer": origin,
+        "authorization_endpoint": origin + AUTHORIZE,
+        "token_endpoint": origin + TOKEN,
+        "pushed_authorization_request_endpoint": origin + PAR,
+        "revocation_endpoint": origin + REVOKE,
+        "response_types_supported": ["code"],
+        "grant_types_supported": ["authorization_code", "refresh_token"],
+        "code_challenge_methods_supported": ["S256"],
+        "token_endpoint_auth_methods_supported": ["none", "private_key_jwt"],
+        "token_endpoint_auth_signing_alg_values_supported": ["ES256"],
+        "dpop_signing_alg_values_supported": ["ES256"],
+        "scopes_supported": ["atproto", "transition:generic"],
+        "authorization_response_iss_parameter_supported": True,
+        "require_pushed_authorization_requests": True,
+        "client_id_metadata_document_supported": True,
+    }
+
+
 class _Refused(Exception):
     def __init__(self, error: str, status: int = 400) -> None:
         self.error = error
@@ -92,23 +113,7 @@ class AuthServer:
         await web.TCPSite(self._runner, "127.0.0.1", 0).start()
         self.origin = f"http://localhost:{self._runner.addresses[0][1]}"
         self.resource = {"resource": self.origin, "authorization_servers": [self.origin]}
-        self.metadata = {
-            "issuer": self.origin,
-            "authorization_endpoint": self.origin + AUTHORIZE,
-            "token_endpoint": self.origin + TOKEN,
-            "pushed_authorization_request_endpoint": self.origin + PAR,
-            "revocation_endpoint": self.origin + REVOKE,
-            "response_types_supported": ["code"],
-            "grant_types_supported": ["authorization_code", "refresh_token"],
-            "code_challenge_methods_supported": ["S256"],
-            "token_endpoint_auth_methods_supported": ["none", "private_key_jwt"],
-            "token_endpoint_auth_signing_alg_values_supported": ["ES256"],
-            "dpop_signing_alg_values_supported": ["ES256"],
-            "scopes_supported": ["atproto", "transition:generic"],
-            "authorization_response_iss_parameter_supported": True,
-            "require_pushed_authorization_requests": True,
-            "client_id_metadata_document_supported": True,
-        }
+        self.metadata = metadata_of(self.origin)
         return self
 
     async def __aexit__(

@@ -6,7 +6,7 @@
         pds.held["com.atproto.repo.putRecord"] = event  # it is done, and the answer waits for this
         pds.commits[ann.did]                         # as the firehose would bring them
 
-It takes whoever shows a token at their word: what is proven of tokens is tested elsewhere.
+It takes whoever shows a token at their word, and grants back: what is proven of these is tested elsewhere.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from firehose.commit import verify_commit
 from firehose.events import Commit
 from firehose.keys import PublicKey
 from lexicons.syntax import Did
+from tests.fakenet.authserver import METADATA, REVOKE, metadata_of
 from tests.fakenet.http import Page, json_page
 from tests.fakenet.server import xrpc_error
 from tests.fakenet.world import Author
@@ -48,10 +49,12 @@ class HomePds:
     async def __aenter__(self) -> Self:
         app = web.Application()
         app.router.add_route("*", "/xrpc/{nsid}", self._answer)
+        app.router.add_get(METADATA, self._metadata)
+        app.router.add_post(REVOKE, self._revoke)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+        self.url = f"http://localhost:{self._runner.addresses[0][1]}"
         return self
 
     async def __aexit__(
@@ -59,6 +62,12 @@ class HomePds:
     ) -> None:
         assert self._runner is not None
         await self._runner.cleanup()
+
+    async def _metadata(self, _: web.Request) -> web.Response:
+        return web.json_response(metadata_of(self.url))
+
+    async def _revoke(self, _: web.Request) -> web.Response:
+        return web.json_response({}, headers={"DPoP-Nonce": "nonce-0"})
 
     def settle(self, seed: object) -> Author:
         person = Author(seed)

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import psycopg
 import pytest
@@ -44,7 +45,7 @@ def somebody(number: int) -> Listener:
     return Listener(number.to_bytes(16, "big"))
 
 
-def a_track(seed: Seed, **fields: int) -> int:
+def a_track(seed: Seed, **fields: Any) -> int:
     uri = seed.track(seed.account(f"a{len(seed.dids)}"), "one", at=None, **fields)
     seed.commit()
     return seed.stat(uri)

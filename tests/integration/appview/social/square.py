@@ -222,7 +222,7 @@ async def squared(dsn: str, folder: Path, *, turns: Turns | None = None) -> Asyn
             turns=turns or Turns(),
         )
         actors = Actors(auth.desk, place)
-        routes = [Likes(actors, place), Comments(actors, place, reads)]
+        routes = (Likes(actors, place), Comments(actors, place, reads))
         config = AppConfig(
             version="1.2.3", viewer_of=Viewers(Clients(), services=None, sessions=auth.sessions).of
         )
