@@ -32,6 +32,7 @@ __all__ = ["_devnet_when_marked", "devnet_packages"]
 
 pytestmark = [
     pytest.mark.devnet,
+    pytest.mark.once,
     pytest.mark.slow,
     pytest.mark.timeout(300),
     pytest.mark.asyncio(loop_scope="module"),
