@@ -9,9 +9,9 @@ import pytest
 
 from tests.integration.appview.service import World
 
-LIKE = {"collection": "fm.plyr.like", "path": ".subject.uri"}
-COMMENT = {"collection": "fm.plyr.comment", "path": ".subject.uri"}
-LIST = {"collection": "fm.plyr.list", "path": ".items[].subject.uri"}
+LIKE: dict[str, Any] = {"collection": "fm.plyr.like", "path": ".subject.uri"}
+COMMENT: dict[str, Any] = {"collection": "fm.plyr.comment", "path": ".subject.uri"}
+LIST: dict[str, Any] = {"collection": "fm.plyr.list", "path": ".items[].subject.uri"}
 
 
 async def ask(world: World, route: str, status: int = 200, **query: Any) -> Any:
@@ -60,7 +60,7 @@ async def test_links_are_counted_by_record_and_by_account(world: World, track: s
 
 @pytest.mark.parametrize(("source", "count"), [(LIKE, 3), (COMMENT, 2), (LIST, 1)])
 async def test_the_records_come_page_by_page_latest_first(
-    world: World, track: str, source: dict[str, str], count: int
+    world: World, track: str, source: dict[str, Any], count: int
 ) -> None:
     found: list[dict[str, str]] = []
     query: dict[str, Any] = {"target": track, "limit": 1, **source}

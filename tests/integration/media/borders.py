@@ -2,8 +2,8 @@
 
 It is told at the edges: bytes that get a name in the store, writes to a PDS, statements that change rows. So
 whatever comes new has its borders by itself. Behind each is one; right before it nothing differs from right
-behind the one that came before, but for what takes a while: in the middle of a stream is a border, and before a
-commit. That somebody is told how far it is, is none.
+behind the one that came before, but for what takes a while: in the middle of a stream is a border, and before
+a commit. That somebody is told how far it is, is none.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""Processes of plyr's that end themselves by SIGKILL at a border of their life, and those that come after them.
+"""Processes of plyr's that end themselves by SIGKILL at a border of their life, and those that come after.
 
     async with doomed(here.at) as processes:
         await processes.work(id, end="publish audio")     # does jobs, and dies at that border
         await processes.work()                            # does all that is left
 
 Run as a program it is the one that they are forked off, so that none has to be loaded anew:
-`python -m tests.integration.media.doomed PREMISES`, which reads a line of JSON for each and tells how it ended.
+`python -m tests.integration.media.doomed PREMISES`, which reads a line of JSON for each, tells how it ended.
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ class Processes:
         self.passed: list[str] = []
 
     async def work(self, id: UUID | None = None, *, end: str | None = None) -> bool:
-        """A worker, until that job has ended, or every one; whether it died. One that is to live takes up what
-        others left behind."""
+        """A worker, until that job has ended, or every one; whether it died. One that is to live takes up
+        what others left behind."""
         await self._tell(what="work", end=end, id=None if id is None else str(id))
         return await self._died()
 

@@ -120,7 +120,7 @@ class Studio:
         if cover is not None:
             args["cover"] = await self.stage(account.did, cover)
         async with self.pool.connection() as conn:
-            id = await job_queue().enqueue(conn, kind, did=account.did, subject=args["name"], args=args)
+            id = await job_queue().enqueue(conn, kind, did=account.did, subject=str(args["name"]), args=args)
         assert id is not None
         return id
 
