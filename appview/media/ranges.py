@@ -6,6 +6,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from aiohttp import hdrs
+
+# What players send, almost always.
+_ONE = re.compile(r"bytes=([0-9]{1,18})-([0-9]{1,18})")
 _SPEC = re.compile(r"([0-9]{0,18})-([0-9]{0,18})")
 MOST_RANGES = 16
 
@@ -41,12 +45,17 @@ def wanted(headers: Mapping[str, str], *, size: int, etag: str) -> Wanted:
     A Range that is not understood is ignored, as one with more than MOST_RANGES parts is, or one whose parts
     are together more than the whole.
     """
-    told = headers.get("If-None-Match")
+    told = headers.get(hdrs.IF_NONE_MATCH)
     if told is not None and (told.strip() == "*" or etag in _tags(told)):
         return Unchanged()
-    text = headers.get("Range")
-    if text is None or headers.get("If-Range", etag).strip() != etag:
+    text = headers.get(hdrs.RANGE)
+    if text is None or headers.get(hdrs.IF_RANGE, etag).strip() != etag:
         return Whole()
+    one = _ONE.fullmatch(text)
+    if one is not None:
+        start, stop = int(one[1]), min(size, int(one[2]) + 1)
+        if start < stop:
+            return Parts(((start, stop),))
     unit, _, specs = text.partition("=")
     if unit.strip().lower() != "bytes":
         return Whole()

@@ -80,7 +80,7 @@ async def serve(
     except FileNotFoundError:
         raise web.HTTPNotFound from None
     try:
-        file = _File(descriptor, os.fstat(descriptor).st_size)
+        file = _File(descriptor, os.lseek(descriptor, 0, os.SEEK_END))
         return await answer(request, file, mime=served.mime, etag=etag, headers=headers)
     finally:
         os.close(descriptor)

@@ -83,6 +83,11 @@ REFUSED = {
     "alg of another curve": (lambda ann: good(ann, header={"alg": "ES256"}), "BadJwtSignature"),
     "no signature": (lambda ann: resigned(good(ann), signature=""), "BadJwtSignature"),
     "a short signature": (lambda ann: good(ann)[:-8], "BadJwtSignature"),
+    "a padded signature": (lambda ann: good(ann) + "==", "BadJwt"),
+    "signs between a signature's characters": (
+        lambda ann: good(ann).translate({ord("."): ".!!!!"}),
+        "BadJwt",
+    ),
     "a signature of zeros": (lambda ann: resigned(good(ann), signature=b64(bytes(64))), "BadJwtSignature"),
     "a signature of ones": (
         lambda ann: resigned(good(ann), signature=b64(b"\xff" * 64)),
