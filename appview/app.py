@@ -14,6 +14,7 @@ from appview.guards import Gate
 from appview.incoming import expects
 from appview.metrics import Metrics
 from appview.rest.about import About
+from appview.rest.albums import Shown
 from appview.rest.analytics import Analytics
 from appview.rest.backlinks import Backlinks
 from appview.rest.exports import Exports
@@ -150,8 +151,9 @@ def build_app(
     origins = None if media is None else media.origins
     router.add_get("/track/{id}", TrackPage(service, site, origins).handle)
     home = None if auth is None else auth.desk.config.frontend_url
-    EmbedPages(service, site, origins, home).add_to(router)
-    OEmbed(service, site, home).add_to(router)
+    shown = Shown(reads, config.public_url or "", catalog.collections)
+    EmbedPages(service, site, origins, home, shown).add_to(router)
+    OEmbed(service, site, home, shown).add_to(router)
     About(service).add_to(router)
     Handles(reads).add_to(router)
     if auth is not None:

@@ -54,7 +54,7 @@ class AppConfig:
 class TotalsCache:
     """Totals about `ttl_s` old; at 0 everybody gets a count of their own moment. They count whole tables: so
     not more than one count runs at a time, those who ask meanwhile get what was counted before, and the
-    longer a count takes, the longer it is good for. Not more than a twentieth of the time is spent on them."""
+    longer a count takes, the longer it is good for. A twentieth of the time goes into them at most."""
 
     def __init__(self, reads: Reads, ttl_s: float) -> None:
         self._reads = reads

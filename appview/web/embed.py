@@ -1,4 +1,4 @@
-"""`/embed/…`: small pages that stand within others: a player for a track, and an artist's tracks.
+"""`/embed/…`: small pages that stand within others: a track to play, an album, an artist.
 
 Nothing on them acts in anybody's name, so it does no harm who shows them.
 """
@@ -6,7 +6,7 @@ Nothing on them acts in anybody's name, so it does no harm who shows them.
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -14,10 +14,12 @@ import orjson
 from aiohttp import web
 
 from appview.rest import present
+from appview.rest.albums import Shown
 from appview.rest.answers import Handler
 from appview.service import Service
 from appview.web.site import Site
-from storage import feed, keyset, media, people
+from storage import albums, feed, keyset, media, people
+from storage.feed import RestRow
 from storage.media import TrackMedia
 from storage.reader import ReadFailed
 
@@ -33,14 +35,18 @@ class EmbedPages:
     """`origins`: where sound and images come from; None: nowhere. `home`: whose pages links lead to; None:
     ours."""
 
-    def __init__(self, service: Service, site: Site, origins: str | None, home: str | None) -> None:
+    def __init__(
+        self, service: Service, site: Site, origins: str | None, home: str | None, albums: Shown
+    ) -> None:
         self._reads = service.reads
         self._site = site
         self._origins = origins
         self._home = home
+        self._albums = albums
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         router.add_get("/embed/track/{id}", self._answering(self.track))
+        router.add_get("/embed/album/{handle}/{slug}", self._answering(self.album))
         router.add_get("/embed/artist/{handle}", self._answering(self.artist))
 
     def _answering(self, make: Callable[[web.Request], Awaitable[web.Response]]) -> Handler:
@@ -64,16 +70,34 @@ class EmbedPages:
         values = {"track": track, "has": has, "page": f"{self._home or ''}/track/{id}"}
         return self._page("embed_track.html", values)
 
+    async def album(self, request: web.Request) -> web.Response:
+        handle, slug = request.match_info["handle"], request.match_info["slug"]
+        row = None if "\0" in handle + slug else await self._albums.find(handle, slug)
+        if row is None:
+            raise Missing
+        by = present.artist(row.author)
+        rows = await albums.tracks(self._reads, None, row)
+        page = f"/u/{quote(handle)}/album/{quote(slug, safe='')}"
+        return await self._list(row.title, by.name, rows[:MOST], page)
+
     async def artist(self, request: web.Request) -> web.Response:
         handle = request.match_info["handle"]
         found = None if "\0" in handle else await people.actor(self._reads, handle)
         if found is None:
             raise Missing
         rows = await feed.REST.by_actor(self._reads, None, found.repo_id, keyset.TIME_ID.start, MOST)
-        tracks = [orjson.loads(each) for each in await present.tracks(self._reads, rows.rows)]
-        name = tracks[0]["artist"] if tracks else handle
-        page = None if self._home is None else f"{self._home}/u/{quote(handle)}"
-        return self._page("embed_list.html", {"title": name, "by": None, "tracks": tracks, "page": page})
+        name = present.artist(rows.rows[0][2] or b"").name if rows.rows else handle
+        return await self._list(name, None, rows.rows, f"/u/{quote(handle)}")
+
+    async def _list(self, title: str, by: str | None, rows: Sequence[RestRow], path: str) -> web.Response:
+        """`path`: where a frontend shows more of it."""
+        values = {
+            "title": title,
+            "by": by,
+            "tracks": [orjson.loads(each) for each in await present.tracks(self._reads, rows)],
+            "page": None if self._home is None else self._home + path,
+        }
+        return self._page("embed_list.html", values)
 
     def _page(self, template: str, values: dict[str, Any]) -> web.Response:
         return self._site.page(template, values, media=self._origins, framed=True)

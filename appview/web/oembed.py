@@ -18,6 +18,7 @@ import orjson
 from aiohttp import hdrs, web
 
 from appview.rest import present, shapes
+from appview.rest.albums import Shown
 from appview.rest.answers import Refused, answer, rest
 from appview.rest.spec import described, query_of
 from appview.service import Service
@@ -31,6 +32,7 @@ LOW, HIGH = 165, 400  # of one track, and of many
 THUMBNAIL = 300
 _TRACK = re.compile(r"/(?:embed/)?track/([1-9]\d{0,17})/?")
 _ARTIST = re.compile(r"/(?:u|embed/artist)/([^/]{1,256})/?")
+_ALBUM = re.compile(r"/(?:u/([^/]{1,256})/album|embed/album/([^/]{1,256}))/([^/]{1,512})/?")
 # What XML 1.0 has no form for.
 _NO_XML = re.compile(r"[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -45,7 +47,7 @@ class OEmbedQuery(msgspec.Struct):
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class Embedded:
     """Something that can be embedded. `path` is that of its small page, percent-encoded; `ours`: no frontend
     has one. `actor`: how its author is called in addresses."""
 
@@ -58,18 +60,20 @@ class Shown:
     ours: bool = False
 
 
-Find = Callable[[re.Match[str]], Awaitable[Shown | None]]
+Find = Callable[[re.Match[str]], Awaitable[Embedded | None]]
 
 
 class OEmbed:
     """`home`: whose pages people look at, the frontend's; None: ours."""
 
-    def __init__(self, service: Service, site: Site, home: str | None) -> None:
+    def __init__(self, service: Service, site: Site, home: str | None, albums: Shown) -> None:
         self._reads = service.reads
         self._site = site
         self._home = home
+        self._albums = albums
         self._kinds: list[tuple[re.Pattern[str], Find, str]] = [
             (_TRACK, self._track, "track not found"),
+            (_ALBUM, self._album, "album not found"),
             (_ARTIST, self._artist, "artist not found"),
         ]
 
@@ -81,7 +85,7 @@ class OEmbed:
         query=OEmbedQuery,
         answer=shapes.OEmbed,
         errors={
-            404: "invalid track URL: it is no page of ours; or track not found, artist not found",
+            404: "invalid track URL: it is no page of ours; or track, album, artist not found",
             501: "only json and xml formats are supported",
         },
     )
@@ -109,7 +113,7 @@ class OEmbed:
         response.headers[hdrs.CACHE_CONTROL] = "public, max-age=300"
         return response
 
-    async def _find(self, path: str | None) -> Shown:
+    async def _find(self, path: str | None) -> Embedded:
         for pattern, find, missing in self._kinds:
             match = None if path is None else pattern.fullmatch(path)
             if match is not None:
@@ -119,7 +123,7 @@ class OEmbed:
                 return shown
         raise Refused(404, "invalid track URL")
 
-    async def _track(self, match: re.Match[str]) -> Shown | None:
+    async def _track(self, match: re.Match[str]) -> Embedded | None:
         row = await feed.REST.by_id(self._reads, None, int(match[1]))
         if row is None:
             return None
@@ -127,16 +131,29 @@ class OEmbed:
         title = f"{track['title']} - {track['artist']}"
         path, image = f"/embed/track/{match[1]}", track["image_url"]
         actor = actor_name(track["artist_did"], track["artist_handle"])
-        return Shown(title, track["artist"], actor, path, LOW, image)
+        return Embedded(title, track["artist"], actor, path, LOW, image)
 
-    async def _artist(self, match: re.Match[str]) -> Shown | None:
+    async def _album(self, match: re.Match[str]) -> Embedded | None:
+        handle, slug = unquote(match[1] or match[2]), unquote(match[3])
+        row = None if "\0" in handle + slug else await self._albums.find(handle, slug)
+        if row is None:
+            return None
+        artist, album = present.artist(row.author), self._albums.of_artist(row)
+        actor = actor_name(artist.did, artist.handle)
+        path = f"/embed/album/{quote(actor)}/{quote(album['slug'], safe='')}"
+        title = f"{album['title']} - {artist.name}"
+        return Embedded(title, artist.name, actor, path, HIGH, album["image_url"])
+
+    async def _artist(self, match: re.Match[str]) -> Embedded | None:
         name = unquote(match[1])
         rows = [] if "\0" in name else await people.profiles(self._reads, [name])
         if not rows:
             return None
         who = orjson.loads(b"{%b}" % rows[0].card)
         actor, name = actor_name(who["did"], who["handle"]), who.get("displayName") or who["handle"]
-        return Shown(name, name, actor, f"/embed/artist/{quote(actor)}", HIGH, who.get("avatar"), ours=True)
+        return Embedded(
+            name, name, actor, f"/embed/artist/{quote(actor)}", HIGH, who.get("avatar"), ours=True
+        )
 
 
 def actor_name(did: str, handle: str) -> str:
@@ -155,7 +172,7 @@ def path_of(url: str, homes: set[str]) -> str | None:
 
 
 def oembed(
-    shown: Shown, *, src: str, home: str, author_url: str, maxwidth: int | None, maxheight: int | None
+    shown: Embedded, *, src: str, home: str, author_url: str, maxwidth: int | None, maxheight: int | None
 ) -> dict[str, Any]:
     """The answer, no larger than was asked for."""
     width, height = min(maxwidth or WIDTH, MOST_WIDTH), min(maxheight or shown.height, shown.height)

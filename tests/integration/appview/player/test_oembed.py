@@ -67,6 +67,32 @@ async def test_an_artist_is_a_list_of_ours(room: Room) -> None:
     assert attributes["src"] == f"{OURS}/embed/artist/ann.test"
 
 
+async def test_an_album_is_a_list_of_its_tracks(room: Room) -> None:
+    ann = room.person("ann")
+    one, two = (room.track(ann, title, album="Mÿ Álbum & more")[0] for title in ("One", "Two"))
+    [album] = (await room.told("GET", "/albums/ann.test"))["albums"]
+    told = await oembed(room, f"{FRONT}/u/ann.test/album/{album['slug']}")
+    assert (told["title"], told["author_name"]) == ("Mÿ Álbum & more - Ann", "Ann")
+    assert (told["author_url"], told["height"]) == (f"{FRONT}/u/ann.test", 400)
+    [(_, attributes)] = Frame(told["html"]).found
+    path = f"/embed/album/ann.test/{album['slug']}"
+    assert attributes["src"] == FRONT + path
+    assert await oembed(room, OURS + path) == told
+    answer = await room.ask("GET", path)
+    assert (answer.status, "X-Frame-Options" in answer.headers) == (200, False)
+    links = [attributes["href"] for tag, attributes in Frame(answer.body.decode()).found if tag == "a"]
+    assert links == [
+        f"{FRONT}/u/ann.test/album/{album['slug']}",
+        *(f"/embed/track/{id}" for id in (one, two)),
+    ]
+    for gone in ("/embed/album/ann.test/none", "/embed/album/x/none", "/embed/album/%00/%00"):
+        assert (await room.ask("GET", gone)).status == 404
+        assert detail(await room.ask("GET", "/oembed", params={"url": OURS + gone})) == (
+            404,
+            "album not found",
+        )
+
+
 @pytest.mark.parametrize(
     "url",
     [
