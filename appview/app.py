@@ -13,9 +13,12 @@ from appview.gauges import IndexGauges
 from appview.guards import Gate
 from appview.incoming import expects
 from appview.metrics import Metrics
+from appview.rest.about import About
+from appview.rest.albums import Shown
 from appview.rest.analytics import Analytics
 from appview.rest.backlinks import Backlinks
 from appview.rest.exports import Exports
+from appview.rest.handles import Handles
 from appview.rest.media import Media
 from appview.rest.openapi import OpenApi
 from appview.rest.plays import Plays
@@ -26,7 +29,9 @@ from appview.rest.uploads import Uploads
 from appview.service import AppConfig, Service, TotalsCache
 from appview.subscribe import LiveFeed
 from appview.web.account import AccountPages
+from appview.web.embed import EmbedPages
 from appview.web.home import HomePage
+from appview.web.oembed import OEmbed
 from appview.web.site import Site
 from appview.web.track import TrackPage
 from appview.web.upload import UploadPages
@@ -143,7 +148,14 @@ def build_app(
     site = Site(service)
     own_pages = auth is not None and auth.desk.config.frontend_url is None
     router.add_get("/", HomePage(service, site, can_sign_in=own_pages).handle)
-    router.add_get("/track/{id}", TrackPage(service, site, None if media is None else media.origins).handle)
+    origins = None if media is None else media.origins
+    router.add_get("/track/{id}", TrackPage(service, site, origins).handle)
+    home = None if auth is None else auth.desk.config.frontend_url
+    shown = Shown(reads, config.public_url or "", catalog.collections)
+    EmbedPages(service, site, origins, home, shown).add_to(router)
+    OEmbed(service, site, home, shown).add_to(router)
+    About(service).add_to(router)
+    Handles(reads).add_to(router)
     if auth is not None:
         auth.add_to(app)
         Preferences(auth.desk, reads).add_to(router)

@@ -41,7 +41,7 @@ EXPOSED = (
 _SAFE = frozenset({hdrs.METH_GET, hdrs.METH_HEAD, hdrs.METH_OPTIONS})
 _METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 _XRPC = "/xrpc"
-_UNCOUNTED = frozenset({"/metrics", "/robots.txt", "/.well-known/did.json"})
+_UNCOUNTED = frozenset({"/health", "/metrics", "/robots.txt", "/.well-known/did.json"})
 # A player asks for many parts of one sound. None of them costs more than the bytes that it sends. What is not
 # there costs a question to the database, each time another one.
 _MEDIA = ("/audio/", "/image/", "/private/")
@@ -57,10 +57,12 @@ _SIGN_IN = frozenset(
         "/auth/start",
     }
 )
+# Pages that are made to stand within others; their own policy says so.
+_EMBEDDED, _FRAMES = "/embed/", "X-Frame-Options"
 _SECURITY = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
-    "X-Frame-Options": "DENY",
+    _FRAMES: "DENY",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Content-Security-Policy": "default-src 'none'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'",
@@ -227,7 +229,8 @@ def install(app: web.Application, gate: Gate) -> None:
         if request.path.startswith(_XRPC):
             return
         for name, value in _SECURITY.items():
-            response.headers.setdefault(name, value)
+            if name != _FRAMES or not request.path.startswith(_EMBEDDED):
+                response.headers.setdefault(name, value)
         origin = request.headers.get(hdrs.ORIGIN)
         if origin is not None and hdrs.ACCESS_CONTROL_ALLOW_ORIGIN not in response.headers:
             response.headers.add(hdrs.VARY, hdrs.ORIGIN)

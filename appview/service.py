@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
+import structlog
 from aiohttp import web
 
 from appview.errors import AuthenticationRequired
@@ -22,7 +23,11 @@ from indexer.alarms import Thresholds
 from lexicons.catalog import Catalog
 from lexicons.syntax import Did, Nsid
 from storage import stats
-from storage.reader import Reads
+from storage.reader import ReadFailed, Reads
+
+log = structlog.get_logger()
+
+_REST = 20  # times as long as a count takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +52,9 @@ class AppConfig:
 
 
 class TotalsCache:
-    """Totals at most `ttl_s` old. They count whole tables, so not more than one count runs at a time."""
+    """Totals about `ttl_s` old; at 0 everybody gets a count of their own moment. They count whole tables: so
+    not more than one count runs at a time, those who ask meanwhile get what was counted before, and the
+    longer a count takes, the longer it is good for. A twentieth of the time goes into them at most."""
 
     def __init__(self, reads: Reads, ttl_s: float) -> None:
         self._reads = reads
@@ -57,11 +64,27 @@ class TotalsCache:
         self._fresh_until = 0.0
 
     async def get(self) -> stats.Totals:
+        """Raises ReadFailed, where nothing was ever counted."""
+        if not self._ttl_s:
+            return await stats.totals(self._reads)
+        if self._value is not None and (self._lock.locked() or monotonic() < self._fresh_until):
+            return self._value
         async with self._lock:
             if self._value is None or monotonic() >= self._fresh_until:
-                self._value = await stats.totals(self._reads)
-                self._fresh_until = monotonic() + self._ttl_s
+                await self._count()
+            assert self._value is not None
             return self._value
+
+    async def _count(self) -> None:
+        began = monotonic()
+        try:
+            self._value = await stats.totals(self._reads)
+        except ReadFailed as error:
+            if self._value is None:
+                raise
+            log.warning("cannot count anew", error=str(error))
+        now = monotonic()
+        self._fresh_until = now + max(self._ttl_s, _REST * (now - began))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from storage.queries import load
 from storage.reader import Reads
@@ -23,6 +23,11 @@ class Totals:
     comments: int
     lists: int
     plays: int
+    seconds: int  # that all tracks take together, as far as they say so
+
+    def counts(self) -> dict[str, int]:
+        """All but the seconds."""
+        return {name: count for name, count in asdict(self).items() if name != "seconds"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +47,7 @@ async def alive(reads: Reads) -> None:
 
 async def totals(reads: Reads) -> Totals:
     rows = await reads.fetch("stats_totals")
-    return Totals(*[int(rows.cell(0, column) or 0) for column in range(7)])
+    return Totals(*[int(rows.cell(0, column) or 0) for column in range(8)])
 
 
 async def sources(reads: Reads) -> list[SourceRow]:

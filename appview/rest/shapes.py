@@ -201,6 +201,11 @@ class Stats(msgspec.Struct):
     total_plays: int
     total_tracks: int
     total_artists: int
+    total_duration_seconds: int
+
+
+class Health(msgspec.Struct):
+    status: str
 
 
 class Preferences(msgspec.Struct):

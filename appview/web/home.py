@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
@@ -21,7 +20,6 @@ from storage.reader import ReadFailed
 
 TRACKS = 12
 LIVE_S, SLOW_S = 30, 300
-_HOST = re.compile(r"[a-zA-Z0-9.-]+(:\d{1,5})?|\[[0-9a-fA-F:]+\](:\d{1,5})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +124,7 @@ class HomePage:
             "totals": snapshot.totals,
             "tracks": snapshot.tracks,
             "methods": self._methods,
-            "examples": self._examples(self._base(request), snapshot.tracks),
+            "examples": self._examples(self._site.base(request), snapshot.tracks),
         }
         return self._site.page("home.html", values, status=503 if snapshot.broken else 200)
 
@@ -135,7 +133,7 @@ class HomePage:
         try:
             page = await feed.XRPC.latest(service.reads, None, keyset.TIME_ID.start, TRACKS)
             sources = await stats.sources(service.reads)
-            totals = asdict(await service.totals.get())
+            totals = (await service.totals.get()).counts()
         except ReadFailed:
             return Snapshot(broken=True)
         shown = [(name, f"{count:,}") for name, count in totals.items() if count or name != "plays"]
@@ -145,13 +143,6 @@ class HomePage:
             totals=shown,
             tracks=[track_card(row, now) for row in page.rows],
         )
-
-    def _base(self, request: web.Request) -> str:
-        """The address under which whoever asks reaches us. A Host header is anybody's text."""
-        if self._service.config.public_url is not None:
-            return self._service.config.public_url
-        host = request.host if _HOST.fullmatch(request.host) else "localhost"
-        return f"http://{host}"
 
     def _examples(self, base: str, tracks: Sequence[TrackCard]) -> list[tuple[str, str]]:
         namespace = self._service.catalog.namespace

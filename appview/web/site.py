@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from markupsafe import Markup
 from appview.service import Service
 
 TEMPLATES = Path(__file__).parent / "templates"
+_HOST = re.compile(r"[a-zA-Z0-9.-]+(:\d{1,5})?|\[[0-9a-fA-F:]+\](:\d{1,5})?")
 
 
 class Site:
@@ -26,6 +28,7 @@ class Site:
     redirects included."""
 
     def __init__(self, service: Service) -> None:
+        self._public_url = service.config.public_url
         css = (TEMPLATES / "site.css").read_text()
         self._style = "sha256-" + base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
         self._templates = jinja2.Environment(
@@ -39,6 +42,13 @@ class Site:
             "namespace": service.catalog.namespace,
         }
 
+    def base(self, request: web.Request) -> str:
+        """The address under which whoever asks reaches us. A Host header is anybody's text."""
+        if self._public_url is not None:
+            return self._public_url
+        host = request.host if _HOST.fullmatch(request.host) else "localhost"
+        return f"http://{host}"
+
     def page(
         self,
         template: str,
@@ -47,12 +57,15 @@ class Site:
         status: int = 200,
         form_action: str = "'none'",
         media: str | None = None,
+        framed: bool = False,
     ) -> web.Response:
+        """`framed`: pages of anybody's may show it within themselves."""
+        frames = "*" if framed else "'none'"
         html = self._templates.get_template(template).render(values)
         policy = (
             f"default-src 'none'; style-src '{self._style}'; img-src data:{f' {media}' if media else ''}; "
             f"{f'media-src {media}; ' if media else ''}base-uri 'none'; form-action {form_action}; "
-            "frame-ancestors 'none'"
+            f"frame-ancestors {frames}"
         )
         headers = {
             hdrs.CONTENT_TYPE: "text/html; charset=utf-8",

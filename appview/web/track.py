@@ -47,6 +47,7 @@ class TrackPage:
             "description": track["record"].get("description"),
             "has": has,
             "elsewhere": None if has.sound else link(track["audio"].get("url")),
+            "oembed": f"/oembed?url={quote(f'{self._site.base(request)}/track/{text}', safe='')}",
             "data": f"/xrpc/{namespace}.feed.getTrack?uri={quote(track['uri'], safe='')}",
         }
         return self._site.page("track.html", values, media=self._origins)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 import orjson
@@ -30,7 +29,7 @@ async def describe(call: Call) -> bytes:
 
 
 async def get_stats(call: Call) -> bytes:
-    return orjson.dumps(asdict(await call.service.totals.get()))
+    return orjson.dumps((await call.service.totals.get()).counts())
 
 
 METHODS: dict[str, Handler] = {

@@ -25,6 +25,7 @@ from appview.clients import Clients
 from appview.guards import GuardConfig
 from appview.media.attempt import Place
 from appview.protocol import make_runner
+from appview.rest.albums import Albums, Shown
 from appview.rest.artists import Artists
 from appview.service import AppConfig
 from lexicons.catalog import Catalog
@@ -153,11 +154,12 @@ async def opened(dsn: str, keys: Path, catalog: Catalog, **options: Any) -> Asyn
             auth = await stack.enter_async_context(
                 assembled(pool, reads, ring, village, sign_in, private=PRIVATE)
             )
+            viewer_of = Viewers(Clients(), sessions=auth.sessions).of
             config = AppConfig(
                 version="1.2.3",
                 public_url="https://plyr.test",
                 stats_ttl_s=0,
-                viewer_of=Viewers(Clients(), sessions=auth.sessions).of,
+                viewer_of=viewer_of,
                 guards=GuardConfig(origins=frozenset({FRONT})),
                 **options,
             )
@@ -170,9 +172,11 @@ async def opened(dsn: str, keys: Path, catalog: Catalog, **options: Any) -> Asyn
                 scratch=keys.parent / "scratch",
                 max_duration_s=7200,
             )
-            app = build_app(
-                reads, catalog, config, dsn=dsn, auth=auth, routes=[Artists(auth.desk, place, reads)]
-            )
+            routes = [
+                Albums(Shown(reads, place.public_url, catalog.collections), viewer_of),
+                Artists(auth.desk, place, reads),
+            ]
+            app = build_app(reads, catalog, config, dsn=dsn, auth=auth, routes=routes)
             runner = make_runner(app)
             await runner.setup()
             stack.push_async_callback(runner.cleanup)

@@ -1,0 +1,107 @@
+"""`/embed/…`: small pages that stand within others: a track to play, an album, an artist.
+
+Nothing on them acts in anybody's name, so it does no harm who shows them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+from urllib.parse import quote
+
+import orjson
+from aiohttp import web
+
+from appview.rest import present
+from appview.rest.albums import Shown
+from appview.rest.answers import Handler
+from appview.service import Service
+from appview.web.site import Site
+from storage import albums, feed, keyset, media, people
+from storage.feed import RestRow
+from storage.media import TrackMedia
+from storage.reader import ReadFailed
+
+MOST = 50
+_ID = re.compile(r"[1-9]\d{0,17}")
+
+
+class Missing(Exception):
+    """There is no such thing to be shown."""
+
+
+class EmbedPages:
+    """`origins`: where sound and images come from; None: nowhere. `home`: whose pages links lead to; None:
+    ours."""
+
+    def __init__(
+        self, service: Service, site: Site, origins: str | None, home: str | None, albums: Shown
+    ) -> None:
+        self._reads = service.reads
+        self._site = site
+        self._origins = origins
+        self._home = home
+        self._albums = albums
+
+    def add_to(self, router: web.UrlDispatcher) -> None:
+        router.add_get("/embed/track/{id}", self._answering(self.track))
+        router.add_get("/embed/album/{handle}/{slug}", self._answering(self.album))
+        router.add_get("/embed/artist/{handle}", self._answering(self.artist))
+
+    def _answering(self, make: Callable[[web.Request], Awaitable[web.Response]]) -> Handler:
+        async def handle(request: web.Request) -> web.StreamResponse:
+            try:
+                return await make(request)
+            except Missing:
+                return self._nothing(404, "There is nothing to play here", "It was removed, or never was.")
+            except ReadFailed:
+                return self._nothing(503, "The database cannot be reached", "Try again in a moment.")
+
+        return handle
+
+    async def track(self, request: web.Request) -> web.Response:
+        id = request.match_info["id"]
+        row = await feed.REST.by_id(self._reads, None, int(id)) if _ID.fullmatch(id) else None
+        if row is None:
+            raise Missing
+        has = TrackMedia() if self._origins is None else await media.of_track(self._reads, int(id))
+        track = orjson.loads(await present.track(self._reads, row))
+        values = {"track": track, "has": has, "page": f"{self._home or ''}/track/{id}"}
+        return self._page("embed_track.html", values)
+
+    async def album(self, request: web.Request) -> web.Response:
+        handle, slug = request.match_info["handle"], request.match_info["slug"]
+        row = None if "\0" in handle + slug else await self._albums.find(handle, slug)
+        if row is None:
+            raise Missing
+        by = present.artist(row.author)
+        rows = await albums.tracks(self._reads, None, row)
+        page = f"/u/{quote(handle)}/album/{quote(slug, safe='')}"
+        return await self._list(row.title, by.name, rows[:MOST], page)
+
+    async def artist(self, request: web.Request) -> web.Response:
+        handle = request.match_info["handle"]
+        found = None if "\0" in handle else await people.actor(self._reads, handle)
+        if found is None:
+            raise Missing
+        rows = await feed.REST.by_actor(self._reads, None, found.repo_id, keyset.TIME_ID.start, MOST)
+        name = present.artist(rows.rows[0][2] or b"").name if rows.rows else handle
+        return await self._list(name, None, rows.rows, f"/u/{quote(handle)}")
+
+    async def _list(self, title: str, by: str | None, rows: Sequence[RestRow], path: str) -> web.Response:
+        """`path`: where a frontend shows more of it."""
+        values = {
+            "title": title,
+            "by": by,
+            "tracks": [orjson.loads(each) for each in await present.tracks(self._reads, rows)],
+            "page": None if self._home is None else self._home + path,
+        }
+        return self._page("embed_list.html", values)
+
+    def _page(self, template: str, values: dict[str, Any]) -> web.Response:
+        return self._site.page(template, values, media=self._origins, framed=True)
+
+    def _nothing(self, status: int, title: str, text: str) -> web.Response:
+        values = {"title": title, "text": text}
+        return self._site.page("embed_nothing.html", values, status=status, framed=True)
