@@ -6,7 +6,6 @@ A change is on the artist's PDS before it is anywhere else, and in the answer, w
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +29,7 @@ from appview.rest import present, shapes
 from appview.rest.answers import Refused, answer, answer_json, rest
 from appview.rest.features import features_of
 from appview.rest.form import Form
+from appview.rest.likers import number
 from appview.rest.resumable import too_large
 from appview.rest.spec import Auth, described
 from appview.rest.uploads import Uploads
@@ -40,7 +40,6 @@ from storage.blobs.rows import Blob
 from storage.postgres import Connection
 from storage.reader import Reads
 
-_ID = re.compile(r"[1-9]\d{0,17}")
 DRAWN_AT_ONCE = 2  # each may take a gigabyte
 _TEXTS = ("title", "album", "description", "features")
 _FORM: dict[str, type] = {**dict.fromkeys(_TEXTS, str), "image": bytes}
@@ -78,7 +77,7 @@ class Tracks:
             viewer = await self._viewer_of(request)
         except Unauthenticated:
             viewer = None
-        return answer_json(await self._shape(_id(request), viewer and viewer.did))
+        return answer_json(await self._shape(number(request), viewer and viewer.did))
 
     @described(
         "Changes a track of one's own",
@@ -162,7 +161,7 @@ class Tracks:
         raise Refused(400, "no filename provided")
 
     async def _own(self, request: web.Request, what: str) -> _Own:
-        id = _id(request)
+        id = number(request)
         actor = await self._uploads.actor(request)
         async with self._place.pool.connection() as conn:
             found = await track_media.of_id(conn, id)
@@ -235,13 +234,6 @@ class Tracks:
                 async with place.pool.connection() as conn, conn.transaction():
                     await track_media.settle(conn, did, rkey)
             raise _not_changed(error) from error
-
-
-def _id(request: web.Request) -> int:
-    text = request.match_info["track_id"]
-    if _ID.fullmatch(text) is None:
-        raise Refused(422, "the id of a track is a number")
-    return int(text)
 
 
 async def _written(chunks: AsyncIterator[bytes], path: Path) -> None:
