@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import re
-
 from aiohttp import web
 
 from appview.rest import present, shapes
 from appview.rest.answers import Refused, answer_json, rest
+from appview.rest.ids import id_of
 from appview.rest.spec import described
 from storage import feed, keyset
 from storage.feed import LikeRow
 from storage.reader import Cell, Reads
 
 MOST = 100
-_ID = re.compile(r"[1-9]\d{0,17}")
 
 
 class Likers:
@@ -27,21 +25,13 @@ class Likers:
     @described("Who likes a track, latest first", answer=shapes.Likers, errors={404: "`track not found`"})
     async def of(self, request: web.Request) -> web.StreamResponse:
         """At most the latest hundred; `count` is all of them."""
-        track_id = number(request)
+        track_id = id_of(request, "track_id")
         track = await feed.REST.by_id(self._reads, None, track_id)
         if track is None:
             raise Refused(404, "track not found")
         page = await feed.likes_of(self._reads, track_id, keyset.TIME_REPO.start, MOST)
         users = b",".join(map(_liker, page.rows))
         return answer_json(b'{"users":[%b],"count":%b}' % (users, track[4] or b"0"))
-
-
-def number(request: web.Request) -> int:
-    """The track that the path names. Raises Refused 422."""
-    text = request.match_info["track_id"]
-    if _ID.fullmatch(text) is None:
-        raise Refused(422, "the id of a track is a number")
-    return int(text)
 
 
 def _liker(row: LikeRow) -> bytes:
