@@ -54,7 +54,7 @@ def titles(answer: Any) -> list[str]:
 async def every(house: House, path: str, key: str | None = None, **query: Any) -> list[str]:
     """The titles of all pages, each of which says truly whether there is another."""
     found: list[str] = []
-    cursor: dict[str, str] = {}
+    cursor: dict[str, Any] = {}
     while True:
         answer = await house.get(path, key, **query, **cursor)
         msgspec.convert(answer, shapes.TrackPage)
