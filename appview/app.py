@@ -16,14 +16,18 @@ from appview.metrics import Metrics
 from appview.rest.about import About
 from appview.rest.albums import Shown
 from appview.rest.analytics import Analytics
+from appview.rest.asker import Asker
 from appview.rest.backlinks import Backlinks
 from appview.rest.exports import Exports
 from appview.rest.handles import Handles
+from appview.rest.likers import Likers
+from appview.rest.listings import Listings
 from appview.rest.media import Media
 from appview.rest.openapi import OpenApi
 from appview.rest.plays import Plays
 from appview.rest.preferences import Preferences
 from appview.rest.queue import Queues
+from appview.rest.tags import Tags
 from appview.rest.tracks import Tracks
 from appview.rest.uploads import Uploads
 from appview.service import AppConfig, Service, TotalsCache
@@ -50,6 +54,7 @@ from storage import (
     preferences,
     provenance,
     remarks,
+    rest_feed,
     stats,
     used_tokens,
     viewers,
@@ -74,6 +79,7 @@ _READ: tuple[dict[str, str], ...] = (
     preferences.STATEMENTS,
     provenance.STATEMENTS,
     remarks.STATEMENTS,
+    rest_feed.STATEMENTS,
     stats.STATEMENTS,
     viewers.STATEMENTS,
 )
@@ -172,6 +178,9 @@ def build_app(
             UploadPages(uploads, site).add_to(router)
     if plays is not None:
         plays.add_to(router)
+    asker = Asker(None if auth is None else auth.desk, config.viewer_of)
+    for part in (Listings(reads, asker, catalog.collections), Tags(reads, asker), Likers(reads)):
+        part.add_to(router)
     Analytics(reads, None if auth is None else auth.desk).add_to(router)
     if exports is not None:
         exports.add_to(app)

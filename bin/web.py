@@ -34,6 +34,7 @@ from appview.rest.exports import Exports
 from appview.rest.likes import Likes
 from appview.rest.media import Media
 from appview.rest.plays import Plays
+from appview.rest.restoring import Restoring
 from appview.rest.tracks import Tracks
 from appview.rest.uploads import Uploads
 from appview.service import AppConfig
@@ -194,6 +195,7 @@ async def application(
                 Artists(auth.desk, place, reads),
                 Comments(actors, place, reads),
                 Likes(actors, place),
+                Restoring(actors, place, reads),
             ),
         )
 

@@ -76,6 +76,7 @@ create table track_stat (
 -- The order of getTop: plays, then likes, both in one number.
 create index track_stat_rank on track_stat (((plays << 31) | likes) desc, id desc) where plays > 0 or likes > 0;
 create index track_stat_tags on track_stat using gin (tags) where tags is not null;
+create index track_stat_tagged on track_stat (id) where tags is not null;
 
 create table track (
     id           bigint primary key,      -- track_uri.id
@@ -543,6 +544,7 @@ create table play_day (
     plays     bigint not null,
     primary key (track_id, day)
 );
+create index play_day_day on play_day (day);
 create table play_rollup (
     one   boolean primary key default true check (one),
     upto  bigint not null default 0,    -- play.id

@@ -110,6 +110,12 @@ async def render(conn: Connection, rows: Sequence[Rendered]) -> None:
     await conn.execute(_SQL["render"], {"rows": as_json(rows)})
 
 
+async def tag(conn: Connection, uri: AtUri, tags: Sequence[str]) -> None:
+    """File a track under these tags alone, whether its record is known already or not."""
+    await intern(conn, [uri])
+    await conn.execute(_SQL["tag"], {"uri": uri, "tags": list(tags)})
+
+
 async def remove(conn: Connection, ids: Sequence[int]) -> None:
     await conn.execute(_SQL["remove"], {"ids": list(ids)})
 

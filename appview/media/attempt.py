@@ -58,6 +58,7 @@ class Wish(msgspec.Struct, frozen=True):
     album: str | None = None
     description: str | None = None
     features: tuple[Did, ...] = ()
+    tags: tuple[str, ...] = ()
     cover: Staged | None = None
     rkey: Rkey | None = None
 

@@ -67,13 +67,14 @@ class UploadLimits:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to become of a sound: what its track's record will say."""
+    """What is to become of a sound: what its track's record will say, and `tags`, which no record says."""
 
     title: str
     album: str | None = None
     description: str | None = None
     features: Sequence[str] = ()
     filename: str | None = None
+    tags: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if not self.title.strip():
@@ -91,7 +92,8 @@ class Plan:
             "filename": _CONTROL.sub("", self.filename or "")[-MAX_FILENAME:] or None,
         }
         return {name: value for name, value in found.items() if value is not None} | {
-            "features": list(self.features)
+            "features": list(self.features),
+            **({"tags": list(self.tags)} if self.tags else {}),
         }
 
 

@@ -13,8 +13,8 @@ from firehose.net import Streamed
 from indexer.written import take_in
 from lexicons.datamodel import decode
 from lexicons.records import InvalidRecord
-from lexicons.syntax import Rkey
-from storage import track_media
+from lexicons.syntax import AtUri, Rkey
+from storage import track_media, tracks
 from storage.blobs import rows
 from storage.blobs.rows import Blob
 from storage.postgres import Connection
@@ -115,6 +115,8 @@ async def recorded(at: Attempt) -> None:
         await at.save(Step.RECORD, conn, uri=put.uri, cid=put.cid)
         if put.write is not None:
             await take_in(conn, put.write, place.catalog)
+        if wish.tags:
+            await tracks.tag(conn, AtUri(put.uri), wish.tags)
         await take_over(at, conn)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncGenerator
+from urllib.parse import parse_qsl
 
 from aiohttp import hdrs, web
 
@@ -33,6 +34,19 @@ class Form:
         except BadForm as error:
             raise Refused(400, str(error)) from None
         return cls(Incoming.of(request), boundary, max_bytes)
+
+    @staticmethod
+    async def plain(request: web.Request) -> dict[str, str] | None:
+        """All of a form without files (application/x-www-form-urlencoded), or of none at all; None: it is of
+        the other kind. Raises Refused 413."""
+        if request.can_read_body and request.content_type != "application/x-www-form-urlencoded":
+            return None
+        body, raw = Incoming.of(request), b""
+        while chunk := await body.next():
+            raw += chunk
+            if len(raw) > MAX_TEXT:
+                raise Refused(413, "the form is too large")
+        return dict(parse_qsl(raw.decode(errors="replace"), keep_blank_values=True))
 
     async def next(self) -> Head | None:
         """The next part; None at the end."""

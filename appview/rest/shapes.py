@@ -79,6 +79,13 @@ class TrackPage(msgspec.Struct):
     has_more: bool
 
 
+class MyTracks(msgspec.Struct):
+    tracks: list[Track]
+    total: int
+    has_more: bool
+    pds_savable_count: int
+
+
 class BrokenTracks(msgspec.Struct):
     tracks: list[Track]
     count: int
@@ -96,6 +103,35 @@ class Queued(msgspec.Struct):
     upload_id: str
     status: str
     message: str
+
+
+class User(msgspec.Struct):
+    did: str
+    handle: str
+    display_name: str | None
+    avatar_url: str | None
+
+
+class UserLikes(TrackPage):
+    user: User
+    count: int
+
+
+class Tag(msgspec.Struct):
+    name: str
+    track_count: int
+    total_plays: int
+
+
+class TagCount(msgspec.Struct):
+    name: str
+    track_count: int
+
+
+class TracksOfTag(msgspec.Struct):
+    tag: TagCount
+    created_by_handle: str | None
+    tracks: list[Track]
 
 
 class PlayCount(msgspec.Struct):

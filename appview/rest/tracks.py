@@ -6,7 +6,6 @@ A change is on the artist's PDS before it is anywhere else, and in the answer, w
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,19 +29,20 @@ from appview.rest import present, shapes
 from appview.rest.answers import Refused, answer, answer_json, rest
 from appview.rest.features import features_of
 from appview.rest.form import Form
+from appview.rest.ids import id_of
 from appview.rest.resumable import too_large
 from appview.rest.spec import Auth, described
+from appview.rest.tags import tags_of
 from appview.rest.uploads import Uploads
 from lexicons.records import InvalidRecord
-from lexicons.syntax import Did, Rkey
-from storage import feed, track_media
+from lexicons.syntax import AtUri, Did, Rkey
+from storage import feed, track_media, tracks
 from storage.blobs.rows import Blob
 from storage.postgres import Connection
 from storage.reader import Reads
 
-_ID = re.compile(r"[1-9]\d{0,17}")
 DRAWN_AT_ONCE = 2  # each may take a gigabyte
-_TEXTS = ("title", "album", "description", "features")
+_TEXTS = ("title", "album", "description", "features", "tags")
 _FORM: dict[str, type] = {**dict.fromkeys(_TEXTS, str), "image": bytes}
 
 
@@ -78,7 +78,7 @@ class Tracks:
             viewer = await self._viewer_of(request)
         except Unauthenticated:
             viewer = None
-        return answer_json(await self._shape(_id(request), viewer and viewer.did))
+        return answer_json(await self._shape(id_of(request, "track_id"), viewer and viewer.did))
 
     @described(
         "Changes a track of one's own",
@@ -87,7 +87,7 @@ class Tracks:
         form=_FORM,
         optional=frozenset(_FORM),
         errors={
-            400: "features that nobody is, or no picture",
+            400: "features that nobody is, no tags, or no picture",
             403: "`you can only edit your own tracks`",
             404: "`track not found`",
             413: "`image too large (max …MB)`",
@@ -95,14 +95,18 @@ class Tracks:
         },
     )
     async def change(self, request: web.Request) -> web.StreamResponse:
-        """The track after it: `title`, `album`, `description`, `features`, `image` of a form; what is not
-        there stays, and an empty text clears what may be cleared."""
+        """The track after it: `title`, `album`, `description`, `features`, `tags`, `image` of a form; what is
+        not there stays, and an empty text clears what may be cleared."""
         own = await self._own(request, "edit")
         self._uploads.receiver.count(own.actor)
         most = self._uploads.receiver.limits.max_image_bytes
         with scratch.room(self._place.scratch) as room:
-            texts, picture = await self._read(Form.of(request, most + MIB), room)
-            features = texts.get("features")
+            plain = await Form.plain(request)
+            texts, picture = (
+                await self._read(Form.of(request, most + MIB), room) if plain is None else (plain, None)
+            )
+            features, tags = texts.get("features"), texts.get("tags")
+            filed = None if tags is None else tags_of(tags.strip())
             edit = Edit(
                 title=texts.get("title"),
                 album=texts.get("album"),
@@ -110,7 +114,7 @@ class Tracks:
                 features=None if features is None else await features_of(self._reads, features),
             )
             cover = None if picture is None else await self._drawn(picture, room)
-        await self._rewrite(own, edit, cover)
+        await self._rewrite(own, edit, cover, filed)
         return answer_json(await self._shape(own.id, own.actor.did))
 
     @described(
@@ -162,7 +166,7 @@ class Tracks:
         raise Refused(400, "no filename provided")
 
     async def _own(self, request: web.Request, what: str) -> _Own:
-        id = _id(request)
+        id = id_of(request, "track_id")
         actor = await self._uploads.actor(request)
         async with self._place.pool.connection() as conn:
             found = await track_media.of_id(conn, id)
@@ -209,7 +213,7 @@ class Tracks:
         async with self._place.pool.connection() as conn:
             return await store_image(conn, self._place.store, prepared)
 
-    async def _rewrite(self, own: _Own, edit: Edit, cover: Blob | None) -> None:
+    async def _rewrite(self, own: _Own, edit: Edit, cover: Blob | None, tags: list[str] | None) -> None:
         did, rkey, place = own.actor.did, own.rkey, self._place
         if cover is not None:
             edit = Edit(edit.title, edit.album, edit.description, edit.features, image_url(place, cover))
@@ -217,7 +221,9 @@ class Tracks:
             async with place.pool.connection() as conn, conn.transaction():
                 await track_media.keep(conn, did, rkey, cover.id)
 
-        async def effect(conn: Connection, _: Put, newest: Record) -> None:
+        async def effect(conn: Connection, put: Put, newest: Record) -> None:
+            if tags is not None:
+                await tracks.tag(conn, AtUri(put.uri), tags)
             if cover is None:
                 return
             if newest.get("imageUrl") == edit.image_url:
@@ -235,13 +241,6 @@ class Tracks:
                 async with place.pool.connection() as conn, conn.transaction():
                     await track_media.settle(conn, did, rkey)
             raise _not_changed(error) from error
-
-
-def _id(request: web.Request) -> int:
-    text = request.match_info["track_id"]
-    if _ID.fullmatch(text) is None:
-        raise Refused(422, "the id of a track is a number")
-    return int(text)
 
 
 async def _written(chunks: AsyncIterator[bytes], path: Path) -> None:

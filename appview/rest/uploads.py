@@ -26,6 +26,7 @@ from appview.rest.form import Form
 from appview.rest.multipart import Head
 from appview.rest.resumable import Resumables, too_large
 from appview.rest.spec import Auth, described
+from appview.rest.tags import tags_of
 from appview.viewer import Viewer
 from lexicons.syntax import Did
 from storage.jobs import Job, JobState
@@ -39,6 +40,7 @@ _FORM: dict[str, type] = {
     "album": str,
     "description": str,
     "features": str,
+    "tags": str,
     "image": bytes,
 }
 _OPTIONAL = frozenset(_FORM) - {"title", "file"}
@@ -86,7 +88,7 @@ class Uploads:
         form=_FORM,
         optional=_OPTIONAL,
         errors={
-            400: "no filename, no form, or features that nobody is",
+            400: "no filename, no form, features that nobody is, or no tags",
             413: "`file too large (max …MB)`, `image too large (max …MB)`",
             429: "too many at once",
         },
@@ -97,7 +99,7 @@ class Uploads:
 
     async def take(self, request: web.Request, actor: Actor) -> UUID:
         """The job that makes a track of a form: `title`, `file`, and perhaps `album`, `description`,
-        `features`, `image`. Raises Refused 400, 413, 422."""
+        `features`, `tags`, `image`. Raises Refused 400, 413, 422."""
         limits = self.receiver.limits
         if (request.content_length or 0) > limits.max_bytes + limits.max_image_bytes + MIB:
             raise too_large(limits)
@@ -135,6 +137,7 @@ class Uploads:
             description=texts.get("description"),
             features=features,
             filename=filename,
+            tags=tags_of(texts.get("tags", "").strip()),
         )
 
     @described(
@@ -177,7 +180,7 @@ class _Read:
                     await self._file(head)
                 case "image" if head.filename is not None:
                     await self._image()
-                case "title" | "album" | "description" | "features" if head.filename is None:
+                case "title" | "album" | "description" | "features" | "tags" if head.filename is None:
                     self.texts[head.name] = await self._form.text()
                 case _:
                     pass  # whatever a newer frontend has to say

@@ -12,3 +12,7 @@ create index track_file on track (file_id, id);
 -- What artists file their tracks under. No record says it, so it is kept where plays are.
 alter table track_stat add column tags text[];    -- null: none
 create index track_stat_tags on track_stat using gin (tags) where tags is not null;
+create index track_stat_tagged on track_stat (id) where tags is not null;
+
+-- What was played in a week.
+create index play_day_day on play_day (day);

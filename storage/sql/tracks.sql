@@ -42,6 +42,10 @@ from json_to_recordset(%(rows)s) as n
     (id bigint, rest text, features text[], album text, album_id uuid, file_id text)
 where t.id = n.id
 
+-- name: tag
+-- What its artist files a track under from now on.
+update track_stat s set tags = nullif(%(tags)s::text[], '{}') from track_uri u where u.uri = %(uri)s and s.id = u.id
+
 -- name: remove
 -- Out of sight; its number stays, since others' likes still point there.
 delete from track where id = any(%(ids)s)

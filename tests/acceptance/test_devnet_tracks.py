@@ -51,7 +51,7 @@ async def test_a_track_from_its_upload_to_its_end(town: Town, tmp_path: Path) ->
     two = aiff(tmp_path / "two.aiff", music(3, seed=2)).read_bytes()
     async with Browser(town.url) as browser, aiohttp.ClientSession() as anybody:
         assert (await browser.sign_in(ann)).status == 303
-        sent = form(title="Dawn", album="Days", file=one, image=picture("red"))
+        sent = form(title="Dawn", album="Days", tags='["Ambient", "#dawn"]', file=one, image=picture("red"))
         queued = await browser.ask("POST", "/tracks/", data=sent)
         assert queued.status == 200, queued.body
         assert await town.ended(queued.json["upload_id"]) == "done"
@@ -59,6 +59,7 @@ async def test_a_track_from_its_upload_to_its_end(town: Town, tmp_path: Path) ->
         shown = (await browser.ask("GET", f"/tracks/{id}")).json
         record = await listed(town, ann)
         assert (shown["title"], shown["album"]["title"], shown["artist_did"]) == ("Dawn", "Days", ann.did)
+        assert shown["tags"] == ["ambient", "dawn"]
         assert shown["r2_url"] == record["audioUrl"] == f"{town.url}/audio/{shown['file_id']}"
         for url in (record["audioUrl"], record["imageUrl"]):
             async with anybody.get(url) as answer:
@@ -90,6 +91,16 @@ async def test_a_track_from_its_upload_to_its_end(town: Town, tmp_path: Path) ->
         assert after == kept | {"mood": "early", "title": "Dusk", "imageUrl": changed.json["image_url"]}
         assert (changed.json["title"], changed.json["album"]) == ("Dusk", None)
         assert after["imageUrl"] != record["imageUrl"]
+        assert changed.json["tags"] == ["ambient", "dawn"]
+        # As clients send what has no file in it.
+        plain = await browser.ask(
+            "PATCH", f"/tracks/{id}", data={"tags": '["noise"]', "description": "d & e"}
+        )
+        assert (plain.json["tags"], plain.json["description"]) == (["noise"], "d & e"), plain.body
+        plain = await browser.ask("PATCH", f"/tracks/{id}", data={"tags": "", "description": ""})
+        assert (plain.json["tags"], plain.json["description"], plain.json["title"]) == ([], None, "Dusk")
+        assert await listed(town, ann) == after
+        assert (await browser.ask("PATCH", f"/tracks/{id}")).json["title"] == "Dusk"
 
         queued = await browser.ask("PUT", f"/tracks/{id}/audio", data=form(file=two))
         assert queued.status == 200, queued.body

@@ -35,13 +35,14 @@ REPO = "com.atproto.repo."
 
 
 class HomePds:
-    """`people` by DID; `asked` counts calls by name."""
+    """`people` by DID; `asked` counts calls by name; records of `lost_blobs` are refused."""
 
     def __init__(self) -> None:
         self.people: dict[Did, Author] = {}
         self.commits: dict[Did, list[Commit]] = defaultdict(list)
         self.instead: dict[str, Page] = {}
         self.held: dict[str, asyncio.Event] = {}
+        self.lost_blobs: set[str] = set()
         self.asked: Counter[str] = Counter()
         self.url = ""
         self._runner: web.AppRunner | None = None
@@ -129,6 +130,9 @@ class HomePds:
 
     def _put(self, did: Did, asked: dict[str, Any]) -> Page:
         collection, rkey, record = asked["collection"], asked["rkey"], asked["record"]
+        blob = record.get("audioBlob", {}).get("ref", {}).get("$link")
+        if blob in self.lost_blobs:
+            return xrpc_error("InvalidRequest", f"Could not find blob: {blob}")
         before = self.people[did].repo.get(collection, rkey)
         if "swapRecord" in asked and (before is None or _cid(before) != asked["swapRecord"]):
             return xrpc_error("InvalidSwap", "Record was at another version")

@@ -28,6 +28,7 @@ from appview.protocol import make_runner
 from appview.rest.actors import Actors
 from appview.rest.comments import Comments
 from appview.rest.likes import Likes
+from appview.rest.restoring import Restoring
 from appview.service import AppConfig
 from appview.turns import Turns
 from firehose.events import Event
@@ -222,7 +223,7 @@ async def squared(dsn: str, folder: Path, *, turns: Turns | None = None) -> Asyn
             turns=turns or Turns(),
         )
         actors = Actors(auth.desk, place)
-        routes = (Likes(actors, place), Comments(actors, place, reads))
+        routes = (Likes(actors, place), Comments(actors, place, reads), Restoring(actors, place, reads))
         config = AppConfig(
             version="1.2.3", viewer_of=Viewers(Clients(), services=None, sessions=auth.sessions).of
         )

@@ -1,0 +1,107 @@
+"""Listings that only the REST interface has, each in one statement: one's own, by tag, of a while."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from enum import StrEnum
+
+from lexicons.syntax import Nsid, Rev
+from storage.feed import REST, Page, RestRow, rest_statement, text_array
+from storage.keyset import Place
+from storage.queries import load
+from storage.reader import Cell, Reads
+
+_SQL = load("rest_feed")
+_SKELETONS = ("by_artist", "tagged", "liked", "mine", "unproven", "by_ids")
+
+STATEMENTS = {f"rest_{name}": rest_statement(_SQL[name]) for name in _SKELETONS} | {
+    f"rest_{name}": _SQL[name] for name in ("mine_count", "top_since", "tags", "tag")
+}
+
+
+class Sort(StrEnum):
+    """The order of one's own tracks."""
+
+    RECENT = "recent"
+    TITLE = "title"
+    PLAYS = "plays"
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """A tag, and the tracks that have it."""
+
+    name: str
+    tracks: int
+    plays: int
+
+
+async def by_artist(reads: Reads, viewer: str | None, did: str, after: Place, limit: int) -> Page[RestRow]:
+    """One account's tracks, newest first; none where it cannot be shown. Place: `keyset.TIME_ID`."""
+    return await REST.page(reads, "by_artist", viewer, after, limit, did.encode())
+
+
+async def tagged(
+    reads: Reads, viewer: str | None, tags: Sequence[str], artist: str | None, after: Place, limit: int
+) -> Page[RestRow]:
+    """Tracks with any of these tags, newest first; with `artist` only that account's. Place:
+    `keyset.TIME_ID`."""
+    by = None if artist is None else artist.encode()
+    return await REST.page(reads, "tagged", viewer, after, limit, text_array(tags), by)
+
+
+async def liked(reads: Reads, viewer: str, after: Place, limit: int) -> Page[RestRow]:
+    """What the viewer likes, latest first. Place: `keyset.TIME_RKEY`."""
+    return await REST.page(reads, "liked", viewer, after, limit)
+
+
+async def mine(
+    reads: Reads, viewer: str, sort: Sort, words: str | None, limit: int, offset: int
+) -> tuple[list[RestRow], int]:
+    """Some of the viewer's own tracks, whether others see them or not; and how many there are."""
+    who, said = viewer.encode(), None if words is None else words.encode()
+    rows, count = await asyncio.gather(
+        reads.fetch("rest_mine", who, sort.encode(), said, b"%d" % limit, b"%d" % offset),
+        reads.fetch("rest_mine_count", who, said),
+    )
+    return REST.rows(rows, limit), int(count.cell(0, 0) or 0)
+
+
+async def unproven(reads: Reads, viewer: str, before: Rev, collection: Nsid, limit: int) -> list[RestRow]:
+    """The viewer's own tracks that nobody has proven since that rev."""
+    rows = await reads.fetch("rest_unproven", viewer.encode(), before.encode(), collection.encode())
+    return REST.rows(rows, limit)
+
+
+async def by_ids(reads: Reads, viewer: str | None, ids: Sequence[int]) -> list[RestRow]:
+    """The tracks of these numbers that can be shown, in their order."""
+    who = None if viewer is None else viewer.encode()
+    rows = await reads.fetch("rest_by_ids", who, ("{" + ",".join(map(str, ids)) + "}").encode())
+    return REST.rows(rows, len(ids))
+
+
+async def top_since(reads: Reads, day: date, limit: int) -> list[int]:
+    """The numbers of the tracks that were played most from that day on, UTC."""
+    rows = await reads.fetch("rest_top_since", day.isoformat().encode(), b"%d" % limit)
+    return [int(rows.cell(i, 0) or 0) for i in range(rows.count)]
+
+
+async def tags(reads: Reads, start: str | None, limit: int) -> list[Tag]:
+    """Tags that begin like this, those that most tracks have first."""
+    rows = await reads.fetch("rest_tags", None if start is None else start.encode(), b"%d" % limit)
+    return [
+        Tag(_text(rows.cell(i, 0)), int(rows.cell(i, 1) or 0), int(rows.cell(i, 2) or 0))
+        for i in range(rows.count)
+    ]
+
+
+async def tag_count(reads: Reads, tag: str) -> int:
+    """How many tracks have this tag."""
+    return int((await reads.fetch("rest_tag", tag.encode())).cell(0, 0) or 0)
+
+
+def _text(cell: Cell) -> str:
+    return (cell or b"").decode()
