@@ -27,12 +27,14 @@ from appview.media.signed import Links
 from appview.play_counter import PlayCounter
 from appview.protocol import make_runner
 from appview.rest.actors import Actors
+from appview.rest.album_edits import AlbumEdits
 from appview.rest.albums import Albums, Shown
 from appview.rest.artists import Artists
 from appview.rest.comments import Comments
 from appview.rest.exports import Exports
 from appview.rest.likes import Likes
 from appview.rest.media import Media
+from appview.rest.pictures import Pictures
 from appview.rest.plays import Plays
 from appview.rest.restoring import Restoring
 from appview.rest.tracks import Tracks
@@ -49,7 +51,7 @@ from bin.uploading import track_place, upload_limits
 from firehose.identity import IdentityResolver
 from firehose.net import GuardedClient
 from lexicons.catalog import Catalog, CatalogError
-from storage import jobs, mirrors, player_queue, preferences, remarks, track_media, turns
+from storage import jobs, list_look, mirrors, player_queue, preferences, remarks, track_media, turns
 from storage.postgres import make_pool
 
 SHUTDOWN_S = 3.0
@@ -136,6 +138,7 @@ async def application(
                 turns.erase,
                 remarks.erase,
                 player_queue.erase,
+                list_look.erase,
             ],
         ) as auth,
         # Strangers make us look them up. That must not keep anybody from signing in.
@@ -179,6 +182,8 @@ async def application(
         uploads = Uploads(receiver, auth.desk, reads, watch)
         place = track_place(settings, catalog, pool, store, auth.pds)
         actors = Actors(auth.desk, place)
+        pictures = Pictures(place, receiver.limits.max_image_bytes)
+        shown = Shown(reads, place.public_url, catalog.collections)
         yield build_app(
             reads,
             catalog,
@@ -187,11 +192,12 @@ async def application(
             auth=auth,
             media=media,
             uploads=uploads,
-            tracks=Tracks(uploads, place, reads, viewer_of),
+            tracks=Tracks(uploads, place, reads, viewer_of, pictures),
             plays=Plays(counter, listeners),
             exports=Exports(auth.desk, job_queue(), watch, store, links),
             routes=(
-                Albums(Shown(reads, place.public_url, catalog.collections), viewer_of),
+                AlbumEdits(shown, actors, place, pictures),
+                Albums(shown, viewer_of),
                 Artists(auth.desk, place, reads),
                 Comments(actors, place, reads),
                 Likes(actors, place),

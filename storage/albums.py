@@ -19,12 +19,12 @@ _SKELETONS = ("page", "of_artist", "one", "of_list")
 
 
 def _made(sql: str) -> str:
-    return sql.replace("{members}", _SQL["members"]).replace("{shown}", _SQL["shown"])
+    return sql.replace("{on_album}", _SQL["on_album"]).replace("{shown}", _SQL["shown"])
 
 
 STATEMENTS = {
     **{f"albums_{name}": _made(_SQL["hydrate"].replace("{skeleton}", _SQL[name])) for name in _SKELETONS},
-    **{f"albums_{name}": _made(_SQL[name]) for name in ("owner", "own_tracks")},
+    **{f"albums_{name}": _made(_SQL[name]) for name in ("owner", "members", "members_named")},
     "albums_tracks": feed.rest_statement(_made(_SQL["tracks"])),
 }
 
@@ -98,9 +98,18 @@ async def tracks(reads: Reads, viewer: str | None, album: AlbumRow) -> list[Rest
     return feed.REST.rows(rows, rows.count)
 
 
-async def members(reads: Reads, album: AlbumRow) -> Sequence[Member]:
+async def members(reads: Reads, album: AlbumRow) -> list[Member]:
     """All of its tracks that are there, hidden or not, in order."""
-    rows = await reads.fetch("albums_own_tracks", *_key(album), album.did.encode())
+    return _members(await reads.fetch("albums_members", *_key(album), album.did.encode()))
+
+
+async def named(reads: Reads, album: AlbumRow, ids: Sequence[int]) -> list[Member]:
+    """Those of these tracks that are there, on the album or not, in any order."""
+    array = b"{%b}" % b",".join(b"%d" % id for id in ids)
+    return _members(await reads.fetch("albums_members_named", album.base.encode(), array, album.did.encode()))
+
+
+def _members(rows: Rows) -> list[Member]:
     texts = [[(rows.cell(i, n) or b"").decode() for n in range(6)] for i in range(rows.count)]
     return [
         Member(int(id), uri, Cid(cid), Rkey(rkey), named == "t", own == "t")

@@ -8,16 +8,17 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 
 from appview.jobs.tasks import Done, Run, TryLater, Work
-from indexer.replay import render_old
+from indexer.replay import name_old_albums, render_old
 from indexer.written import doubt_unproven
 from lexicons.syntax import Nsid, tid_from_us
-from storage import jobs, remarks, track_media, turns
+from storage import jobs, list_look, remarks, track_media, turns
 from storage.blobs.collector import collect
 from storage.blobs.store import BlobStore
 from storage.postgres import Pool
 
 KEEP_JOBS_DAYS, KEEP_HOUSE_DAYS = 30, 1
 SETTLED_S = 300.0  # since a track was published, before it can be taken for deleted
+LEFT_S = 3600.0  # since a list was given a cover, before it can be taken for deleted
 ECHO_S = 900  # that a record of ours may take to come back
 _BATCH = 100
 
@@ -63,6 +64,24 @@ def sweep_tracks(pool: Pool, collection: Nsid) -> Run:
             count += len(found)
             if len(found) < _BATCH:
                 return Done("Let go of what was deleted elsewhere.", {"tracks": count})
+
+    return run
+
+
+def sweep_lists(pool: Pool) -> Run:
+    """Lets go of what people gave lists that are gone, and names albums from before these had ids."""
+
+    async def run(work: Work) -> Done:
+        counts = {"lists": 0, "named": 0}
+        while True:
+            async with pool.connection() as conn, conn.transaction():
+                found = await list_look.left_behind(conn, age_s=LEFT_S, limit=_BATCH)
+                for did, name in found:
+                    await list_look.remove(conn, did, name)
+                named = await name_old_albums(conn, limit=_BATCH)
+            counts = {"lists": counts["lists"] + len(found), "named": counts["named"] + named}
+            if max(len(found), named) < _BATCH:
+                return Done("Let go of what is of no list any more.", counts)
 
     return run
 

@@ -11,7 +11,7 @@ from appview.media.attempt import Place
 from appview.records import Away, NotSignedIn, WriteFailed
 from appview.rest.answers import Refused
 from appview.viewer import Viewer
-from lexicons.syntax import Nsid
+from lexicons.syntax import Did, Nsid
 
 
 class Actors:
@@ -19,13 +19,18 @@ class Actors:
         self._desk = desk
         self._place = place
 
-    async def of(self, request: web.Request, collection: Nsid) -> Actor:
+    async def who(self, request: web.Request) -> Did:
+        """Whoever asks, though nothing may be written in their name. Raises Refused 401."""
+        return Did((await self._desk.asking(request)).session.did)
+
+    async def of(self, request: web.Request, *collections: Nsid) -> Actor:
         """Raises Refused 401 and 403."""
         session = (await self._desk.asking(request)).session
+        wanted = " ".join(f"repo:{collection}" for collection in collections)
         asker = Viewer(session.did, None, session.id)
         try:
             async with self._place.pool.connection() as conn:
-                return await actor_of(conn, asker, f"repo:{collection}", self._place.catalog.definitions)
+                return await actor_of(conn, asker, wanted, self._place.catalog.definitions)
         except ScopeMissing:
             raise Refused(403, "scope_upgrade_required") from None
         except SignInNeeded:

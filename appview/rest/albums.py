@@ -19,8 +19,8 @@ from appview.rest import present, shapes
 from appview.rest.answers import Refused, answer, answer_json, rest, slashed
 from appview.rest.spec import Auth, described, query_of
 from lexicons.catalog import Collections
-from lexicons.syntax import Did
-from storage import albums, keyset, people
+from lexicons.syntax import Did, Rkey
+from storage import albums, keyset, lists, people
 from storage.albums import AlbumRow
 from storage.reader import Reads
 
@@ -85,6 +85,11 @@ class Shown:
             return None
         own = await albums.of_artist(self.reads, actor.repo_id)
         return next((row for row in own if row.rank > 1 and album_ids.id_of(row) == id), None)
+
+    async def of_list(self, did: Did, rkey: Rkey) -> AlbumRow | None:
+        """The album that a list record is."""
+        found = await lists.get(self.reads, did, rkey)
+        return None if found is None else await albums.of_list(self.reads, found.id)
 
 
 class Albums:

@@ -199,6 +199,11 @@ class Albums(msgspec.Struct):
     has_more: bool
 
 
+class Cover(msgspec.Struct):
+    image_url: str
+    image_id: str
+
+
 class Album(msgspec.Struct):
     metadata: AlbumMetadata
     tracks: list[Track]

@@ -5,8 +5,6 @@ A change is on the artist's PDS before it is anywhere else, and in the answer, w
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +17,6 @@ from appview.guards import ViewerOf
 from appview.media import scratch
 from appview.media.attempt import Place
 from appview.media.failures import MediaFailed
-from appview.media.images import prepare, store_image
 from appview.media.receive import MIB
 from appview.media.record_steps import image_url
 from appview.media.track_record import Edit, edited
@@ -30,6 +27,7 @@ from appview.rest.answers import Refused, answer, answer_json, rest
 from appview.rest.features import features_of
 from appview.rest.form import Form
 from appview.rest.ids import id_of
+from appview.rest.pictures import Pictures, written
 from appview.rest.resumable import too_large
 from appview.rest.spec import Auth, described
 from appview.rest.tags import tags_of
@@ -41,7 +39,6 @@ from storage.blobs.rows import Blob
 from storage.postgres import Connection
 from storage.reader import Reads
 
-DRAWN_AT_ONCE = 2  # each may take a gigabyte
 _TEXTS = ("title", "album", "description", "features", "tags")
 _FORM: dict[str, type] = {**dict.fromkeys(_TEXTS, str), "image": bytes}
 
@@ -58,12 +55,14 @@ class _Own:
 class Tracks:
     """`uploads` takes what comes in, and knows who asks."""
 
-    def __init__(self, uploads: Uploads, place: Place, reads: Reads, viewer_of: ViewerOf) -> None:
+    def __init__(
+        self, uploads: Uploads, place: Place, reads: Reads, viewer_of: ViewerOf, pictures: Pictures
+    ) -> None:
         self._uploads = uploads
         self._place = place
         self._reads = reads
         self._viewer_of = viewer_of
-        self._drawing = asyncio.Semaphore(DRAWN_AT_ONCE)
+        self._pictures = pictures
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         router.add_get("/tracks/{track_id}", rest(self.show))
@@ -197,21 +196,16 @@ class Tracks:
                 picture = room / "picture"
                 most = self._uploads.receiver.limits.max_image_bytes
                 try:
-                    await _written(form.chunks(most), picture)
+                    await written(form.chunks(most), picture)
                 except PayloadTooLarge:
                     raise Refused(413, f"image too large (max {most // MIB}MB)") from None
         return texts, picture
 
     async def _drawn(self, picture: Path, room: Path) -> Blob:
-        out = room / "drawn"
-        out.mkdir()
         try:
-            async with self._drawing:
-                prepared = await prepare(picture, out)
+            return await self._pictures.drawn(picture, room)
         except MediaFailed as error:
             raise Refused(400, f"{error}. supported: jpg, png, webp, gif") from None
-        async with self._place.pool.connection() as conn:
-            return await store_image(conn, self._place.store, prepared)
 
     async def _rewrite(self, own: _Own, edit: Edit, cover: Blob | None, tags: list[str] | None) -> None:
         did, rkey, place = own.actor.did, own.rkey, self._place
@@ -241,12 +235,6 @@ class Tracks:
                 async with place.pool.connection() as conn, conn.transaction():
                     await track_media.settle(conn, did, rkey)
             raise _not_changed(error) from error
-
-
-async def _written(chunks: AsyncIterator[bytes], path: Path) -> None:
-    with await asyncio.to_thread(path.open, "wb") as file:
-        async for chunk in chunks:
-            await asyncio.to_thread(file.write, chunk)
 
 
 def _not_changed(error: NoSuchTrack | InvalidRecord | WriteFailed) -> Refused:

@@ -17,7 +17,7 @@ select k.title, k.album_id, k.list_id, l.rkey, k.rank, p.card, r.did, m.tracks, 
   cross join lateral (
       select count(*) tracks, coalesce(sum(s.plays), 0)::bigint plays,
              (array_agg(t.id order by i.position, t.sort_at, t.id))[1] first
-        from ({members}) i
+        from ({on_album}) i
         join track t on t.id = i.track_id
         join profile o on o.repo_id = t.repo_id and not o.hidden
         join track_stat s on s.id = t.id) m
@@ -30,7 +30,7 @@ select k.title, k.album_id, k.list_id, l.rkey, k.rank, p.card, r.did, m.tracks, 
   left join blob b on b.id = c.cover_id and b.state = 'published'
  order by k.k collate "C", k.repo_id, k.album_id, k.n
 
--- name: members
+-- name: on_album
 -- Which tracks are on album k, each once: those of the list in its order, then those that name it and are in none of
 -- its lists.
 select min(e.position) as position, e.track_id from list_item e where e.list_id = k.list_id group by e.track_id
@@ -152,18 +152,26 @@ select l.repo_id, l.album_id, l.id as list_id, l.name as title, '' as k, 0 as n,
 select * from (
     select t.id, {track}, p.card author, -(row_number() over (order by i.position, t.sort_at, t.id)) a, 0 b
       from (select $2::uuid as album_id, $3::bigint as list_id, $4::int as rank) k
-      cross join lateral ({members}) i
+      cross join lateral ({on_album}) i
       join track t on t.id = i.track_id
       join profile p on p.repo_id = t.repo_id and not p.hidden) page
  order by a desc
  limit 1000
 
--- name: own_tracks
--- The same, as strong references and with what their artist's list needs: number, URI, version, whether the track
--- itself names the album, and whether its record is of account $4.
+-- name: members_named
+-- Of the tracks $2 those that are there, as below.
+select t.id, u.uri, t.cid, t.rkey, t.album_id is not distinct from $1::uuid, r.did = $3::text
+  from track t
+  join track_uri u on u.id = t.id
+  join repo r on r.id = t.repo_id
+ where t.id = any ($2::bigint[])
+
+-- name: members
+-- The tracks of an album as those who change it need them: number, URI, version, whether the track itself names the
+-- album, and whether its record is of account $4.
 select t.id, u.uri, t.cid, t.rkey, t.album_id is not distinct from $1::uuid, r.did = $4::text
   from (select $1::uuid as album_id, $2::bigint as list_id, $3::int as rank) k
-  cross join lateral ({members}) i
+  cross join lateral ({on_album}) i
   join track t on t.id = i.track_id
   join track_uri u on u.id = t.id
   join repo r on r.id = t.repo_id

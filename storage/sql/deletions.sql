@@ -60,7 +60,9 @@ select step, counts, warnings, error from account_deletion where id = %(id)s
 -- name: counted
 -- What an account has here, and what others have made of it that will point at nothing.
 select (select count(*) from track where repo_id = r.id)::int as tracks,
-       (select count(*) from list where repo_id = r.id and list_type = 'album')::int as albums,
+       ((select count(*) from list where repo_id = r.id and list_type = 'album')
+        + (select count(distinct album_id) from track t
+           where repo_id = r.id and not exists (select from list l where l.album_id = t.album_id)))::int as albums,
        (select count(*) from "like" where repo_id = r.id)::int as likes,
        (select count(*) from comment where repo_id = r.id)::int as comments,
        (select count(distinct o.blob_id) from blob_owner o

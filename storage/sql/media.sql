@@ -2,18 +2,19 @@
 
 -- name: blob
 -- A blob of area $1 by its hash ($2), or of an image the smallest rendition that is at least $3 pixels wide; and
--- whether it may be seen: it is of a track that is in sight, or of one whose account is hidden. A rendition is seen
--- where its image is. What only a revision has (did/rkey/n) is not of its track any more, and an original is for its
+-- whether it may be seen: it is of a track that is in sight, or of one whose account is hidden; or of a list or of an
+-- album that is a title alone, likewise. A rendition is seen where its image is. What only a revision has (did/rkey/n) is not of its track any more, and an original is for its
 -- artist alone, unless it is what is played.
 with wanted as materialized (
     select id, sha256, mime from blob where area = $1::text and sha256 = $2::bytea and state = 'published'
 ), owner as materialized (
-    select o.owner from wanted w join blob_owner o on o.blob_id = w.id and o.kind = 'track'
+    select o.kind, o.owner from wanted w join blob_owner o on o.blob_id = w.id and o.kind in ('track', 'list')
     union all
-    select o.owner
+    select o.kind, o.owner
       from wanted w
       join blob_owner i on i.blob_id = w.id and i.kind = 'image'
-      join blob_owner o on o.blob_id = case i.kind when 'image' then i.owner::bigint end and o.kind = 'track'
+      join blob_owner o on o.blob_id = case i.kind when 'image' then i.owner::bigint end
+                       and o.kind in ('track', 'list')
 ), sight as materialized (
     select p.hidden, t.title
       from wanted w
@@ -22,8 +23,19 @@ with wanted as materialized (
       join profile p on p.repo_id = r.id
       left join track t on t.repo_id = r.id and t.rkey = split_part(o.owner, '/', 2)
       left join track_media m on m.did = r.did and m.rkey = split_part(o.owner, '/', 2)
-     where split_part(o.owner, '/', 3) = ''
+     where o.kind = 'track' and split_part(o.owner, '/', 3) = ''
        and ($1::text = 'private' or m.original_id is distinct from w.id or m.stream_id = w.id)
+    union all
+    select p.hidden, coalesce(l.name, case when l.id is not null then '' end, a.album)
+      from (select split_part(owner, '/', 1) as did, split_part(owner, '/', 2) as name
+              from owner where kind = 'list') o
+      join repo r on r.did = o.did
+      join profile p on p.repo_id = r.id
+      left join list l on l.repo_id = r.id and l.rkey = o.name
+      left join lateral (
+          select t.album from track t
+           where t.album_id = case when length(o.name) = 36 then o.name::uuid end
+           limit 1) a on true
 )
 select encode(coalesce(s.sha256, w.sha256), 'hex'), coalesce(s.mime, w.mime),
        (select min(title) from sight where not hidden), (select bool_or(hidden) from sight)

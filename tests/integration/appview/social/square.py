@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,6 +39,7 @@ from lexicons.syntax import Did
 from storage import preferences, sessions
 from storage.blobs.filesystem import FilesystemStore
 from storage.postgres import make_pool
+from storage.reader import Reads
 from storage.sessions import Kind, NewSession
 from tests.fakenet.home import HomePds
 from tests.fakenet.world import TRACK, Author, track
@@ -197,9 +198,14 @@ class Square:
             await preferences.put(conn, did, {"allow_comments": allow}, {})
 
 
+More = Callable[[Reads, Actors, Place], list[Any]]
+
+
 @asynccontextmanager
-async def squared(dsn: str, folder: Path, *, turns: Turns | None = None) -> AsyncIterator[Square]:
-    """With one server in this process."""
+async def squared(
+    dsn: str, folder: Path, *, turns: Turns | None = None, more: More | None = None
+) -> AsyncIterator[Square]:
+    """With one server in this process, and further routes of it."""
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         pds = await enter(HomePds())
@@ -223,7 +229,13 @@ async def squared(dsn: str, folder: Path, *, turns: Turns | None = None) -> Asyn
             turns=turns or Turns(),
         )
         actors = Actors(auth.desk, place)
-        routes = (Likes(actors, place), Comments(actors, place, reads), Restoring(actors, place, reads))
+        routes: list[Any] = [
+            Likes(actors, place),
+            Comments(actors, place, reads),
+            Restoring(actors, place, reads),
+        ]
+        if more is not None:
+            routes += more(reads, actors, place)
         config = AppConfig(
             version="1.2.3", viewer_of=Viewers(Clients(), services=None, sessions=auth.sessions).of
         )
