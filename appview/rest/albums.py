@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 import orjson
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from appview import album_ids, cursors
 from appview.errors import InvalidRequest, Unauthenticated
@@ -30,7 +30,7 @@ DEFAULT = albums.MOST
 class Paging(msgspec.Struct):
     """`limit`: at most 100."""
 
-    limit: int = DEFAULT
+    limit: int | None = None
     cursor: str | None = None
 
 
@@ -107,20 +107,23 @@ class Albums:
     @described("Everybody's albums, by title", answer=shapes.Albums, query=Paging)
     async def all(self, request: web.Request) -> web.StreamResponse:
         asked = query_of(request, Paging)
-        if not 1 <= asked.limit <= albums.MOST:
+        limit = albums.MOST if asked.limit is None else asked.limit
+        if not 1 <= limit <= albums.MOST:
             raise Refused(422, f"limit is a number from 1 to {albums.MOST}")
         try:
             after = cursors.decode(asked.cursor, keyset.ALBUM)
         except InvalidRequest:
             raise Refused(400, "invalid cursor format") from None
-        page = await albums.page(self._reads, after, asked.limit)
-        return answer(
-            {
-                "albums": [self._shown.listed(row) for row in page.rows],
-                "next_cursor": None if page.next is None else cursors.encode(page.next).decode(),
-                "has_more": page.next is not None,
-            }
-        )
+        page = await albums.page(self._reads, after, limit)
+        told: dict[str, object] = {"albums": [self._shown.listed(row) for row in page.rows]}
+        cursor = None if page.next is None else cursors.encode(page.next).decode()
+        # Clients of the time before there were pages take every member for albums.
+        if asked.limit is not None or asked.cursor is not None:
+            told |= {"next_cursor": cursor, "has_more": cursor is not None}
+        response = answer(told)
+        if cursor is not None:
+            response.headers[hdrs.LINK] = f'</albums/?limit={limit}&cursor={cursor}>; rel="next"'
+        return response
 
     @described(
         "An artist's albums, by title", answer=shapes.AlbumsOfArtist, errors={404: "`artist not found`"}

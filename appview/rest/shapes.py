@@ -194,9 +194,11 @@ class AlbumsOfArtist(msgspec.Struct):
 
 
 class Albums(msgspec.Struct):
+    """The last two where a page was asked for."""
+
     albums: list[AlbumListed]
-    next_cursor: str | None
-    has_more: bool
+    next_cursor: str | msgspec.UnsetType | None = msgspec.UNSET
+    has_more: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 class Cover(msgspec.Struct):
