@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from dataclasses import asdict
 from pathlib import Path
 
+from appview.media import mp3
 from appview.media.analyse import analyse
 from appview.media.attempt import OWNER, Attempt
 from appview.media.encode import Target
@@ -77,13 +78,16 @@ async def rendered(at: Attempt) -> None:
     )
     name = stream_name(at.owner)
     digest = await at.place.store.stage(name, _chunks(out))
-    plays = await probe(out, ffmpeg=at.place.ffmpeg)
+    plays = await asyncio.to_thread(mp3.told, out)
     async with at.place.pool.connection() as conn:
         blob = await publish(conn, at.place.store, name, Area.AUDIO, digest, mime=made.mime)
     async with at.transaction() as conn:
         await at.save(Step.RENDER, conn, stream=blob.id, file_type=Target.MP3.value)
         await rows.claim(conn, blob.id, kind=OWNER, owner=at.owner)
-        await sounds.put(conn, blob.id, _head(plays))
+        name = Target.MP3.value
+        await sounds.put(
+            conn, blob.id, SoundHead(name, name, plays.rate, plays.channels, plays.duration_s, playable=True)
+        )
 
 
 async def listened(at: Attempt) -> None:
