@@ -99,6 +99,11 @@ def _length(header: bytes | memoryview) -> int:
     return 144_000 * BITRATE_KBPS // rate + (header[2] >> 1 & 1)
 
 
+def most_bytes(duration_s: float) -> int:
+    """A file of this length is not larger, its tags aside."""
+    return 2 * _MOST_FRAME_BYTES + round(duration_s * BITRATE_KBPS * 125)
+
+
 def padding(frames: int, samples: int) -> int:
     """How many samples of so many frames are behind the sound. Raises Unreadable where that cannot be."""
     behind = frames * FRAME_SAMPLES - ENCODER_DELAY - samples
