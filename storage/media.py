@@ -33,10 +33,15 @@ class Found:
     title: str
 
 
-async def find(reads: Reads, area: Area, sha256: str, *, width: int | None = None) -> Found | None:
-    """The blob, or of an image the smallest rendition that is as wide; None where we have no such blob."""
+async def find(
+    reads: Reads, area: Area, sha256: str, *, width: int | None = None, playable: bool = False
+) -> Found | None:
+    """The blob, or of an image the smallest rendition that is as wide, or of a sound, where
+    `playable`, what every browser plays; None where we have no such blob."""
     wide = None if width is None else b"%d" % width
-    rows = await reads.fetch("media_blob", area.encode(), b"\\x" + sha256.encode(), wide)
+    rows = await reads.fetch(
+        "media_blob", area.encode(), b"\\x" + sha256.encode(), wide, b"t" if playable else b"f"
+    )
     if not rows.count:
         return None
     own, mime, title, hidden = (rows.cell(0, column) for column in range(4))

@@ -515,6 +515,14 @@ create table image_rendition (
 );
 create index image_rendition_of on image_rendition (rendition_id);
 
+-- What plays in every browser, made of a mirrored sound that does not. Its owner in blob_owner is kind 'sound', owner
+-- the id of that sound's blob: it stays as long.
+create table sound_rendition (
+    blob_id       bigint primary key references blob on delete cascade,
+    rendition_id  bigint not null references blob
+);
+create index sound_rendition_of on sound_rendition (rendition_id);
+
 -- What nothing proves yet: hearsay, and what we wrote ourselves until its echo comes.
 create index record_unproven on record (rev) where not verified;
 

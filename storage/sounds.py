@@ -1,13 +1,21 @@
-"""Table `sound`: what is known of the bytes of a blob that is sound, whoever has it."""
+"""Tables `sound`: what is known of the bytes of a blob that is sound, whoever has it; and `sound_rendition`:
+what was made of one that not every browser plays.
+
+The sound owns its rendition (kind `sound`, owner its blob's id) until the collector forgets it. A rendition
+plays everywhere, so it has none itself.
+"""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
+from storage.blobs import rows
 from storage.postgres import Connection
 from storage.queries import load
 
 _SQL = load("sounds")
+
+OWNER = "sound"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +44,20 @@ class SoundBody:
 async def put(conn: Connection, blob_id: int, head: SoundHead) -> None:
     """The first word stays: bytes don't change."""
     await conn.execute(_SQL["put_sound"], {"blob_id": blob_id} | asdict(head))
+
+
+async def add_rendition(conn: Connection, blob_id: int, rendition_id: int) -> None:
+    """Keep what plays everywhere for as long as the sound that does not; in the caller's transaction. Where
+    there is one already, nothing happens. Raises BeingDeleted."""
+    params = {"blob_id": blob_id, "rendition_id": rendition_id}
+    if await (await conn.execute(_SQL["add_rendition"], params)).fetchone() is not None:
+        await rows.claim(conn, rendition_id, kind=OWNER, owner=str(blob_id))
+
+
+async def has_rendition(conn: Connection, sha256: str) -> bool:
+    """Whether there is one of the public sound of this hash."""
+    row = await (await conn.execute(_SQL["has_rendition"], {"sha256": sha256})).fetchone()
+    return row is not None and bool(row[0])
 
 
 async def put_analysis(conn: Connection, blob_id: int, body: SoundBody) -> None:

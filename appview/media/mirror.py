@@ -10,7 +10,8 @@ anew.
 Strangers have only so much of us: a lane of their own, places in it for each PDS, room for each account and
 for all, time by the size of what they send. What is over is left alone, and `mirror.error` says so.
 
-Published is the blob as it is: one that not every browser plays is not made into another.
+Published is the blob as it is. Of one that not every browser plays an MP3 is made, too, by one encoder, and
+only where there is room for both.
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 from appview.jobs.tasks import Done, Queue, Task, TaskFailed, TryLater, Work
+from appview.media import mp3, rendition
 from appview.media.failures import LimitExceeded, MediaFailed, NoFfmpeg
 from appview.media.probe import Probe, probe
-from appview.media.scratch import room
+from appview.media.scratch import staged_file
 from firehose.net import BadStatus, FetchFailed, GuardedClient, TooLarge
 from lexicons.catalog import Catalog
 from lexicons.records import BlobRef, InvalidRecord, Track, parse_record
@@ -33,7 +35,7 @@ from lexicons.syntax import Did, Nsid, Rkey
 from lexicons.values import InvalidData, cid_bytes
 from storage import jobs, mirrors, sounds
 from storage.blobs.publishing import publish
-from storage.blobs.rows import BeingDeleted
+from storage.blobs.rows import BeingDeleted, Blob
 from storage.blobs.store import Area, BlobStore, Digest, StoreDown
 from storage.mirrors import Wanted
 from storage.postgres import Connection, Pool
@@ -183,21 +185,39 @@ class Mirrors:
         await self._fetch(wish, blob, name, await self._room(wish, blob, name))
         digest = await self._checked(wish, blob, name)
         await work.report("probe", "looking what it is", None)
-        try:
-            found = await self._probed(name)
-        except NoFfmpeg:
-            raise  # that is ours to mend
-        except LimitExceeded as error:
-            raise _NotHere(f"it is not played here: {error}", _DAY_S) from error
-        except MediaFailed as error:
-            await self._store.unstage(name)
-            raise _NotHere(f"it is not played here: {error}", None) from error
+        async with staged_file(self._store, name, self._config.scratch) as path:
+            found = await self._probed(name, path)
+            await work.report("transcode", "making it playable everywhere", None)
+            made, said = await self._rendition(wish, name, path, found, digest)
         async with self._pool.connection() as conn:
             kept = await publish(conn, self._store, name, Area.AUDIO, digest, mime=found.container.mime)
             async with conn.transaction():
                 there = await mirrors.put(conn, wish, kept.id)
                 await sounds.put(conn, kept.id, _head(found))
-        return Done("mirrored" if there else "the track was deleted or changed meanwhile")
+                if made is not None:
+                    await sounds.add_rendition(conn, kept.id, made.id)
+        return Done(said if there else "the track was deleted or changed meanwhile")
+
+    async def _rendition(
+        self, wish: Wanted, name: str, path: Path, found: Probe, digest: Digest
+    ) -> tuple[Blob | None, str]:
+        """An MP3 of what not every browser plays, and what is said of it. None: there is one, none is needed,
+        or it cannot be."""
+        async with self._pool.connection() as conn:
+            if found.playable or await sounds.has_rendition(conn, digest.sha256):
+                return None, "mirrored"
+        total, account = await self._left(wish, name)
+        if min(total, account) < digest.size + mp3.most_bytes(found.duration_s):
+            return None, "mirrored as it is: there is no room for an MP3 of it"
+        try:
+            blob = await rendition.make(
+                self._pool, self._store, self._config.scratch, f"{name}-mp3", path, found
+            )
+        except NoFfmpeg:
+            raise
+        except MediaFailed as error:
+            return None, f"mirrored as it is: {error}"
+        return blob, "mirrored, with an MP3 of it"
 
     def _blob_of(self, wish: Wanted) -> BlobRef:
         """The blob that the record names. Raises _NotHere for good."""
@@ -217,8 +237,16 @@ class Mirrors:
 
     async def _room(self, wish: Wanted, blob: BlobRef, name: str) -> int:
         """How many bytes may be fetched for it, at most. Raises _Over."""
+        most = blob.size or self._config.max_bytes
+        total, account = await self._left(wish, name)
+        for whose, left in (("all mirrored sound", total), ("the mirrored sound of its account", account)):
+            if left < (blob.size or 1):
+                raise _Over(whose)
+        return min(most, total, account)
+
+    async def _left(self, wish: Wanted, name: str) -> tuple[int, int]:
+        """Room for all of this track in bytes: among all mirrored sound, and within its account's."""
         config = self._config
-        most = blob.size or config.max_bytes
         async with self._pool.connection() as conn:
             used = await mirrors.used(conn, wish.did, wish.rkey)
         total, account = config.total_bytes - used.total, config.account_bytes - used.account
@@ -226,10 +254,7 @@ class Mirrors:
             if staged.name != name and staged.name.startswith(_STAGED):
                 total -= staged.size
                 account -= staged.size if staged.name.startswith(_of(wish.did)) else 0
-        for whose, left in (("all mirrored sound", total), ("the mirrored sound of its account", account)):
-            if left < (blob.size or 1):
-                raise _Over(whose)
-        return min(most, total, account)
+        return total, account
 
     async def _fetch(self, wish: Wanted, blob: BlobRef, name: str, most: int) -> None:
         """Append to what is staged until all of it is there. Raises _NotHere; what came is kept."""
@@ -278,17 +303,17 @@ class Mirrors:
             raise _NotHere("its CID is none that we can check", None)
         raise _NotHere("its PDS sends other bytes than the record names", _HOUR_S)
 
-    async def _probed(self, name: str) -> Probe:
-        path = self._store.staged_path(name)
-        limit_s = self._config.max_duration_s
-        if path is not None:
-            return await probe(path, max_duration_s=limit_s)
-        with room(self._config.scratch) as place:
-            copy = place / "sound"
-            with await asyncio.to_thread(copy.open, "wb") as file:
-                async for chunk in self._store.read_staged(name):
-                    await asyncio.to_thread(file.write, chunk)
-            return await probe(copy, max_duration_s=limit_s)
+    async def _probed(self, name: str, path: Path) -> Probe:
+        """Raises _NotHere for what is not played here."""
+        try:
+            return await probe(path, max_duration_s=self._config.max_duration_s)
+        except NoFfmpeg:
+            raise  # that is ours to mend
+        except LimitExceeded as error:
+            raise _NotHere(f"it is not played here: {error}", _DAY_S) from error
+        except MediaFailed as error:
+            await self._store.unstage(name)
+            raise _NotHere(f"it is not played here: {error}", None) from error
 
 
 def _of(did: Did) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from pathlib import Path
 
 from appview.media.crc16 import crc16
 from appview.media.failures import Unreadable
@@ -20,6 +21,7 @@ ENCODER_DELAY = 576
 DECODER_DELAY = 529
 MOST_PADDING = 4095
 
+_MOST_FRAME_BYTES = 1440
 _HEADER_320 = 0x0E  # its place among layer 3's bitrates
 _SIDE_INFO = {True: 17, False: 32}
 _FREQUENCY = {32_000: 0, 44_100: 1, 48_000: 2}
@@ -32,6 +34,43 @@ class Range:
     start: int
     stop: int
     frames: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """`samples`: of each channel, which a gapless player plays."""
+
+    rate: int
+    channels: int
+    samples: int
+
+    @property
+    def duration_s(self) -> float:
+        return self.samples / self.rate
+
+
+def told(path: Path) -> Sound:
+    """What the tag of an MP3 says, an encoder's or `info_frame`'s. Raises Unreadable where it has none, or is
+    not as long as that says."""
+    with path.open("rb") as file:
+        begin = 0
+        head = file.read(10)
+        if head[:3] == b"ID3":
+            begin = 10 + (head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9])
+        file.seek(begin)
+        frame = file.read(_MOST_FRAME_BYTES)
+        size = file.seek(0, 2) - begin
+    _length(frame[:4])
+    mono = frame[3] >> 6 == 3
+    xing = 4 + _SIDE_INFO[mono]
+    if frame[xing : xing + 4] != b"Info" or len(frame) < xing + 144:
+        raise Unreadable("the encoder wrote no tag")
+    frames, bytes_told = struct.unpack_from(">II", frame, xing + 8)
+    if bytes_told != size:
+        raise Unreadable(f"the encoder wrote {size:,} bytes, not {bytes_told:,}")
+    gap = int.from_bytes(frame[xing + 141 : xing + 144], "big")
+    samples = frames * FRAME_SAMPLES - (gap >> 12) - (gap & 0xFFF)
+    return Sound(RATES[frame[2] >> 2 & 3], 1 if mono else 2, samples)
 
 
 def cut(data: bytes | memoryview, *, skip: int, count: int | None) -> Range:
@@ -58,6 +97,11 @@ def _length(header: bytes | memoryview) -> int:
         raise Unreadable("the encoder wrote something else than frames of 320 kbit/s")
     rate = RATES[header[2] >> 2 & 3]
     return 144_000 * BITRATE_KBPS // rate + (header[2] >> 1 & 1)
+
+
+def most_bytes(duration_s: float) -> int:
+    """A file of this length is not larger, its tags aside."""
+    return 2 * _MOST_FRAME_BYTES + round(duration_s * BITRATE_KBPS * 125)
 
 
 def padding(frames: int, samples: int) -> int:

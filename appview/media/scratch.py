@@ -8,13 +8,16 @@ is held, and the kernel drops that with its holder.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Generator
+from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
+
+from storage.blobs.store import BlobStore
 
 _PREFIX = "room-"
 
@@ -33,6 +36,21 @@ def room(folder: Path) -> Generator[Path]:
     finally:
         shutil.rmtree(made, ignore_errors=True)
         os.close(descriptor)
+
+
+@contextlib.asynccontextmanager
+async def staged_file(store: BlobStore, name: str, folder: Path) -> AsyncGenerator[Path]:
+    """What is staged under `name`, as a file: the store's own, or a copy in a room below `folder`."""
+    path = store.staged_path(name)
+    if path is not None:
+        yield path
+        return
+    with room(folder) as place:
+        copy = place / "staged"
+        with await asyncio.to_thread(copy.open, "wb") as file:
+            async for chunk in store.read_staged(name):
+                await asyncio.to_thread(file.write, chunk)
+        yield copy
 
 
 def _sweep(folder: Path) -> None:

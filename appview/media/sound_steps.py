@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import asdict
-from pathlib import Path
 
+from appview.media import rendition
 from appview.media.analyse import analyse
 from appview.media.attempt import OWNER, Attempt
 from appview.media.encode import Target
@@ -21,7 +19,6 @@ from storage.blobs.publishing import publish
 from storage.blobs.store import Area
 from storage.sounds import SoundBody, SoundHead
 
-_CHUNK = 1 << 20
 _MOST_COVER_BYTES = 4 << 20
 _COVERS = ("image/jpeg", "image/png")  # what every player shows
 
@@ -69,21 +66,17 @@ async def rendered(at: Attempt) -> None:
         return
     path, out = await at.original(), at.room / "stream"
     tags = await _tags(at)
-    made = await at.told(
+    await at.told(
         Step.RENDER,
         lambda heard: transcode(
             path, found, Target.MP3, out, tags=tags, on_progress=heard, ffmpeg=at.place.ffmpeg
         ),
     )
-    name = stream_name(at.owner)
-    digest = await at.place.store.stage(name, _chunks(out))
-    plays = await probe(out, ffmpeg=at.place.ffmpeg)
-    async with at.place.pool.connection() as conn:
-        blob = await publish(conn, at.place.store, name, Area.AUDIO, digest, mime=made.mime)
+    blob, head = await rendition.keep(at.place.pool, at.place.store, stream_name(at.owner), out)
     async with at.transaction() as conn:
         await at.save(Step.RENDER, conn, stream=blob.id, file_type=Target.MP3.value)
         await rows.claim(conn, blob.id, kind=OWNER, owner=at.owner)
-        await sounds.put(conn, blob.id, _head(plays))
+        await sounds.put(conn, blob.id, head)
 
 
 async def listened(at: Attempt) -> None:
@@ -129,9 +122,3 @@ async def _tags(at: Attempt) -> Tags:
 def _head(found: Probe) -> SoundHead:
     name = found.container.suffix[1:]
     return SoundHead(name, found.codec, found.rate, found.channels, found.duration_s, found.playable)
-
-
-async def _chunks(path: Path) -> AsyncIterator[bytes]:
-    with await asyncio.to_thread(path.open, "rb") as file:
-        while chunk := await asyncio.to_thread(file.read, _CHUNK):
-            yield chunk

@@ -36,6 +36,10 @@ class _Width(msgspec.Struct):
     w: int | None = None
 
 
+class _Playable(msgspec.Struct):
+    playable: str = ""
+
+
 class Media:
     def __init__(self, reads: Reads, store: BlobStore, links: Links, config: ServeConfig) -> None:
         self._reads = reads
@@ -43,7 +47,7 @@ class Media:
         self._links = links
         self._config = config
         # A player asks many times a second for the same sound when somebody drags its slider.
-        self._known: dict[tuple[Area, str, int | None], tuple[float, Found | None]] = {}
+        self._known: dict[tuple[Area, str, int | None, bool], tuple[float, Found | None]] = {}
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         router.add_get("/audio/{file_id}", rest(self.audio))
@@ -57,12 +61,15 @@ class Media:
         return "'self'" if here else "'self' https:"
 
     @described(
-        "A sound, whole or in parts",
+        "A sound, whole or in parts; with `playable` as every browser plays it",
+        query=_Playable,
         media="audio/*",
         errors={404: "`audio file not found`", 410: "it is not to be had any more"},
     )
     async def audio(self, request: web.Request) -> web.StreamResponse:
-        return await self._answer(request, Area.AUDIO, request.match_info["file_id"])
+        """`?playable`: the sound itself where every browser plays it, else the MP3 made of it, else 404."""
+        playable = "playable" in request.query
+        return await self._answer(request, Area.AUDIO, request.match_info["file_id"], playable=playable)
 
     @described(
         "A picture; `w` says how wide it is to be",
@@ -92,9 +99,15 @@ class Media:
         return await self._answer(request, Area.PRIVATE, request.match_info["sha256"])
 
     async def _answer(
-        self, request: web.Request, area: Area, sha256: str, width: int | None = None
+        self,
+        request: web.Request,
+        area: Area,
+        sha256: str,
+        width: int | None = None,
+        *,
+        playable: bool = False,
     ) -> web.StreamResponse:
-        found = await self.find(area, sha256, width) if _SHA256.fullmatch(sha256) else None
+        found = await self.find(area, sha256, width, playable=playable) if _SHA256.fullmatch(sha256) else None
         if found is None or found.sight is Sight.NOWHERE:
             raise Refused(404, f"{_WORD[area]} not found")
         if found.sight is Sight.HIDDEN:
@@ -102,13 +115,15 @@ class Media:
         filename = _file_name(found) if "download" in request.query else None
         return await serve(request, self._store, Served(found.key, found.mime, filename), self._config)
 
-    async def find(self, area: Area, sha256: str, width: int | None = None) -> Found | None:
+    async def find(
+        self, area: Area, sha256: str, width: int | None = None, *, playable: bool = False
+    ) -> Found | None:
         """What `storage.media.find` said, at most SIGHT_S ago."""
-        name = area, sha256, width
+        name = area, sha256, width, playable
         until, found = self._known.get(name, (0.0, None))
         if monotonic() >= until:
             until = monotonic() + SIGHT_S  # from before the question: the answer is as old as that
-            found = await media.find(self._reads, area, sha256, width=width)
+            found = await media.find(self._reads, area, sha256, width=width, playable=playable)
             if len(self._known) >= MOST_KNOWN:
                 self._known.clear()
             self._known[name] = until, found

@@ -67,12 +67,12 @@ where id in (
 returning id, area, encode(sha256, 'hex') as sha256, bytes, crc32, mime, state, owners, unowned_at
 
 -- name: forget
--- After the object. An image lets go of its renditions; their grace begins.
+-- After the object. An image or sound lets go of its renditions; their grace begins.
 with forgotten as (
     delete from blob where id = %(id)s and state = 'deleting' returning id
 ), gone as (
     delete from blob_owner using forgotten
-    where kind = 'image' and owner = forgotten.id::text returning blob_id
+    where kind in ('image', 'sound') and owner = forgotten.id::text returning blob_id
 )
 update blob set owners = owners - 1, unowned_at = case when owners = 1 then now() end
 from gone where id = blob_id

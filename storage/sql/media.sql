@@ -1,30 +1,33 @@
 -- Statements for storage/reader.py: numbered parameters, prepared once per connection.
 
 -- name: blob
--- A blob of area $1 by its hash ($2), or of an image the smallest rendition that is at least $3 pixels wide; and
--- whether it may be seen: it is of a track that is in sight, or of one whose account is hidden; or of a list or of an
--- album that is a title alone, likewise. A rendition is seen where its image is. What only a revision has (did/rkey/n) is not of its track any more, and an original is for its
--- artist alone, unless it is what is played.
+-- A blob of area $1 by its hash ($2), or of an image the smallest rendition that is at least $3 pixels wide, or where
+-- $4, of a sound what every browser plays: itself, else its rendition, else nothing; and whether it may be seen: it is
+-- of a track that is in sight, or of one whose account is hidden; or of a list or of an album that is a title alone,
+-- likewise. A rendition is seen where its image or sound is. What only a revision has (did/rkey/n) is not of its track
+-- any more, and an original is for its artist alone, unless it is what is played.
 with wanted as materialized (
-    select id, sha256, mime from blob where area = $1::text and sha256 = $2::bytea and state = 'published'
+    select id, sha256, mime,
+           $4::bool and exists (select from sound where blob_id = blob.id and not playable) as unplayable
+      from blob where area = $1::text and sha256 = $2::bytea and state = 'published'
 ), owner as materialized (
-    select o.kind, o.owner from wanted w join blob_owner o on o.blob_id = w.id and o.kind in ('track', 'list')
+    select o.kind, o.owner, o.blob_id
+      from wanted w join blob_owner o on o.blob_id = w.id and o.kind in ('track', 'list')
     union all
-    select o.kind, o.owner
+    select o.kind, o.owner, o.blob_id
       from wanted w
-      join blob_owner i on i.blob_id = w.id and i.kind = 'image'
-      join blob_owner o on o.blob_id = case i.kind when 'image' then i.owner::bigint end
+      join blob_owner i on i.blob_id = w.id and i.kind in ('image', 'sound')
+      join blob_owner o on o.blob_id = case when i.kind in ('image', 'sound') then i.owner::bigint end
                        and o.kind in ('track', 'list')
 ), sight as materialized (
     select p.hidden, t.title
-      from wanted w
-      cross join owner o
+      from owner o
       join repo r on r.did = split_part(o.owner, '/', 1)
       join profile p on p.repo_id = r.id
       left join track t on t.repo_id = r.id and t.rkey = split_part(o.owner, '/', 2)
       left join track_media m on m.did = r.did and m.rkey = split_part(o.owner, '/', 2)
      where o.kind = 'track' and split_part(o.owner, '/', 3) = ''
-       and ($1::text = 'private' or m.original_id is distinct from w.id or m.stream_id = w.id)
+       and ($1::text = 'private' or m.original_id is distinct from o.blob_id or m.stream_id = o.blob_id)
     union all
     select p.hidden, coalesce(l.name, case when l.id is not null then '' end, a.album)
       from (select split_part(owner, '/', 1) as did, split_part(owner, '/', 2) as name
@@ -37,7 +40,7 @@ with wanted as materialized (
            where t.album_id = case when length(o.name) = 36 then o.name::uuid end
            limit 1) a on true
 )
-select encode(coalesce(s.sha256, w.sha256), 'hex'), coalesce(s.mime, w.mime),
+select encode(coalesce(s.sha256, p.sha256, w.sha256), 'hex'), coalesce(s.mime, p.mime, w.mime),
        (select min(title) from sight where not hidden), (select bool_or(hidden) from sight)
   from wanted w
   left join lateral (
@@ -46,13 +49,20 @@ select encode(coalesce(s.sha256, w.sha256), 'hex'), coalesce(s.mime, w.mime),
        where n.blob_id = w.id and n.width >= $3::int
        order by n.width
        limit 1) s on true
+  left join lateral (
+      select b.sha256, b.mime
+        from sound_rendition n join blob b on b.id = n.rendition_id and b.state = 'published'
+       where n.blob_id = w.id and w.unplayable) p on true
+ where p.sha256 is not null or w.unplayable is not true
 
 -- name: of_track
 -- What track $1 is played and shown with, where we have it: made here, or mirrored.
-select encode(s.sha256, 'hex'), s.mime, encode(c.sha256, 'hex')
+select encode(coalesce(p.sha256, s.sha256), 'hex'), coalesce(p.mime, s.mime), encode(c.sha256, 'hex')
   from track t
   join repo r on r.id = t.repo_id
   join track_media m on m.did = r.did and m.rkey = t.rkey
   left join blob s on s.id = m.stream_id and s.state = 'published' and s.area = 'audio'
+  left join sound_rendition n on n.blob_id = s.id
+  left join blob p on p.id = n.rendition_id and p.state = 'published'
   left join blob c on c.id = m.cover_id and c.state = 'published'
  where t.id = $1::bigint

@@ -62,14 +62,16 @@ with busy as (
 select did, rkey from placed where place <= %(per_pds)s order by due, did limit %(limit)s
 
 -- name: used
--- Bytes of what is mirrored of all, and of this account's other tracks. Sound that nobody owns counts for all: until
+-- Bytes of what is mirrored of all, and of this account's other tracks, with what was made of it. Sound that nobody owns counts for all: until
 -- the collector takes it, it may be of a track that was deleted to make room.
 select (select coalesce(sum(b.bytes), 0)::bigint from blob b
          where b.area = 'audio'
-           and (b.unowned_at is not null or b.id in (select stream_id from track_media where original_id is null))),
+           and (b.unowned_at is not null or b.id in (select stream_id from track_media where original_id is null)
+                or b.id in (select rendition_id from sound_rendition))),
        (select coalesce(sum(b.bytes), 0)::bigint from blob b
-         where b.id in (select stream_id from track_media
-                         where did = %(did)s and rkey <> %(rkey)s and original_id is null))
+         where b.id in (select unnest(array[m.stream_id, n.rendition_id])
+                          from track_media m left join sound_rendition n on n.blob_id = m.stream_id
+                         where m.did = %(did)s and m.rkey <> %(rkey)s and m.original_id is null))
 
 -- name: leave
 -- What is due, of everybody or of accounts that have as much here as may be, is left alone for a while.
@@ -77,9 +79,10 @@ update mirror w
 set error = %(error)s, due = now() + make_interval(secs => %(wait_s)s), updated_at = now()
 where w.due <= now()
   and (%(all)s or w.did in (
-      select m.did from (select distinct did, stream_id from track_media
+      select m.did from (select distinct did, unnest(array[stream_id, rendition_id]) as id
+                           from track_media left join sound_rendition on blob_id = stream_id
                           where original_id is null and did in (select did from mirror where due <= now())) m
-      join blob b on b.id = m.stream_id group by m.did having sum(b.bytes) >= %(account_bytes)s))
+      join blob b on b.id = m.id group by m.did having sum(b.bytes) >= %(account_bytes)s))
 
 -- name: wanted
 -- All that it takes to fetch one.

@@ -4,6 +4,16 @@ insert into sound (blob_id, format, codec, rate, channels, duration_s, playable)
 values (%(blob_id)s, %(format)s, %(codec)s, %(rate)s, %(channels)s, %(duration_s)s, %(playable)s)
 on conflict (blob_id) do nothing
 
+-- name: add_rendition
+-- Who makes the same twice keeps the one that there was.
+insert into sound_rendition (blob_id, rendition_id) values (%(blob_id)s, %(rendition_id)s)
+on conflict do nothing returning 1
+
+-- name: has_rendition
+-- Asked before a blob is published, so by its hash.
+select exists (select from sound_rendition n join blob b on b.id = n.blob_id
+               where b.area = 'audio' and b.sha256 = decode(%(sha256)s, 'hex'))
+
 -- name: put_analysis
 -- What was found by decoding it.
 update sound

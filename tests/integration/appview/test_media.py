@@ -232,6 +232,36 @@ async def test_an_image_comes_in_the_next_larger_width(world: World, store: File
         assert await status(world, f"/image/{sha256}") == 410
 
 
+async def test_a_sound_comes_as_every_browser_plays_it(world: World, store: FilesystemStore) -> None:
+    """Where that was made, and else not at all: what is not there yet must not be taken for it for ever."""
+    uri = world.seed.track(world.seed.account("ann"), "one")
+    world.seed.commit()
+    found = await keep(world.dsn, store, SOUND, mime="audio/aiff", owner=owner_of(uri))
+    head = "insert into sound values (%s, 'x', 'x', 44100, 2, 3, %s)"
+    world.seed.conn.execute(head, (found.id, False))
+    world.seed.commit()
+    path = f"/audio/{found.sha256}"
+    assert (await status(world, path), await status(world, f"{path}?playable")) == (200, 404)
+
+    made = await keep(world.dsn, store, OTHER, kind="sound", owner=str(found.id))
+    world.seed.conn.execute(head, (made.id, True))
+    world.seed.conn.execute("insert into sound_rendition values (%s, %s)", (found.id, made.id))
+    world.seed.commit()
+    await asyncio.sleep(SIGHT_S)
+    for query, body, mime in (("", SOUND, "audio/aiff"), ("?playable", OTHER, "audio/mpeg")):
+        answer = await world.server.request("GET", path + query)
+        assert (answer.status, answer.body, answer.headers["Content-Type"]) == (200, body, mime)
+    for query in ("", "?playable"):
+        answer = await world.server.request("GET", f"/audio/{made.sha256}{query}")
+        assert (answer.status, answer.body) == (200, OTHER)
+
+    world.seed.conn.execute("update profile set hidden = true")
+    world.seed.commit()
+    await asyncio.sleep(SIGHT_S)
+    for path in (f"/audio/{found.sha256}", f"/audio/{found.sha256}?playable", f"/audio/{made.sha256}"):
+        assert await status(world, path) == 410
+
+
 async def test_what_is_private_wants_a_signed_address(world: World, store: FilesystemStore) -> None:
     uri = world.seed.track(world.seed.account("ann"), "one")
     world.seed.commit()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from appview.media import cores
 from appview.media.failures import LimitExceeded, Unreadable
 from appview.media.ffmpeg import Limits, last_words, run, source
 from tests.music import aiff, music
@@ -73,6 +74,29 @@ async def test_memory_ends_at_its_limit() -> None:
     with pytest.raises((LimitExceeded, Unreadable)) as refused:
         await run(held, replace(GENEROUS, memory_bytes=400 << 20))
     assert "memory" in str(refused.value) or "allocate" in str(refused.value)
+
+
+async def test_it_keeps_to_a_core_until_it_is_released() -> None:
+    pids: list[int] = []
+    seen: list[set[int]] = []
+    last = cores.usable()[-1]
+
+    def look(done_s: float) -> None:
+        if len(seen) == 2:
+            return  # the last word may come when it is gone
+        threads = [int(each.name) for each in Path(f"/proc/{pids[0]}/task").iterdir()]
+        assert len(threads) > 1
+        seen.append(set().union(*(os.sched_getaffinity(thread) for thread in threads)))
+        cores.release(pids[0])
+
+    endless = ["-re", *ENDLESS, "-t", "2", "-f", "null", "-"]
+    await run(endless, GENEROUS, on_progress=look, on_start=pids.append, core=last)
+    assert seen == [{last}, set(cores.usable())]
+    cores.release(pids[0])  # of which nothing is left
+
+
+async def test_a_core_that_was_taken_away_is_no_reason_to_fail() -> None:
+    await run([*ENDLESS, "-t", "1", "-f", "null", "-"], GENEROUS, core=1023)
 
 
 async def test_a_cancelled_task_leaves_no_process() -> None:

@@ -24,7 +24,7 @@ from indexer.cards import track_card
 from lexicons.catalog import Catalog
 from lexicons.datamodel import cid_of, encode, from_json
 from lexicons.records import Track, parse_record
-from lexicons.syntax import AtUri, Did, Rev
+from lexicons.syntax import AtUri, Did, Rev, Rkey
 from storage import health, jobs, mirrors
 from storage.blobs.audit import audit
 from storage.blobs.collector import collect
@@ -38,7 +38,7 @@ from tests.devnet.network import Devnet
 from tests.integration.appview.seed import Seed
 from tests.integration.blobs.conftest import store
 from tests.integration.media.mortal import dies
-from tests.music import aiff, ffmpeg, music
+from tests.music import aiff, decoded, ffmpeg, music
 from tests.s3.fixtures import swift, swift_packages
 
 __all__ = ["_devnet_when_marked", "devnet_packages", "store", "swift", "swift_packages"]
@@ -255,6 +255,65 @@ async def test_the_sound_of_another_app_plays_here(anywhere: Here, sound: bytes)
     assert len(anywhere.pds.asked) == 1
     async with anywhere.pool.connection() as conn:
         assert [each async for each in audit(conn, anywhere.store, content=True)] == [None]
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """What no browser plays."""
+    return aiff(tmp_path_factory.mktemp("plain") / "one.aiff", music(3)).read_bytes()
+
+
+RENDITION = (
+    "select m.mime, m.bytes, s.duration_s, encode(m.sha256, 'hex') from sound_rendition n"
+    " join blob b on b.id = n.blob_id join blob m on m.id = n.rendition_id join sound s on s.blob_id = m.id"
+    " join blob_owner o on o.blob_id = m.id and o.kind = 'sound' and o.owner = b.id::text where m.owners = 1"
+)
+
+
+async def test_what_not_every_browser_plays_gets_an_mp3_beside_it(
+    anywhere: Here, plain: bytes, tmp_path: Path
+) -> None:
+    """Another track with the same bytes has the same, and it goes when they go."""
+    anywhere.pds.data = plain
+    anywhere.write(reference(plain))
+    (job,) = await anywhere.turn()
+    assert (job.state, job.message, job.error) == (JobState.DONE, "mirrored, with an MP3 of it", None)
+    kept = Key(Area.AUDIO, hashlib.sha256(plain).hexdigest())
+    assert b"".join([chunk async for chunk in anywhere.store.read(kept)]) == plain
+    mime, size, duration_s, sha256 = await anywhere.one(RENDITION)
+    assert (mime, duration_s) == ("audio/mpeg", 3)
+    made = tmp_path / "made.mp3"
+    made.write_bytes(b"".join([chunk async for chunk in anywhere.store.read(Key(Area.AUDIO, sha256))]))
+    assert made.stat().st_size == size
+    assert len(await decoded(made)) == 3 * 44_100
+    async with anywhere.pool.connection() as conn:
+        used = await mirrors.used(conn, Did("did:plc:else"), Rkey("x"))
+        assert used.total == len(plain) + size
+        assert (await mirrors.used(conn, anywhere.did, Rkey("x"))).account == len(plain) + size
+
+    anywhere.write(reference(plain), rkey="3jzfcijpj2zab")
+    (job,) = await anywhere.turn()
+    assert job.message == "mirrored"
+    assert await anywhere.one("select count(*) from blob") == 2
+    assert [each async for each in anywhere.store.list_staged()] == []
+
+    for rkey in ("3jzfcijpj2z2a", "3jzfcijpj2zab"):
+        anywhere.write(None, rkey=rkey)  # the records name nothing any more
+    assert await anywhere.sweep() == []
+    async with anywhere.pool.connection() as conn:
+        for _ in range(2):  # the sound, then what it owned
+            await collect(conn, anywhere.store, grace=timedelta(0), keep=timedelta(1), now=datetime.now(UTC))
+        assert [each async for each in audit(conn, anywhere.store, content=True)] == []
+    assert await anywhere.one("select count(*) from blob") == 0
+
+
+async def test_there_is_an_mp3_only_where_there_is_room_for_it(here: Here, plain: bytes) -> None:
+    here.config = replace(here.config, account_bytes=len(plain) + 100_000)
+    here.pds.data = plain
+    here.write(reference(plain))
+    (job,) = await here.turn()
+    assert job.message == "mirrored as it is: there is no room for an MP3 of it"
+    assert await here.one("select count(*) from blob") == 1
 
 
 async def test_other_bytes_are_refused_and_remembered(here: Here, sound: bytes) -> None:

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import struct
+from pathlib import Path
 
 import pytest
 
 from appview.media.crc16 import crc16
 from appview.media.failures import Unreadable
 from appview.media.id3 import Tags, id3
-from appview.media.mp3 import ENCODER_DELAY, FRAME_SAMPLES, Range, cut, info_frame, padding
+from appview.media.mp3 import ENCODER_DELAY, FRAME_SAMPLES, Range, cut, info_frame, padding, told
 
 STEREO = b"\xff\xfb\xe0\x64"
 PADDED = b"\xff\xfb\xe2\x64"
@@ -57,6 +58,37 @@ def test_the_tag_tells_where_the_sound_is(header: bytes, at: int, size: int) -> 
     assert (gap >> 12, gap & 0xFFF) == (ENCODER_DELAY, 700)
     length, sound, own = struct.unpack_from(">IHH", tag, at + 148)
     assert (length, sound, own) == (104_400 + size, 0xBEEF, crc16(tag[: at + 154]))
+
+
+@pytest.mark.parametrize(("header", "channels"), [(STEREO, 2), (MONO, 1)])
+@pytest.mark.parametrize("head", [b"", id3(Tags("Ein Stück", cover=bytes(70_000)))], ids=["bare", "tagged"])
+def test_a_file_tells_what_its_tag_was_made_of(
+    tmp_path: Path, header: bytes, channels: int, head: bytes
+) -> None:
+    path = tmp_path / "it.mp3"
+    samples = 10 * FRAME_SAMPLES - ENCODER_DELAY - 700
+    tag = info_frame(header, frames=10, sound_bytes=10_440, samples=samples, sound_crc=0)
+    path.write_bytes(head + tag + frame(header) * 10)
+    sound = told(path)
+    assert (sound.rate, sound.channels, sound.samples) == (44_100, channels, samples)
+    assert sound.duration_s == samples / 44_100
+
+
+@pytest.mark.parametrize("data", [b"", frame() * 3, b"fLaC" + bytes(3000)], ids=["nothing", "no-tag", "flac"])
+def test_a_file_without_a_tag_tells_nothing(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "it.mp3"
+    path.write_bytes(data)
+    with pytest.raises(Unreadable):
+        told(path)
+
+
+def test_a_file_that_was_cut_short_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "it.mp3"
+    samples = 10 * FRAME_SAMPLES - ENCODER_DELAY - 700
+    tag = info_frame(STEREO, frames=10, sound_bytes=10_440, samples=samples, sound_crc=0)
+    path.write_bytes(tag + frame() * 9)
+    with pytest.raises(Unreadable, match="bytes"):
+        told(path)
 
 
 def test_frames_that_cannot_hold_the_sound_are_refused() -> None:
