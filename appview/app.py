@@ -21,6 +21,7 @@ from appview.rest.openapi import OpenApi
 from appview.rest.plays import Plays
 from appview.rest.preferences import Preferences
 from appview.rest.queue import Queues
+from appview.rest.revisions import Revisions
 from appview.rest.tracks import Tracks
 from appview.rest.uploads import Uploads
 from appview.service import AppConfig, Service, TotalsCache
@@ -154,6 +155,7 @@ def build_app(
         media.add_to(router)
     if tracks is not None:
         tracks.add_to(router)
+        Revisions(tracks).add_to(router)
     if uploads is not None:
         uploads.add_to(app)
         if own_pages:

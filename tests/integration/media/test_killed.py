@@ -311,6 +311,51 @@ async def test_an_edit_that_is_killed_anywhere_is_made_or_not(
     await all_in_order(here, ann)
 
 
+async def test_an_earlier_sound_is_restored_whoever_is_killed(
+    net: Devnet, here: Studio, artist: Artist, processes: Processes, tmp_path: Path
+) -> None:
+    async def heard() -> str:
+        [listed] = await net.list_records(artist.account, TRACK)
+        return listed.value["audioUrl"]
+
+    async def newest() -> int:
+        assert await artist.asks("GET", f"{track}/revisions") == 200
+        return artist.told["revisions"][0]["id"]
+
+    track = await artist.made(sound(tmp_path, 1), "Dawn")
+    [listed] = await net.list_records(artist.account, TRACK)
+    rkey = listed.uri.rpartition("/")[2]
+    other = await here.wish(artist.account, sound(tmp_path, 2), "replace", title="Dawn", rkey=rkey)
+    assert not await processes.work(other)
+    assert await newest() == 1
+    (shown,) = artist.told["revisions"]
+    assert artist.told == {"track_id": track, "revisions": [shown]}
+    assert shown == {
+        "id": 1, "track_id": track, "created_at": shown["created_at"], "file_type": "mp3",
+        "original_file_type": "aiff", "audio_storage": "r2", "duration": 0, "was_gated": False,
+    }  # fmt: skip
+    assert await artist.asks("POST", f"{track}/revisions/7/restore") == 404
+    assert await artist.asks("POST", f"{track}/revisions/1/restore") == 200
+    walked = processes.passed
+    assert artist.told == shown | {"upload_id": artist.told["upload_id"]}
+    assert not await processes.work()
+    assert await heard() == listed.value["audioUrl"]
+    for border in walked:
+        before, restored = await heard(), f"{track}/revisions/{await newest()}/restore"
+        assert await artist.asks("POST", restored, end=border) == 0 or border.startswith("update session")
+        assert await artist.asks("POST", restored) == 200
+        assert await processes.work(UUID(artist.told["upload_id"]), end="putRecord")
+        assert not await processes.work()
+        assert await heard() != before
+        await all_in_order(here, artist.account)
+    assert await here.one("select count(*) from job where state <> 'done'") == 0
+    assert await here.one("select count(*) from job where kind = 'replace'") == 2 + len(walked)
+    stranger = await net.account(f"b{secrets.token_hex(4)}")
+    await here.sign_in(stranger)
+    for method, path in (("GET", "revisions"), ("POST", "revisions/1/restore")):
+        assert await Artist(here, stranger, processes).asks(method, f"{track}/{path}") == 403
+
+
 async def test_a_delete_that_is_killed_anywhere_leaves_a_track_or_nothing(
     net: Devnet, here: Studio, artist: Artist, processes: Processes, tmp_path: Path
 ) -> None:
