@@ -27,6 +27,7 @@ from appview.rest.openapi import OpenApi
 from appview.rest.plays import Plays
 from appview.rest.preferences import Preferences
 from appview.rest.queue import Queues
+from appview.rest.revisions import Revisions
 from appview.rest.tags import Tags
 from appview.rest.tracks import Tracks
 from appview.rest.uploads import Uploads
@@ -172,6 +173,7 @@ def build_app(
         media.add_to(router)
     if tracks is not None:
         tracks.add_to(router)
+        Revisions(tracks).add_to(router)
     if uploads is not None:
         uploads.add_to(app)
         if own_pages:

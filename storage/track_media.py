@@ -51,6 +51,20 @@ class TrackMedia:
         return frozenset(id for id in found if id is not None)
 
 
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """What a track sounded like until `replaced_at`; ids are of blobs. `original_file_type` None: what is
+    played is what was uploaded."""
+
+    revision: int
+    replaced_at: datetime
+    original_id: int
+    stream_id: int
+    file_type: str
+    duration_s: float
+    original_file_type: str | None
+
+
 async def begin(conn: Connection, did: Did, rkey: Rkey, original_id: int, job_id: UUID) -> TrackMedia:
     """The track that has this original: the one asked for, whose row is there now, or another."""
     params = {"did": did, "rkey": rkey, "original_id": original_id, "job_id": job_id}
@@ -143,6 +157,13 @@ async def revise(
     cursor = await conn.execute(_SQL["drop_revisions"], {"did": did, "rkey": rkey, "keep": keep})
     for (revision,) in await cursor.fetchall():
         await rows.release(conn, kind=OWNER, owner=owner_of(did, rkey, revision))
+
+
+async def revisions(conn: Connection, did: Did, rkey: Rkey) -> list[Revision]:
+    """The newest first."""
+    async with conn.cursor(row_factory=class_row(Revision)) as cursor:
+        await cursor.execute(_SQL["revisions"], {"did": did, "rkey": rkey})
+        return await cursor.fetchall()
 
 
 async def remove(conn: Connection, did: Did, rkey: Rkey) -> None:

@@ -2,15 +2,20 @@
 
 It makes the steps of an upload but for those that make a track of it (`appview.media.pipeline` has the
 contract). The record is rewritten whole. Should the job end between the PDS's yes and ours, the track has the
-new sound: whether the PDS said yes is asked there.
+new sound: whether the PDS said yes is asked there. To restore a revision is such a job, too, with its first
+steps made.
 """
 
 from __future__ import annotations
 
-import structlog
+from secrets import token_hex
+from uuid import UUID
 
-from appview.jobs.tasks import Done, Task, TaskFailed, Work
-from appview.media.attempt import OWNER, Attempt, Place, begun
+import structlog
+from msgspec import to_builtins
+
+from appview.jobs.tasks import Done, Queue, Task, TaskFailed, Work
+from appview.media.attempt import OWNER, Attempt, Facts, Place, Wish, begun
 from appview.media.pipeline import MEDIA_STEPS, Steps, done, drop, walk
 from appview.media.record_steps import offer_again, sound_of
 from appview.media.steps import NEW_SOUND, Step
@@ -18,10 +23,11 @@ from appview.media.track_record import Edit, edited
 from appview.own_tracks import NoSuchTrack, OwnTracks
 from appview.records import Declined, NotSignedIn, Put, Record
 from lexicons.records import InvalidRecord
-from lexicons.syntax import Rkey
-from storage import track_media
+from lexicons.syntax import Did, Rkey
+from storage import jobs, track_media
 from storage.blobs import rows
 from storage.postgres import Connection
+from storage.track_media import Revision
 
 KIND = "replace"
 KEPT_REVISIONS = 10
@@ -55,6 +61,39 @@ class Replacements:
                     await adopt(at, conn)
                 return
             await drop(at)
+
+
+async def restore(
+    conn: Connection, queue: Queue, did: Did, rkey: Rkey, revision: int, *, session: int, title: str
+) -> tuple[UUID, Revision] | None:
+    """The job that gives a track the sound again that it had, once, in the caller's transaction; what it has
+    now becomes a revision in turn. None: it has no such revision."""
+    await track_media.get(conn, did, rkey)  # no replacement drops it meanwhile
+    kept = {each.revision: each for each in await track_media.revisions(conn, did, rkey)}
+    if revision not in kept:
+        return None
+    found = kept[revision]
+    subject = f"{track_media.owner_of(did, rkey, revision)} restored"
+    before = await jobs.unfinished_about(conn, KIND, subject)
+    if before is not None:
+        return before.id, found
+    original = await rows.get(conn, found.original_id)
+    assert original is not None  # the revision owns it
+    wish = Wish(token_hex(16), original.sha256, original.crc32, original.bytes, session, title, rkey=rkey)
+    facts = Facts(
+        step=Step.STORE,
+        rkey=rkey,
+        original=found.original_id,
+        stream=found.stream_id,
+        file_type=found.file_type,
+        duration_s=found.duration_s,
+    )
+    id = await queue.enqueue(conn, KIND, did=did, subject=subject, args=to_builtins(wish))
+    assert id is not None
+    await jobs.save(conn, id, to_builtins(facts))
+    for blob in {found.original_id, found.stream_id}:
+        await rows.claim(conn, blob, kind=OWNER, owner=str(id))
+    return id, found
 
 
 async def _claimed(at: Attempt) -> None:

@@ -58,7 +58,11 @@ async def stored(at: Attempt) -> None:
 
 
 async def rendered(at: Attempt) -> None:
-    """Something that every browser plays: the original if it does, else an MP3 made of it."""
+    """Something that every browser plays: the original if it does, else an MP3 made of it, now or before."""
+    if at.facts.stream is not None:
+        async with at.transaction() as conn:
+            await at.save(Step.RENDER, conn)
+        return
     found, original = at.facts.found, at.facts.original
     if found.playable:
         async with at.transaction() as conn:

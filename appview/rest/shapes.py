@@ -134,6 +134,31 @@ class TracksOfTag(msgspec.Struct):
     tracks: list[Track]
 
 
+class Revision(msgspec.Struct):
+    """What a track sounded like until `created_at`. `original_file_type`: of what was uploaded, where
+    something else is played."""
+
+    id: int
+    track_id: int
+    created_at: str
+    file_type: str
+    original_file_type: str | None
+    audio_storage: str
+    duration: int
+    was_gated: bool
+
+
+class RevisionList(msgspec.Struct):
+    track_id: int
+    revisions: list[Revision]
+
+
+class Restoring(Revision):
+    """And the job that gives the track that sound again."""
+
+    upload_id: str
+
+
 class PlayCount(msgspec.Struct):
     play_count: int
 

@@ -44,7 +44,7 @@ _FORM: dict[str, type] = {**dict.fromkeys(_TEXTS, str), "image": bytes}
 
 
 @dataclass(frozen=True, slots=True)
-class _Own:
+class OwnTrack:
     """A track of whoever asks."""
 
     id: int
@@ -58,8 +58,8 @@ class Tracks:
     def __init__(
         self, uploads: Uploads, place: Place, reads: Reads, viewer_of: ViewerOf, pictures: Pictures
     ) -> None:
-        self._uploads = uploads
-        self._place = place
+        self.uploads = uploads
+        self.place = place
         self._reads = reads
         self._viewer_of = viewer_of
         self._pictures = pictures
@@ -77,7 +77,7 @@ class Tracks:
             viewer = await self._viewer_of(request)
         except Unauthenticated:
             viewer = None
-        return answer_json(await self._shape(id_of(request, "track_id"), viewer and viewer.did))
+        return answer_json(await self.shape(id_of(request, "track_id"), viewer and viewer.did))
 
     @described(
         "Changes a track of one's own",
@@ -96,10 +96,10 @@ class Tracks:
     async def change(self, request: web.Request) -> web.StreamResponse:
         """The track after it: `title`, `album`, `description`, `features`, `tags`, `image` of a form; what is
         not there stays, and an empty text clears what may be cleared."""
-        own = await self._own(request, "edit")
-        self._uploads.receiver.count(own.actor)
-        most = self._uploads.receiver.limits.max_image_bytes
-        with scratch.room(self._place.scratch) as room:
+        own = await self.own(request, "edit")
+        self.uploads.receiver.count(own.actor)
+        most = self.uploads.receiver.limits.max_image_bytes
+        with scratch.room(self.place.scratch) as room:
             plain = await Form.plain(request)
             texts, picture = (
                 await self._read(Form.of(request, most + MIB), room) if plain is None else (plain, None)
@@ -114,7 +114,7 @@ class Tracks:
             )
             cover = None if picture is None else await self._drawn(picture, room)
         await self._rewrite(own, edit, cover, filed)
-        return answer_json(await self._shape(own.id, own.actor.did))
+        return answer_json(await self.shape(own.id, own.actor.did))
 
     @described(
         "Deletes a track of one's own",
@@ -127,7 +127,7 @@ class Tracks:
         },
     )
     async def delete(self, request: web.Request) -> web.StreamResponse:
-        own = await self._own(request, "delete")
+        own = await self.own(request, "delete")
         try:
             await self._tracks(own).delete(own.rkey)
         except WriteFailed as error:
@@ -148,38 +148,39 @@ class Tracks:
     )
     async def replace(self, request: web.Request) -> web.StreamResponse:
         """The id of the job that gives the track the sound in `file`; what it was stays as a revision."""
-        own = await self._own(request, "edit")
-        title = orjson.loads(await self._shape(own.id, None))["title"]
-        most = self._uploads.receiver.limits.max_bytes
+        own = await self.own(request, "edit")
+        title = orjson.loads(await self.shape(own.id, None))["title"]
+        most = self.uploads.receiver.limits.max_bytes
         form = Form.of(request, most + MIB)
-        async with self._uploads.receiver.taking(own.actor) as intake:
+        async with self.uploads.receiver.taking(own.actor) as intake:
             while (head := await form.next()) is not None:
                 if head.name == "file" and head.filename:
                     try:
                         sound = await intake.sound(form.chunks(most))
                     except PayloadTooLarge:
-                        raise too_large(self._uploads.receiver.limits) from None
+                        raise too_large(self.uploads.receiver.limits) from None
                     id = await intake.replace(own.rkey, title, sound)
                     message = "audio queued for replacement"
                     return answer({"upload_id": str(id), "status": "pending", "message": message})
         raise Refused(400, "no filename provided")
 
-    async def _own(self, request: web.Request, what: str) -> _Own:
+    async def own(self, request: web.Request, what: str) -> OwnTrack:
         id = id_of(request, "track_id")
-        actor = await self._uploads.actor(request)
-        async with self._place.pool.connection() as conn:
+        actor = await self.uploads.actor(request)
+        async with self.place.pool.connection() as conn:
             found = await track_media.of_id(conn, id)
         if found is None:
             raise Refused(404, "track not found")
         did, rkey = found
         if did != actor.did:
             raise Refused(403, f"you can only {what} your own tracks")
-        return _Own(id, actor, rkey)
+        return OwnTrack(id, actor, rkey)
 
-    def _tracks(self, own: _Own) -> OwnTracks:
-        return OwnTracks(self._place, own.actor.session, own.actor.did)
+    def _tracks(self, own: OwnTrack) -> OwnTracks:
+        return OwnTracks(self.place, own.actor.session, own.actor.did)
 
-    async def _shape(self, id: int, viewer: Did | None) -> bytes:
+    async def shape(self, id: int, viewer: Did | None) -> bytes:
+        """The track as JSON. Raises Refused."""
         row = await feed.REST.by_id(self._reads, viewer, id)
         if row is None:
             raise Refused(404, "track not found")
@@ -194,7 +195,7 @@ class Tracks:
                 texts[head.name] = (await form.text()).strip()
             elif head.name == "image" and head.filename:
                 picture = room / "picture"
-                most = self._uploads.receiver.limits.max_image_bytes
+                most = self.uploads.receiver.limits.max_image_bytes
                 try:
                     await written(form.chunks(most), picture)
                 except PayloadTooLarge:
@@ -207,8 +208,8 @@ class Tracks:
         except MediaFailed as error:
             raise Refused(400, f"{error}. supported: jpg, png, webp, gif") from None
 
-    async def _rewrite(self, own: _Own, edit: Edit, cover: Blob | None, tags: list[str] | None) -> None:
-        did, rkey, place = own.actor.did, own.rkey, self._place
+    async def _rewrite(self, own: OwnTrack, edit: Edit, cover: Blob | None, tags: list[str] | None) -> None:
+        did, rkey, place = own.actor.did, own.rkey, self.place
         if cover is not None:
             edit = Edit(edit.title, edit.album, edit.description, edit.features, image_url(place, cover))
             # Before the record names it: should we die in between, it is kept.

@@ -18,11 +18,14 @@ from procrastinate.procrastinate_jobs where lock = %(id)s::text and status = 'do
 delete from procrastinate.procrastinate_jobs where id = any(%(tickets)s) and status = 'doing'
 
 -- name: drop_stalled
--- Tickets of workers that have not been heard of for too long.
-delete from procrastinate.procrastinate_jobs ticket
-where status = 'doing' and not exists (
-    select from procrastinate.procrastinate_workers worker
-    where worker.id = ticket.worker_id and last_heartbeat > now() - make_interval(secs => %(stalled_s)s))
+-- Tickets of workers that have not been heard of for too long. One that somebody has in hand stays until the next
+-- time: procrastinate takes them from the dead, too, in an order of its own.
+delete from procrastinate.procrastinate_jobs where id in (
+    select id from procrastinate.procrastinate_jobs ticket
+    where status = 'doing' and not exists (
+        select from procrastinate.procrastinate_workers worker
+        where worker.id = ticket.worker_id and last_heartbeat > now() - make_interval(secs => %(stalled_s)s))
+    for update skip locked)
 
 -- name: revive
 -- Every unfinished job that can be done has a ticket: one that somebody holds, or one that waits.

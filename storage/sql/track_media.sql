@@ -52,6 +52,15 @@ from track_media m
 where m.did = %(did)s and m.rkey = %(rkey)s and m.original_id is not null and m.stream_id is not null
 returning revision, original_id, stream_id, opus_id
 
+-- name: revisions
+-- What it sounded like before, the newest first.
+select r.revision, r.replaced_at, r.original_id, r.stream_id, s.format as file_type, s.duration_s,
+       case when r.original_id <> r.stream_id then o.format end as original_file_type
+from track_revision r
+join sound s on s.blob_id = r.stream_id
+join sound o on o.blob_id = r.original_id
+where r.did = %(did)s and r.rkey = %(rkey)s order by r.revision desc
+
 -- name: drop_revisions
 -- All but the newest.
 delete from track_revision r

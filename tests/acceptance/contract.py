@@ -62,8 +62,8 @@ class Contract:
             jsonschema.validate(orjson.loads(answer.body), schema, jsonschema.Draft202012Validator)
 
     def _told(self, route: str, answer: Answer) -> dict[str, Any] | None:
-        """The schema of such an answer. Of a redirect and a stream it says nothing, and our texts for a bad id
-        are the old frontend's, too."""
+        """The schema of such an answer. Of a redirect and a stream it says nothing, and a refusal may
+        be a mere text."""
         verb, template = route.split(" ")
         if not answer.headers.get("Content-Type", "").startswith("application/json"):
             return None

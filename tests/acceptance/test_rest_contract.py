@@ -1,4 +1,4 @@
-"""Every route of the REST contract, asked well and badly, by nobody and by the wrong person, on a real PDS."""
+"""Every route of the REST contract, asked well and badly, by nobody and by the wrong one, on a real PDS."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from uuid import uuid4
 import pytest
 
 from appview.jobs.tasks import UnknownTask
-from storage import jobs
+from storage import jobs, queue
 from storage.jobs import Job, JobState
 from storage.postgres import Connection
 from tests.integration.jobs.doing import QUEUE, connect, ended, seen, until_seen, working
@@ -99,6 +99,21 @@ async def test_a_job_that_kills_its_worker_every_time_fails_in_the_end(
         job = await ended(conn, id)
     assert job.state is JobState.FAILED
     assert await seen(conn, id) == ["undo"]
+
+
+async def test_tickets_of_the_dead_that_somebody_has_in_hand_are_not_waited_for(
+    conn: Connection, database: str
+) -> None:
+    """Many workers died at once, and procrastinate looks after what they held in an order of its own: who
+    waited for it while holding some would be waited for in turn."""
+    held, free = [await QUEUE.enqueue(conn, "note", subject=name) for name in ("held", "free")]
+    await conn.execute("update procrastinate.procrastinate_jobs set status = 'doing'")
+    async with await connect(database) as other:
+        async with other.transaction(), asyncio.timeout(10):
+            statement = "select from procrastinate.procrastinate_jobs where lock = %s for update"
+            await other.execute(statement, (str(held),))
+            assert await queue.revive(conn, ["note"], stalled_s=1) == [free]
+        assert await queue.revive(conn, ["note"], stalled_s=1) == [held]
 
 
 async def test_a_worker_that_stops_gives_its_jobs_back_at_once(conn: Connection, database: str) -> None:

@@ -2,8 +2,9 @@
 
 It is told at the edges: bytes that get a name in the store, writes to a PDS, statements that change rows. So
 whatever comes new has its borders by itself. Behind each is one; right before it nothing differs from right
-behind the one that came before, but for what takes a while: in the middle of a stream is a border, and before
-a commit. That somebody is told how far it is, is none.
+behind the one that came before, but for what takes a while: in the middle of a stream is a border, too, and
+before a commit. What comes now and then is none: that somebody is told how far it is, that a session is in
+use, and which nonce its PDS wants next.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ from storage.postgres import Pool, make_pool
 from storage.queries import load
 
 _CHANGES = re.compile(r"\b(insert into \S+|delete from \S+|update \S+(?=(?: \w+)?\s+set\b))")
-_TOLD, _SAVE = load("jobs")["report"], load("jobs")["save"]
+_SAVE = load("jobs")["save"]
+_NO_BORDER = {load("jobs")["report"], load("sessions")["keep"], load("sessions")["touch"]}
 
 
 class Life:
@@ -133,14 +135,13 @@ class _Cursor(AsyncCursor[Any]):
         await super().execute(query, params, **options)
         conn = self.connection
         assert isinstance(conn, _Connection)
-        if query != _TOLD and self.rowcount and (found := _CHANGES.search(str(query))):
-            name = conn.changed or found[0]
-            if query == _SAVE and (step := orjson.loads(params["facts"]).get("step")):
-                name = f"step {step}"
+        if query not in _NO_BORDER and self.rowcount and (found := _CHANGES.search(str(query))):
             if self.connection.info.transaction_status is TransactionStatus.IDLE:
-                conn.life.border(name)
+                conn.life.border(found[0])
+            elif query == _SAVE and (step := orjson.loads(params["facts"]).get("step")):
+                conn.changed = f"step {step}"
             else:
-                conn.changed = name
+                conn.changed = conn.changed or found[0]
         return self
 
 

@@ -4,8 +4,8 @@
         await processes.work(id, end="publish audio")     # does jobs, and dies at that border
         await processes.work()                            # does all that is left
 
-Run as a program it is the one that they are forked off, so that none has to be loaded anew:
-`python -m tests.integration.media.doomed PREMISES`, which reads a line of JSON for each, tells how it ended.
+Run as a program it is the one that they are forked off, so that none is loaded anew: `python -m
+tests.integration.media.doomed PREMISES`. It reads a line of JSON for each and tells how it ended.
 """
 
 from __future__ import annotations
@@ -47,7 +47,6 @@ from appview.rest.tracks import Tracks
 from appview.service import AppConfig
 from bin.kinds import job_queue
 from bin.settings import ROOT
-from storage import jobs
 from storage.postgres import Pool
 from tests.integration.media.borders import Life, MortalPds, MortalStore, mortal_pool
 from tests.integration.media.studio import CATALOG, WISH, Premises, furnished
@@ -56,8 +55,9 @@ HEARTBEAT_S, STALLED_S = 0.2, 1.0
 _NEVER_S = 3600.0
 _NONE = timedelta(0)
 _LEFT = """
-    select (select count(*) from job where finished_at is null)
-         + (select count(*) from procrastinate.procrastinate_jobs)
+    select (select count(*) from job where finished_at is null and coalesce(id = %(id)s::uuid, true))
+         + (select count(*) from procrastinate.procrastinate_jobs
+             where coalesce(lock = %(id)s::uuid::text, true))
 """
 
 
@@ -155,12 +155,9 @@ async def work(at: Premises, life: Life, *, id: UUID | None, lives: bool) -> Non
 
 
 async def _is_over(pool: Pool, id: UUID | None) -> bool:
-    """Whether that job, or all of them, have ended; the latter with their tickets."""
+    """Whether that job, or every one, has ended, and its ticket is gone."""
     async with pool.connection() as conn:
-        if id is not None:
-            job = await jobs.get(conn, id)
-            return job is not None and job.finished
-        row = await (await conn.execute(_LEFT)).fetchone()
+        row = await (await conn.execute(_LEFT, {"id": id})).fetchone()
     return row == (0,)
 
 

@@ -11,23 +11,22 @@ import pytest_asyncio
 
 from appview.media.leftovers import Leftovers
 from appview.media.pipeline import Uploads
-from appview.media.replacement import Replacements
-from appview.media.steps import NEW_SOUND, NEW_TRACK
 from storage import jobs, sessions
 from storage.jobs import JobState
 from storage.sessions import End
 from tests.acceptance.service import Program
 from tests.devnet.fixtures import _devnet_when_marked, devnet_packages
 from tests.devnet.network import Account, Devnet
+from tests.integration.media.doomed import Processes, doomed
 from tests.integration.media.order import in_order
 from tests.integration.media.studio import TRACK, Studio, studio
-from tests.integration.media.test_walk import dies, sound
+from tests.integration.media.test_killed import sound
 
 __all__ = ["_devnet_when_marked", "devnet_packages"]
 
 pytestmark = [pytest.mark.devnet, pytest.mark.timeout(120), pytest.mark.asyncio(loop_scope="module")]
 
-BEFORE_RECORD, BEHIND_RECORD = 2, 1  # borders from the end
+BEFORE_RECORD, BEHIND_RECORD = "step offer", "before step record"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -40,6 +39,12 @@ async def net(devnet_packages: Path) -> AsyncIterator[Devnet]:
 async def here(net: Devnet, database: str, tmp_path: Path) -> AsyncIterator[Studio]:
     async with studio(net, database, tmp_path) as here:
         yield here
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def processes(here: Studio) -> AsyncIterator[Processes]:
+    async with doomed(here.at) as processes:
+        yield processes
 
 
 @pytest_asyncio.fixture(loop_scope="module")
@@ -78,11 +83,11 @@ async def a_day_later(here: Studio) -> None:
 @pytest.mark.once
 @pytest.mark.parametrize("sent_again", [True, False])
 async def test_a_record_that_nobody_may_take_back_plays_once_its_echo_has_come(
-    here: Studio, ann: Account, ingest: Program, tmp_path: Path, sent_again: bool
+    here: Studio, ann: Account, processes: Processes, ingest: Program, tmp_path: Path, sent_again: bool
 ) -> None:
     task, data = Uploads(here.place).task, sound(tmp_path, 1)
     id = await here.wish(ann, data, title="Dawn")
-    assert await dies(here, task, id, 2 * len(NEW_TRACK) - BEHIND_RECORD)
+    assert await processes.work(id, end=BEHIND_RECORD)
     await sign_out(here, ann)
     assert (await here.cancel(task, id)).state is JobState.CANCELLED
     async with here.pool.connection() as conn:
@@ -102,10 +107,12 @@ async def test_a_record_that_nobody_may_take_back_plays_once_its_echo_has_come(
 
 
 @pytest.mark.once
-async def test_where_no_record_comes_nothing_is_kept(here: Studio, ann: Account, tmp_path: Path) -> None:
+async def test_where_no_record_comes_nothing_is_kept(
+    here: Studio, ann: Account, processes: Processes, tmp_path: Path
+) -> None:
     task = Uploads(here.place).task
     id = await here.wish(ann, sound(tmp_path, 1), title="Dawn")
-    assert await dies(here, task, id, 2 * len(NEW_TRACK) - BEFORE_RECORD)
+    assert await processes.work(id, end=BEFORE_RECORD)
     await sign_out(here, ann)
     assert (await here.work(task, id)).state is JobState.FAILED
     assert await swept(here) == {"waiting": 1}
@@ -118,13 +125,19 @@ async def test_where_no_record_comes_nothing_is_kept(here: Studio, ann: Account,
 @pytest.mark.once
 @pytest.mark.parametrize("border", [BEFORE_RECORD, BEHIND_RECORD])
 async def test_a_replacement_whose_undo_was_given_up_has_the_sound_of_the_record(
-    net: Devnet, here: Studio, ann: Account, ingest: Program, tmp_path: Path, border: int
+    net: Devnet,
+    here: Studio,
+    ann: Account,
+    processes: Processes,
+    ingest: Program,
+    tmp_path: Path,
+    border: str,
 ) -> None:
     made = await here.work(Uploads(here.place).task, await here.wish(ann, sound(tmp_path, 1), title="Dawn"))
     assert made.result is not None
     rkey = made.result["uri"].rpartition("/")[2]
     id = await here.wish(ann, sound(tmp_path, 2), "replace", title="Dawn", rkey=rkey)
-    assert await dies(here, Replacements(here.place).task, id, 2 * len(NEW_SOUND) - border)
+    assert await processes.work(id, end=border)
     async with here.pool.connection() as conn:
         assert await jobs.finish(conn, id, JobState.FAILED, message="away", error="away")
     async with ingest:
@@ -141,14 +154,14 @@ async def test_a_replacement_whose_undo_was_given_up_has_the_sound_of_the_record
 
 @pytest.mark.once
 async def test_a_sound_whose_replacement_was_given_up_and_that_was_sent_anew_belongs_to_the_new_track(
-    here: Studio, ann: Account, ingest: Program, tmp_path: Path
+    here: Studio, ann: Account, processes: Processes, ingest: Program, tmp_path: Path
 ) -> None:
     task, data = Uploads(here.place).task, sound(tmp_path, 2)
     made = await here.work(task, await here.wish(ann, sound(tmp_path, 1), title="Dawn"))
     assert made.result is not None
     rkey = made.result["uri"].rpartition("/")[2]
     id = await here.wish(ann, data, "replace", title="Dawn", rkey=rkey)
-    assert await dies(here, Replacements(here.place).task, id, 2 * len(NEW_SOUND) - BEHIND_RECORD)
+    assert await processes.work(id, end=BEHIND_RECORD)
     async with here.pool.connection() as conn:
         assert await jobs.finish(conn, id, JobState.FAILED, message="away", error="away")
     assert (await here.work(task, await here.wish(ann, data, title="Dawn"))).state is JobState.DONE
