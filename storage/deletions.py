@@ -44,7 +44,7 @@ class Deletion:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """What an account has here; `blobs`: of its tracks, that nobody else has; `orphaned_…` is others', and
+    """What an account has here; `blobs`: of its tracks and lists, that nobody else has; `orphaned_…` is others', and
     points at its tracks."""
 
     tracks: int
