@@ -28,6 +28,7 @@ class Totals:
     tracks: int
     most_played: Item | None
     most_liked: Item | None
+    duration_s: int
 
 
 async def totals(reads: Reads, did: str) -> Totals:
@@ -38,7 +39,7 @@ async def totals(reads: Reads, did: str) -> Totals:
         id_, title, count = (cell(0, column + offset) for offset in range(3))
         return None if id_ is None else Item(int(id_), (title or b"").decode(), int(count or 0))
 
-    return Totals(int(cell(0, 0) or 0), int(cell(0, 1) or 0), item(2), item(5))
+    return Totals(int(cell(0, 0) or 0), int(cell(0, 1) or 0), item(2), item(5), int(cell(0, 8) or 0))
 
 
 async def days(reads: Reads, did: str, first: date, last: date) -> list[tuple[str, int]]:

@@ -44,8 +44,8 @@ class Deletion:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """What an account has here; `blobs`: of its tracks, that nobody else has; `orphaned_…` is others', and
-    points at its tracks."""
+    """What an account has here; `blobs`: of its tracks and lists, that nobody else has; `orphaned_…` is
+    others', and points at its tracks."""
 
     tracks: int
     albums: int

@@ -8,7 +8,7 @@ from appview.auth.acting import Actor, actor_of
 from appview.auth.desk import Desk
 from appview.errors import ScopeMissing, SignInNeeded
 from appview.media.attempt import Place
-from appview.records import Away, NotSignedIn, WriteFailed
+from appview.records import Away, NotSignedIn, Swapped, WriteFailed
 from appview.rest.answers import Refused
 from appview.viewer import Viewer
 from lexicons.syntax import Did, Nsid
@@ -38,7 +38,8 @@ class Actors:
 
 
 def unwritten(text: str, error: WriteFailed) -> Refused:
-    """What is said of a record that the PDS did not take: why it did not, the log says."""
+    """What is said of a record that the PDS did not take: why it did not, the log says. Where others never
+    stopped writing it, the same may work another time."""
     if isinstance(error, NotSignedIn):
         return Refused(401, "session_expired")
-    return Refused(502 if isinstance(error, Away) else 500, text)
+    return Refused(502 if isinstance(error, Away | Swapped) else 500, text)

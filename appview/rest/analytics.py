@@ -64,6 +64,7 @@ class Analytics:
             {
                 "total_plays": found.plays,
                 "total_items": found.tracks,
+                "total_duration_seconds": found.duration_s,
                 "top_item": _item(found.most_played),
                 "top_liked": _item(found.most_liked),
             }

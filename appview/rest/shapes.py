@@ -261,6 +261,7 @@ class TopItem(msgspec.Struct):
 class Analytics(msgspec.Struct):
     total_plays: int
     total_items: int
+    total_duration_seconds: int
     top_item: TopItem | None
     top_liked: TopItem | None
 

@@ -21,7 +21,7 @@ from appview.media.receive import MIB
 from appview.media.record_steps import image_url
 from appview.media.track_record import Edit, edited
 from appview.own_tracks import NoSuchTrack, OwnTracks
-from appview.records import Away, NotSignedIn, Put, Record, WriteFailed
+from appview.records import Away, NotSignedIn, Put, Record, Swapped, WriteFailed
 from appview.rest import present, shapes
 from appview.rest.answers import Refused, answer, answer_json, rest
 from appview.rest.features import features_of
@@ -251,4 +251,4 @@ def _not_changed(error: NoSuchTrack | InvalidRecord | WriteFailed) -> Refused:
 def _not_written(what: str, error: WriteFailed) -> Refused:
     if isinstance(error, NotSignedIn):
         return Refused(401, "session_expired")
-    return Refused(502 if isinstance(error, Away) else 500, f"{what}: {error}")
+    return Refused(502 if isinstance(error, Away | Swapped) else 500, f"{what}: {error}")

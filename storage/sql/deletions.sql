@@ -66,7 +66,7 @@ select (select count(*) from track where repo_id = r.id)::int as tracks,
        (select count(*) from "like" where repo_id = r.id)::int as likes,
        (select count(*) from comment where repo_id = r.id)::int as comments,
        (select count(distinct o.blob_id) from blob_owner o
-        where o.kind = 'track' and starts_with(o.owner, r.did || '/') and not exists (
+        where o.kind in ('track', 'list') and starts_with(o.owner, r.did || '/') and not exists (
             select from blob_owner other
             where other.blob_id = o.blob_id and not starts_with(other.owner, r.did || '/')))::int as blobs,
        (select count(*) from "like" l join track t on t.id = l.track_id

@@ -188,7 +188,8 @@ async def test_nothing_that_is_written_down_names_a_listener(world: World, track
 
 async def test_an_artist_has_the_counts_of_their_own_tracks(world: World, track: int) -> None:
     ann, bob = next(iter(world.seed.dids)), world.seed.account("bob")
-    liked = world.seed.track(ann, "liked")
+    liked = world.seed.track(ann, "liked", duration=90)
+    world.seed.track(ann, "longer than anything", duration=(1 << 63) - 1)
     world.seed.like(bob, liked)
     other = world.seed.stat(world.seed.track(bob, "of somebody else"))
     world.seed.commit()
@@ -199,12 +200,14 @@ async def test_an_artist_has_the_counts_of_their_own_tracks(world: World, track:
     found = await world.server.request("GET", f"/artists/{did}/analytics")
     assert found.json == {
         "total_plays": 2,
-        "total_items": 2,
+        "total_items": 3,
+        "total_duration_seconds": 190,
         "top_item": {"id": track, "title": "one", "play_count": 2},
         "top_liked": {"id": world.seed.stat(liked), "title": "liked", "play_count": 1},
     }
     world.seed.conn.rollback()
-    nobody = {"total_plays": 0, "total_items": 0, "top_item": None, "top_liked": None}
+    nobody = {"total_plays": 0, "total_items": 0, "total_duration_seconds": 0}
+    nobody |= {"top_item": None, "top_liked": None}
     assert (await world.server.request("GET", "/artists/did:plc:x/analytics")).json == nobody
     world.seed.conn.execute("update profile set hidden = true where repo_id = %s", (ann,))
     world.seed.commit()

@@ -247,6 +247,36 @@ async def test_a_deletion_that_is_killed_at_each_step_is_finished(home: Home, ca
     await nothing_mentions(home, catalog)
 
 
+@pytest.mark.parametrize(
+    "writing",
+    [
+        "insert into job (kind, did, state) values ('upload', %s, 'running')",
+        "insert into write_turn (did, what, held_until) values (%s, 'like 1', now() + interval '1 h')",
+        "insert into comment_claim values (%s, '3mpt222222222', 1, now() + interval '1 h')",
+    ],
+)
+async def test_records_are_listed_only_once_nothing_more_is_written(home: Home, writing: str) -> None:
+    await home.story.play(popular=False)
+    did, deletions = home.story.ana.did, home.deletions()
+    async with home.pool.connection() as conn:
+        await conn.execute(writing.encode(), [did])
+    id = await deletions.ask(did, await home.session(), remove_records=True)
+    await home.finish(deletions)
+    assert await home.fact("select step from account_deletion where id = %s", id) == "records"
+    assert home.server.records == OURS
+    # A job is told to end, and nobody may write for her any more.
+    assert not await home.fact("select exists (select from job where cancel_asked_at is null)")
+    async with home.pool.connection() as conn:
+        assert await sessions.grants(conn, did, None) == []
+        await conn.execute("update job set updated_at = now() - interval '6 minutes'")  # its worker died
+        await conn.execute("update write_turn set held_until = now()")
+        await conn.execute("update comment_claim set held_until = now()")
+    await home.time_passes()
+    await home.finish(deletions)
+    assert home.server.records == []
+    assert await home.fact("select step from account_deletion where id = %s", id) == "done"
+
+
 async def nothing_mentions(home: Home, catalog: Catalog) -> None:
     """No table, file, route or message does, but the one that tells followers."""
     story, did = home.story, home.story.ana.did

@@ -174,6 +174,28 @@ async def test_who_vanishes_in_the_middle_leaves_nothing(studio: Studio) -> None
     assert await studio.args() == []
 
 
+async def test_who_leaves_in_the_middle_leaves_nothing(studio: Studio) -> None:
+    key, left = await studio.key(), asyncio.Event()
+
+    async def body() -> AsyncIterator[bytes]:
+        yield noise(MIB)
+        await left.wait()
+        yield noise(MIB)
+
+    sending = asyncio.create_task(studio.upload(key, body()))
+    await studio.until_rows(1)
+    # What the deletion of an account does first. Its steps are not made here.
+    await studio.rows(
+        "insert into account_deletion (did, remove_records, step, due) values (%s, false, 'access', null)",
+        ANN,
+    )
+    left.set()
+    assert error(await sending) == (403, "SignInNeeded")
+    await studio.until_nothing_left()
+    assert await studio.args() == []
+    assert error(await studio.upload(key, b"x")) == (403, "SignInNeeded")
+
+
 async def test_a_compressed_body_is_refused(studio: Studio) -> None:
     """It could be a thousand times what came."""
     answer = await studio.request(
