@@ -177,6 +177,7 @@ async def application(
             store,
             links,
             ServeConfig(settings.media_accel, settings.media_url, settings.media_link_s),
+            settings.public_url,
         )
         receiver = Receiver(pool, store, job_queue(), catalog, upload_limits(settings))
         uploads = Uploads(receiver, auth.desk, reads, watch)
