@@ -28,6 +28,7 @@ from appview.rest.plays import Plays
 from appview.rest.preferences import Preferences
 from appview.rest.queue import Queues
 from appview.rest.revisions import Revisions
+from appview.rest.search import Search
 from appview.rest.tags import Tags
 from appview.rest.tracks import Tracks
 from appview.rest.uploads import Uploads
@@ -47,6 +48,7 @@ from storage import (
     artists,
     backlinks,
     feed,
+    finding,
     health,
     lists,
     live,
@@ -71,6 +73,7 @@ _READ: tuple[dict[str, str], ...] = (
     backlinks.STATEMENTS,
     artists.STATEMENTS,
     feed.STATEMENTS,
+    finding.STATEMENTS,
     health.STATEMENTS,
     lists.STATEMENTS,
     live.STATEMENTS,
@@ -181,7 +184,12 @@ def build_app(
     if plays is not None:
         plays.add_to(router)
     asker = Asker(None if auth is None else auth.desk, config.viewer_of)
-    for part in (Listings(reads, asker, catalog.collections), Tags(reads, asker), Likers(reads)):
+    for part in (
+        Listings(reads, asker, catalog.collections),
+        Tags(reads, asker),
+        Likers(reads),
+        Search(reads),
+    ):
         part.add_to(router)
     Analytics(reads, None if auth is None else auth.desk).add_to(router)
     if exports is not None:

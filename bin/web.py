@@ -7,8 +7,8 @@ import asyncio
 import ipaddress
 import signal
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from time import monotonic
 
 from aiohttp import web
@@ -53,6 +53,7 @@ from firehose.net import GuardedClient
 from lexicons.catalog import Catalog, CatalogError
 from storage import jobs, list_look, mirrors, player_queue, preferences, remarks, track_media, turns
 from storage.postgres import make_pool
+from storage.reader import Reads
 
 SHUTDOWN_S = 3.0
 WRITERS = 4
@@ -105,16 +106,21 @@ async def serve(settings: Settings, catalog: Catalog, connections: int, status_f
 
 @asynccontextmanager
 async def application(
-    settings: Settings, catalog: Catalog, connections: int = 4
+    settings: Settings,
+    catalog: Catalog,
+    connections: int = 4,
+    *,
+    reader: Callable[..., AbstractAsyncContextManager[Reads]] = make_reader,
 ) -> AsyncIterator[web.Application]:
-    """All that answers, and its ways to the database and to others as long as the block lasts."""
+    """All that answers, and its ways to the database and to others as long as the block lasts. `reader` is
+    called as `make_reader`."""
     assert settings.database_url
     # A port that is not chosen yet cannot be part of a name.
     did = settings.service_did if settings.port or settings.public_url else None
     clients = Clients(map(ipaddress.ip_network, settings.trusted_proxies))
     ring = key_ring(settings)
     async with (
-        make_reader(settings.database_url, connections=connections) as reads,
+        reader(settings.database_url, connections=connections) as reads,
         make_writer(settings.database_url) as writes,
         make_pool(settings.database_url, max_size=WRITERS, name="plyr web") as pool,
         GuardedClient(settings.dev_loopback) as client,
@@ -177,6 +183,7 @@ async def application(
             store,
             links,
             ServeConfig(settings.media_accel, settings.media_url, settings.media_link_s),
+            settings.public_url,
         )
         receiver = Receiver(pool, store, job_queue(), catalog, upload_limits(settings))
         uploads = Uploads(receiver, auth.desk, reads, watch)

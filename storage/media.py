@@ -50,6 +50,12 @@ async def find(
     return Found(key, (mime or b"").decode(), sight, (title or b"").decode())
 
 
+async def elsewhere(reads: Reads, file_id: str) -> bytes | None:
+    """The members (`track.rest`) of a track in sight whose sound is called so."""
+    rows = await reads.fetch("media_elsewhere", file_id.encode())
+    return rows.cell(0, 0) if rows.count else None
+
+
 @dataclass(frozen=True, slots=True)
 class TrackMedia:
     """Hashes of what we have of a track: its sound as what it is served, and its cover."""

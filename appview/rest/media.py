@@ -11,13 +11,15 @@ import re
 from time import monotonic
 
 import msgspec
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from appview.media.container import SUFFIXES
 from appview.media.images import WIDTHS
 from appview.media.serve import ServeConfig, Served, serve
 from appview.media.signed import BadLink, Links
-from appview.rest.answers import Refused, rest
+from appview.rest import shapes
+from appview.rest.answers import Refused, answer, rest
+from appview.rest.elsewhere import elsewhere, is_page
 from appview.rest.spec import described
 from storage import media
 from storage.blobs.store import Area, BlobStore, Key
@@ -41,16 +43,23 @@ class _Playable(msgspec.Struct):
 
 
 class Media:
-    def __init__(self, reads: Reads, store: BlobStore, links: Links, config: ServeConfig) -> None:
+    """`origin`: where people reach us, without it wherever they ask."""
+
+    def __init__(
+        self, reads: Reads, store: BlobStore, links: Links, config: ServeConfig, origin: str | None = None
+    ) -> None:
         self._reads = reads
         self._store = store
         self._links = links
         self._config = config
+        self._origin = origin
         # A player asks many times a second for the same sound when somebody drags its slider.
         self._known: dict[tuple[Area, str, int | None, bool], tuple[float, Found | None]] = {}
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         router.add_get("/audio/{file_id}", rest(self.audio))
+        router.add_get("/audio/{file_id}/download", rest(self.download))
+        router.add_get("/audio/{file_id}/url", rest(self.url))
         router.add_get("/image/{sha256}", rest(self.image))
         router.add_get("/private/{sha256}", rest(self.private))
 
@@ -61,15 +70,51 @@ class Media:
         return "'self'" if here else "'self' https:"
 
     @described(
-        "A sound, whole or in parts; with `playable` as every browser plays it",
+        "A sound, whole or in parts, with `playable` as every browser plays it; 307 where it is elsewhere",
         query=_Playable,
         media="audio/*",
         errors={404: "`audio file not found`", 410: "it is not to be had any more"},
     )
     async def audio(self, request: web.Request) -> web.StreamResponse:
         """`?playable`: the sound itself where every browser plays it, else the MP3 made of it, else 404."""
-        playable = "playable" in request.query
-        return await self._answer(request, Area.AUDIO, request.match_info["file_id"], playable=playable)
+        save, playable = "download" in request.query, "playable" in request.query
+        return await self._sound(request, save=save, playable=playable)
+
+    @described(
+        "A sound as a file to save, named after its track; 307 where that says that it is elsewhere",
+        media="audio/*",
+        errors={404: "`audio file not found`", 410: "it is not to be had any more"},
+    )
+    async def download(self, request: web.Request) -> web.StreamResponse:
+        return await self._sound(request, save=True)
+
+    @described(
+        "Where a sound is",
+        answer=shapes.AudioUrl,
+        errors={404: "`audio file not found`", 410: "it is not to be had any more"},
+    )
+    async def url(self, request: web.Request) -> web.StreamResponse:
+        file_id = request.match_info["file_id"]
+        found = await self._in_sight(Area.AUDIO, file_id)
+        if found is not None:
+            url = f"{self._origin or request.url.origin()}/audio/{file_id}"
+            suffix = (SUFFIXES.get(found.mime) or mimetypes.guess_extension(found.mime) or "").lstrip(".")
+            return answer({"url": url, "file_id": file_id, "file_type": suffix or None})
+        far = await elsewhere(self._reads, request, file_id)
+        if far is None:
+            raise _missing(Area.AUDIO)
+        return answer({"url": far.url, "file_id": file_id, "file_type": far.file_type})
+
+    async def _sound(self, request: web.Request, *, save: bool, playable: bool = False) -> web.StreamResponse:
+        file_id = request.match_info["file_id"]
+        found = await self._in_sight(Area.AUDIO, file_id, playable=playable)
+        if found is not None:
+            return await self._served(request, found, save=save)
+        far = None if playable or is_page(request) else await elsewhere(self._reads, request, file_id)
+        if far is None:
+            raise _missing(Area.AUDIO)
+        headers = {hdrs.LOCATION: far.url, hdrs.CACHE_CONTROL: "no-store", "Access-Control-Allow-Origin": "*"}
+        return web.Response(status=307, headers=headers)
 
     @described(
         "A picture; `w` says how wide it is to be",
@@ -99,20 +144,26 @@ class Media:
         return await self._answer(request, Area.PRIVATE, request.match_info["sha256"])
 
     async def _answer(
-        self,
-        request: web.Request,
-        area: Area,
-        sha256: str,
-        width: int | None = None,
-        *,
-        playable: bool = False,
+        self, request: web.Request, area: Area, sha256: str, width: int | None = None
     ) -> web.StreamResponse:
+        found = await self._in_sight(area, sha256, width)
+        if found is None:
+            raise _missing(area)
+        return await self._served(request, found, save="download" in request.query)
+
+    async def _in_sight(
+        self, area: Area, sha256: str, width: int | None = None, *, playable: bool = False
+    ) -> Found | None:
+        """What may be seen; None: we have nothing that is. Raises Refused 410 for what is hidden."""
         found = await self.find(area, sha256, width, playable=playable) if _SHA256.fullmatch(sha256) else None
         if found is None or found.sight is Sight.NOWHERE:
-            raise Refused(404, f"{_WORD[area]} not found")
+            return None
         if found.sight is Sight.HIDDEN:
             raise Refused(410, f"{_WORD[area]} is not available")
-        filename = _file_name(found) if "download" in request.query else None
+        return found
+
+    async def _served(self, request: web.Request, found: Found, *, save: bool) -> web.StreamResponse:
+        filename = _file_name(found) if save else None
         return await serve(request, self._store, Served(found.key, found.mime, filename), self._config)
 
     async def find(
@@ -128,6 +179,10 @@ class Media:
                 self._known.clear()
             self._known[name] = until, found
         return found
+
+
+def _missing(area: Area) -> Refused:
+    return Refused(404, f"{_WORD[area]} not found")
 
 
 def _file_name(found: Found) -> str:

@@ -93,6 +93,14 @@ async def track(reads: Reads, row: RestRow) -> bytes:
     return (await tracks(reads, [row]))[0]
 
 
+def album_image(rest: Cell, by: Artist) -> str | None:
+    """The picture of an album, by what a track of it shows; the artist's where it shows none."""
+    if rest is None or rest.endswith(b":"):
+        return orjson.loads(by.avatar)
+    album = orjson.loads(b"{%b}" % rest)["album"]
+    return album and album["image_url"]
+
+
 def page(items: Sequence[bytes], *more: bytes) -> bytes:
     """`{tracks: [items], …more}`."""
     return b"".join((b'{"tracks":[', b",".join(items), b"]", *(b"," + each for each in more), b"}"))

@@ -1,5 +1,4 @@
-"""`POST /tracks/{id}/restore-record`: what a PDS has lost of a track is written again, as we hold it, under
-its old key."""
+"""`POST /tracks/{id}/restore-record`: a record that its PDS has lost is written again, under its old key."""
 
 from __future__ import annotations
 

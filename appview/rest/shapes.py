@@ -159,6 +159,53 @@ class Restoring(Revision):
     upload_id: str
 
 
+class TrackFound(msgspec.Struct, tag="track"):
+    id: int
+    title: str
+    artist_handle: str
+    artist_display_name: str
+    image_url: str | None
+    relevance: float
+
+
+class ArtistFound(msgspec.Struct, tag="artist"):
+    did: str
+    handle: str
+    display_name: str
+    avatar_url: str | None
+    relevance: float
+
+
+class AlbumFound(msgspec.Struct, tag="album"):
+    id: str
+    title: str
+    slug: str
+    artist_handle: str
+    artist_display_name: str
+    image_url: str | None
+    relevance: float
+
+
+class TagFound(msgspec.Struct, tag="tag"):
+    id: int
+    name: str
+    track_count: int
+    relevance: float
+
+
+class Search(msgspec.Struct):
+    """`counts`: how many results are of each kind."""
+
+    results: list[TrackFound | ArtistFound | AlbumFound | TagFound]
+    counts: dict[str, int]
+
+
+class AudioUrl(msgspec.Struct):
+    url: str
+    file_id: str
+    file_type: str | None
+
+
 class PlayCount(msgspec.Struct):
     play_count: int
 

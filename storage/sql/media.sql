@@ -55,6 +55,15 @@ select encode(coalesce(s.sha256, p.sha256, w.sha256), 'hex'), coalesce(s.mime, p
        where n.blob_id = w.id and w.unplayable) p on true
  where p.sha256 is not null or w.unplayable is not true
 
+-- name: elsewhere
+-- What REST shows of the track whose sound is called $1, of several the first: where it is, if it is not here.
+select t.rest
+  from track t
+  join profile p on p.repo_id = t.repo_id and not p.hidden
+ where t.file_id = $1::text and t.rest is not null
+ order by t.id
+ limit 1
+
 -- name: of_track
 -- What track $1 is played and shown with, where we have it: made here, or mirrored.
 select encode(coalesce(p.sha256, s.sha256), 'hex'), coalesce(p.mime, s.mime), encode(c.sha256, 'hex')

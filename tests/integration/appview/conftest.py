@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
 from lexicons.catalog import Catalog
+from storage.blobs.filesystem import FilesystemStore
 from tests.conftest import new_database
+from tests.integration.appview.house import House
 from tests.integration.appview.seed import Seed
 from tests.integration.appview.service import World, served
+from tests.integration.appview.uploads.studio import opened
 
 
 @pytest.fixture(scope="session")
@@ -50,3 +54,12 @@ async def full(shared_database: str, catalog: Catalog) -> AsyncIterator[World]:
             yield World(server, seed, shared_database)
     finally:
         seed.close()
+
+
+@pytest.fixture
+async def house(database: str, catalog: Catalog, tmp_path: Path) -> AsyncIterator[House]:
+    seed = Seed(database, catalog)
+    store = FilesystemStore(tmp_path / "blobs")
+    async with opened(database, catalog, store, tmp_path / "keys") as studio:
+        yield House(studio, seed)
+    seed.close()

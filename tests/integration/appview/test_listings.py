@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -14,37 +11,7 @@ import pytest
 from appview.rest import shapes
 from lexicons.catalog import Catalog
 from lexicons.syntax import tid_from_us
-from storage.blobs.filesystem import FilesystemStore
-from tests.integration.appview.seed import Seed
-from tests.integration.appview.uploads.studio import Studio, bearer, opened
-
-
-@dataclass
-class House:
-    """A server, and the rows behind it."""
-
-    studio: Studio
-    seed: Seed
-
-    async def get(self, path: str, key: str | None = None, status: int = 200, **query: Any) -> Any:
-        answer = await self.studio.request("GET", path, params=query, headers=bearer(key))
-        assert answer.status == status, answer.body
-        return answer.json
-
-    async def refused(self, path: str, status: int, key: str | None = None, **query: Any) -> Any:
-        return (await self.get(path, key, status, **query))["detail"]
-
-    async def key(self, repo_id: int) -> str:
-        return await self.studio.key(self.seed.dids[repo_id])
-
-
-@pytest.fixture
-async def house(database: str, catalog: Catalog, tmp_path: Path) -> AsyncIterator[House]:
-    seed = Seed(database, catalog)
-    store = FilesystemStore(tmp_path / "blobs")
-    async with opened(database, catalog, store, tmp_path / "keys") as studio:
-        yield House(studio, seed)
-    seed.close()
+from tests.integration.appview.house import House
 
 
 def titles(answer: Any) -> list[str]:

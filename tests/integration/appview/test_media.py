@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
@@ -107,6 +108,48 @@ async def test_what_no_track_shows_is_not_found(world: World, store: FilesystemS
         "/audio/%00",
     ):
         assert await status(world, path) == 404, path
+
+
+FAR = "https://far.example/audio/0123456789abcdef.mp3"
+
+
+async def test_players_are_sent_to_sound_that_is_elsewhere(world: World) -> None:
+    ann, eve = world.seed.account("ann"), world.seed.account("eve", hidden=True)
+    for who, url in (
+        (ann, FAR),
+        (eve, "https://far.example/audio/fedcba9876543210.mp3"),
+        (ann, f"{world.server.url}/audio/{'a' * 64}"),  # of ours, and gone
+        (ann, f"ftp://far.example/audio/{'b' * 64}"),
+        (ann, f"https://far.example/audio/{'c' * 64}"),
+    ):
+        world.seed.track(who, "one", audioUrl=url, album="without a picture")
+    world.seed.commit()
+    ask = partial(world.server.request, allow_redirects=False)
+    for path in ("/audio/0123456789abcdef", "/audio/0123456789abcdef/download"):
+        for headers in ({}, {"Sec-Fetch-Dest": "audio"}, {"Sec-Fetch-Dest": "empty"}):
+            answer = await ask("GET", path, headers=headers)
+            assert (answer.status, answer.headers["Location"]) == (307, FAR)
+            assert answer.headers["Access-Control-Allow-Origin"] == "*"
+        for kind in ("document", "iframe"):  # nobody is led to a stranger's page by an address of ours
+            assert (await ask("GET", path, headers={"Sec-Fetch-Dest": kind})).status == 404
+    told = await ask("GET", "/audio/0123456789abcdef/url")
+    assert told.json == {"url": FAR, "file_id": "0123456789abcdef", "file_type": "mp3"}
+    far = await ask("GET", f"/audio/{'c' * 64}")
+    assert far.headers["Location"] == f"https://far.example/audio/{'c' * 64}"
+    for name in ("fedcba9876543210", "a" * 64, "b" * 64, "0" * 16, "x"):
+        assert await status(world, f"/audio/{name}") == 404, name
+
+
+async def test_a_sound_is_saved_under_the_name_of_its_track(world: World, store: FilesystemStore) -> None:
+    uri = world.seed.track(world.seed.account("ann"), "Night/Ferry")
+    world.seed.commit()
+    blob = await keep(world.dsn, store, SOUND, owner=owner_of(uri))
+    path = f"/audio/{blob.sha256}"
+    saved = await world.server.request("GET", path + "/download", headers={"Range": "bytes=0-4"})
+    assert (saved.status, saved.body) == (206, b"sound")
+    assert "Night%20Ferry.mp3" in saved.headers["Content-Disposition"]
+    told = await world.server.request("GET", path + "/url")
+    assert told.json == {"url": world.server.url + path, "file_id": blob.sha256, "file_type": "mp3"}
 
 
 async def test_what_a_track_does_not_play_is_not_found(world: World, store: FilesystemStore) -> None:
