@@ -16,11 +16,11 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from weakref import WeakValueDictionary
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 from appview.media.attempt import Place
 from appview.records import Put, Record, Records, Swapped
+from appview.turns import Busy
 from indexer.written import take_in
 from lexicons.datamodel import decode, to_json
 from lexicons.syntax import Did, Nsid, Rkey
@@ -30,27 +30,9 @@ from storage.postgres import Connection
 _MOST_SWAPS = 12
 _WAIT_S = 0.05  # after the first; twice as long, at most, after each further one, up to _MOST_WAIT_S
 _MOST_WAIT_S = 1.0
-_PATIENCE_S = 5.0  # with whoever changes it now
 
 Change = Callable[[Record], Record]
 Effect = Callable[[Connection, Put, Record], Awaitable[object]]
-
-_turns: WeakValueDictionary[tuple[str, ...], asyncio.Lock] = WeakValueDictionary()
-
-
-@asynccontextmanager
-async def _turn(*record: str) -> AsyncIterator[None]:
-    """As long as the block lasts, others wait for a while before they change this record."""
-    lock = _turns.setdefault(record, asyncio.Lock())
-    try:
-        await asyncio.wait_for(lock.acquire(), _PATIENCE_S)
-    except TimeoutError:
-        yield
-        return
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 class NoSuchRecord(Exception):
@@ -80,7 +62,7 @@ class OwnRecords:
         indexes it, and is told the newest version that is known: where somebody else's came in first, what is
         to follow from this one may be over. Raises NoSuchRecord, what `change` raises, WriteFailed; Swapped
         only where somebody else never stops writing."""
-        async with _turn(self._did, self._collection, rkey):
+        async with self._turn(rkey):
             for tries in range(1, _MOST_SWAPS + 1):
                 found = await self._records.get(self._collection, rkey)
                 if found is None:
@@ -109,6 +91,16 @@ class OwnRecords:
                 await take_in(conn, write, self._place.catalog)
             if effect is not None:
                 await effect(conn)
+
+    @asynccontextmanager
+    async def _turn(self, rkey: Rkey) -> AsyncIterator[None]:
+        """As long as the block lasts, others wait for a while before they change this record."""
+        async with AsyncExitStack() as stack:
+            with suppress(Busy):
+                what = f"{self._collection}/{rkey}"
+                turn = self._place.turns.take(self._place.pool, self._did, what)
+                await stack.enter_async_context(turn)
+            yield
 
     async def _index(self, rkey: Rkey, put: Put, after: Record, effect: Effect | None) -> None:
         async with self._place.pool.connection() as conn, conn.transaction():

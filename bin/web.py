@@ -35,6 +35,8 @@ from appview.rest.exports import Exports
 from appview.rest.likes import Likes
 from appview.rest.media import Media
 from appview.rest.pictures import Pictures
+from appview.rest.playlist_edits import PlaylistEdits
+from appview.rest.playlists import Playlists, ShownLists
 from appview.rest.plays import Plays
 from appview.rest.restoring import Restoring
 from appview.rest.tracks import Tracks
@@ -191,6 +193,7 @@ async def application(
         actors = Actors(auth.desk, place)
         pictures = Pictures(place, receiver.limits.max_image_bytes)
         shown = Shown(reads, place.public_url, catalog.collections)
+        shown_lists = ShownLists(reads, shown, catalog.collections)
         yield build_app(
             reads,
             catalog,
@@ -209,6 +212,8 @@ async def application(
                 Comments(actors, place, reads),
                 Likes(actors, place),
                 Restoring(actors, place, reads),
+                Playlists(shown_lists, actors, viewer_of),
+                PlaylistEdits(shown_lists, actors, place, pictures),
             ),
         )
 

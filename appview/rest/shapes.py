@@ -273,6 +273,26 @@ class Albums(msgspec.Struct):
     has_more: bool | msgspec.UnsetType = msgspec.UNSET
 
 
+class Playlist(msgspec.Struct):
+    """`track_count`: of those that can be shown. `preview_thumbnails`: for one without an image."""
+
+    id: str
+    name: str
+    owner_did: str
+    owner_handle: str
+    track_count: int
+    image_url: str | None
+    show_on_profile: bool
+    is_private: bool
+    atproto_record_uri: str | None
+    created_at: str
+    preview_thumbnails: list[str]
+
+
+class PlaylistWithTracks(Playlist):
+    tracks: list[Track]
+
+
 class Cover(msgspec.Struct):
     image_url: str
     image_id: str

@@ -60,13 +60,14 @@ with recursive listed as materialized (
     select max(k collate "C") as k from (select k from listed order by k collate "C" limit $5::int) x
     having count(*) = $5::int
 ), named (k, repo_id, album_id, title, shown, found) as (
-    (select lower(t.album) collate "C", t.repo_id, t.album_id, t.album, {shown}, ({shown})::int
-       from track t
-      where t.album_id is not null
-        and (lower(t.album) collate "C", t.repo_id, t.album_id)
-            > (convert_from(decode($1::text, 'base64'), 'UTF8'), $2::int, $3::uuid)
-      order by lower(t.album) collate "C", t.repo_id, t.album_id, t.id
-      limit 1)
+    select n.*, n.shown::int from (
+        select lower(t.album) collate "C", t.repo_id, t.album_id, t.album, {shown} as shown
+          from track t
+         where t.album_id is not null
+           and (lower(t.album) collate "C", t.repo_id, t.album_id)
+               > (convert_from(decode($1::text, 'base64'), 'UTF8'), $2::int, $3::uuid)
+         order by lower(t.album) collate "C", t.repo_id, t.album_id, t.id
+         limit 1) n
     union all
     select n.k, n.repo_id, n.album_id, n.title, n.shown, d.found + n.shown::int
       from named d
@@ -91,11 +92,11 @@ select * from (
 
 -- name: shown
 -- Whether an album stands for itself at this spelling: it has no list, is not hidden, and is not spelled in another
--- way that comes first.
-not exists (select from list o where o.album_id = t.album_id)
-and exists (select from profile p where p.repo_id = t.repo_id and not p.hidden)
-and not exists (select from track o
-                 where o.album_id = t.album_id and lower(o.album) collate "C" < lower(t.album) collate "C")
+-- way that comes first. With "exists" the planner, which does not see how few are asked about, would read the tables.
+(select true from list o where o.album_id = t.album_id limit 1) is null
+and coalesce((select not p.hidden from profile p where p.repo_id = t.repo_id), false)
+and (select true from track o
+      where o.album_id = t.album_id and lower(o.album) collate "C" < lower(t.album) collate "C" limit 1) is null
 
 -- name: of_artist
 -- The albums of account $1.

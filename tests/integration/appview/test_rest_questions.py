@@ -45,6 +45,13 @@ MOST = {
     "/links/all": 1,
     "/links/count": 1,
     "/links/count/distinct-dids": 1,
+    "/lists/by-uri": 4,
+    "/lists/playlists": 3,
+    "/lists/playlists/by-artist/{artist_did}": 2,
+    "/lists/playlists/by-uri": 5,
+    "/lists/playlists/{playlist_id}": 4,
+    "/lists/playlists/{playlist_id}/meta": 1,
+    "/lists/playlists/{playlist_id}/recommendations": 2,
     "/oembed": 2,
     "/preferences/": 2,
     "/queue/": 4,
@@ -117,6 +124,8 @@ async def full(dsn: str, catalog: Catalog, folder: Path, size: int) -> AsyncIter
         seed.like(people[0], track)
         seed.comment(person, tracks[0], "hm")
         seed.list_of(people[0], "An Album", tracks)
+        seed.list_of(people[0], "Mix", tracks, "playlist")
+    playlist = seed.list_of(people[0], "Mix", tracks, "playlist")
     seed.conn.execute("update track_stat set tags = '{noise}', plays = 1")
     seed.conn.execute("insert into play_day select id, current_date, 1 from track")
     seed.conn.execute(
@@ -124,6 +133,7 @@ async def full(dsn: str, catalog: Catalog, folder: Path, size: int) -> AsyncIter
     )
     row = seed.conn.execute("select id, file_id from track order by id limit 1").fetchone()
     assert row is not None
+    [number] = seed.conn.execute("select max(id) from list").fetchone() or [None]
     seed.commit()
     settings = load({"database_url": dsn, "data_dir": str(folder), "public_url": "https://plyr.test"}, {})
     counting: list[Counting] = []
@@ -144,7 +154,7 @@ async def full(dsn: str, catalog: Catalog, folder: Path, size: int) -> AsyncIter
                 assert answer.status == 200
         values = {
             "track_id": str(row[0]), "handle": "ann0.test", "did": did, "slug": "an-album", "tag": "noise",
-            "file_id": row[1],
+            "file_id": row[1], "artist_did": did, "playlist_id": str(number),
         }  # fmt: skip
         target = {"target": tracks[0], "collection": "fm.plyr.like", "path": ".subject.uri"}
         queries = {
@@ -153,6 +163,8 @@ async def full(dsn: str, catalog: Catalog, folder: Path, size: int) -> AsyncIter
             "/search/": {"q": "album"},
             "/search/handles": {"q": "ann"},
             "/oembed": {"url": f"https://plyr.test/track/{row[0]}"},
+            "/lists/by-uri": {"uri": playlist},
+            "/lists/playlists/by-uri": {"uri": playlist},
             "/links": target,
             "/links/all": {"target": tracks[0]},
             "/links/count": target,

@@ -22,6 +22,7 @@ from appview.jobs.attempt import Attempts
 from appview.jobs.tasks import Task
 from appview.media.attempt import Place
 from appview.pds import Pds
+from appview.turns import Turns
 from bin.kinds import job_queue
 from firehose.identity import IdentityResolver
 from firehose.net import GuardedClient
@@ -225,6 +226,7 @@ async def furnished(
             public_url=ORIGIN,
             scratch=Path(at.folder) / "scratch",
             max_duration_s=7200,
+            turns=Turns(wait_s=1),
         )
         yield place, credentials, oauth
 

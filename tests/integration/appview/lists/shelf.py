@@ -20,6 +20,8 @@ from appview.rest.album_edits import AlbumEdits
 from appview.rest.albums import Albums, Shown
 from appview.rest.media import Media
 from appview.rest.pictures import Pictures
+from appview.rest.playlist_edits import PlaylistEdits
+from appview.rest.playlists import Playlists, ShownLists
 from lexicons.syntax import Did
 from storage.reader import Reads
 from tests.fakenet.world import LIST, TRACK, track
@@ -78,16 +80,19 @@ class Shelf:
 
 
 @asynccontextmanager
-async def shelved(dsn: str, folder: Path) -> AsyncIterator[Shelf]:
+async def shelved(dsn: str, folder: Path, *, servers: int = 1) -> AsyncIterator[Shelf]:
     def more(reads: Reads, actors: Actors, place: Place) -> list[Any]:
         shown = Shown(reads, "https://plyr.test", CATALOG.collections)
+        lists, pictures = ShownLists(reads, shown, CATALOG.collections), Pictures(place, MIB)
         return [
             Albums(shown, viewer_of),
-            AlbumEdits(shown, actors, place, Pictures(place, MIB)),
+            AlbumEdits(shown, actors, place, pictures),
+            Playlists(lists, actors, viewer_of),
+            PlaylistEdits(lists, actors, place, pictures),
             Media(reads, place.store, Links(RING), ALONE),
         ]
 
-    async with squared(dsn, folder, more=more) as square:
+    async with squared(dsn, folder, more=more, servers=servers) as square:
         yield Shelf(square)
 
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import quote
 from uuid import UUID
 
 import msgspec
+import psycopg
 import pytest
 
 from appview.rest import shapes
 from appview.rest.albums import Albums, Shown
 from lexicons.catalog import Catalog
+from storage.albums import STATEMENTS
+from storage.keyset import ALBUM
 from tests.integration.appview.seed import START, Seed
 from tests.integration.appview.service import Server, World, served, viewer_of
 
@@ -213,3 +217,35 @@ async def test_what_makes_no_sense_is_refused(world: World, path: str, status: i
 async def test_without_its_last_slash_it_is_sent_on(world: World) -> None:
     answer = await world.server.request("GET", "/albums?limit=3", allow_redirects=False)
     assert (answer.status, answer.headers["Location"]) == (307, "/albums/?limit=3")
+
+
+def test_a_page_of_all_albums_reads_no_table_whole(database: str) -> None:
+    """However many there are: 5,000 albums of eight tracks, every second one a list."""
+    with psycopg.connect(database, autocommit=True) as conn:
+        conn.execute(
+            """
+            insert into repo (did) select 'did:web:' || n from generate_series(1, 2000) n;
+            insert into profile (repo_id, hidden, card, search) select id, id % 50 = 0, '', '' from repo;
+            insert into track_uri (uri) select 'at://x/' || n from generate_series(1, 40000) n;
+            insert into track_stat (id) select id from track_uri;
+            insert into track
+                (id, repo_id, rkey, cid, sort_at, indexed_at, title, card, search, album, album_id)
+                select id, 1 + id / 8 % 2000, id, '', now(), now(), '', '"image":""', '',
+                       'Album ' || md5((id / 8)::text), md5((id / 8)::text)::uuid
+                  from track_uri;
+            insert into list (repo_id, rkey, list_type, name, items, sort_at, card, album_id)
+                select repo_id, min(rkey), 'album', album, 8, now(), '', album_id
+                  from track where id / 8 % 2 = 0 group by repo_id, album, album_id;
+            insert into list_item (list_id, position, track_id)
+                select l.id, t.id % 8, t.id from list l join track t using (album_id);
+            """
+        )
+        conn.execute("vacuum analyze")
+        conn.execute("set plan_cache_mode = force_generic_plan; set jit = off")
+        conn.execute(f"prepare page as {STATEMENTS['albums_page']}".encode())
+        start = ", ".join(f"'{each.decode()}'" for each in ALBUM.start)
+        plan = conn.execute(f"explain (analyze) execute page ({start}, 51)".encode()).fetchall()
+    text = "\n".join(line for (line,) in plan)
+    assert "rows=51 loops=1" in text
+    read = re.findall(r"Seq Scan on (track|track_stat|list|list_item|profile|repo)\b.*\(actual", text)
+    assert read == []

@@ -203,21 +203,36 @@ More = Callable[[Reads, Actors, Place], list[Any]]
 
 @asynccontextmanager
 async def squared(
-    dsn: str, folder: Path, *, turns: Turns | None = None, more: More | None = None
+    dsn: str, folder: Path, *, turns: Turns | None = None, more: More | None = None, servers: int = 1
 ) -> AsyncIterator[Square]:
-    """With one server in this process, and further routes of it."""
+    """Servers in this process that share nothing but what lies behind them; `more` are further routes."""
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         pds = await enter(HomePds())
         http = await enter(aiohttp.ClientSession())
+        ring = KeyRing(KeyFile(folder / "keys"))
+        urls = [
+            await enter(_served(dsn, folder, Post(http), ring, turns or Turns(), more))
+            for _ in range(servers)
+        ]
+        square = Square(urls, dsn, pds, ring, http)
+        await square.begin()
+        yield square
+
+
+@asynccontextmanager
+async def _served(
+    dsn: str, folder: Path, post: Post, ring: KeyRing, turns: Turns, more: More | None
+) -> AsyncIterator[str]:
+    async with AsyncExitStack() as stack:
+        enter = stack.enter_async_context
         pool = await enter(make_pool(dsn, max_size=4, name="test"))
         reads = await enter(make_reader(dsn, connections=1))
-        ring = KeyRing(KeyFile(folder / "keys"))
         own = CATALOG.collections.own
         sign_in = SignIn(
             SCOPE, CATALOG.definitions, "https://front.test", origin="http://127.0.0.1", collections=own
         )
-        auth = await enter(assembled(pool, reads, ring, Post(http), sign_in))
+        auth = await enter(assembled(pool, reads, ring, post, sign_in))
         place = Place(
             pool=pool,
             store=FilesystemStore(folder / "blobs"),
@@ -226,7 +241,7 @@ async def squared(
             public_url="http://127.0.0.1",
             scratch=folder / "scratch",
             max_duration_s=60,
-            turns=turns or Turns(),
+            turns=turns,
         )
         actors = Actors(auth.desk, place)
         routes: list[Any] = [
@@ -243,6 +258,4 @@ async def squared(
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         await web.TCPSite(runner, "127.0.0.1", 0).start()
-        square = Square([f"http://127.0.0.1:{runner.addresses[0][1]}"], dsn, pds, ring, http)
-        await square.begin()
-        yield square
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
