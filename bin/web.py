@@ -34,6 +34,7 @@ from appview.rest.comments import Comments
 from appview.rest.exports import Exports
 from appview.rest.likes import Likes
 from appview.rest.media import Media
+from appview.rest.now_playing import Playings
 from appview.rest.pictures import Pictures
 from appview.rest.plays import Plays
 from appview.rest.restoring import Restoring
@@ -51,7 +52,17 @@ from bin.uploading import track_place, upload_limits
 from firehose.identity import IdentityResolver
 from firehose.net import GuardedClient
 from lexicons.catalog import Catalog, CatalogError
-from storage import jobs, list_look, mirrors, player_queue, preferences, remarks, track_media, turns
+from storage import (
+    jobs,
+    list_look,
+    mirrors,
+    now_playing,
+    player_queue,
+    preferences,
+    remarks,
+    track_media,
+    turns,
+)
 from storage.postgres import make_pool
 
 SHUTDOWN_S = 3.0
@@ -139,6 +150,7 @@ async def application(
                 remarks.erase,
                 player_queue.erase,
                 list_look.erase,
+                now_playing.erase,
             ],
         ) as auth,
         # Strangers make us look them up. That must not keep anybody from signing in.
@@ -202,6 +214,7 @@ async def application(
                 Comments(actors, place, reads),
                 Likes(actors, place),
                 Restoring(actors, place, reads),
+                Playings(auth.desk, reads, settings.frontend_url or place.public_url),
             ),
         )
 

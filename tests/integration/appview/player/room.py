@@ -27,10 +27,11 @@ from appview.media.attempt import Place
 from appview.protocol import make_runner
 from appview.rest.albums import Albums, Shown
 from appview.rest.artists import Artists
+from appview.rest.now_playing import Playings
 from appview.service import AppConfig
 from lexicons.catalog import Catalog
 from lexicons.syntax import Did
-from storage import player_queue, preferences, sessions
+from storage import now_playing, player_queue, preferences, sessions
 from storage.blobs.filesystem import FilesystemStore
 from storage.postgres import make_pool
 from storage.sessions import Kind, NewSession
@@ -40,7 +41,7 @@ from tests.integration.appview.service import Answer
 
 SCOPE = "atproto include:fm.plyr.authFullApp"
 FRONT = "https://front.test"
-PRIVATE = (preferences.erase, player_queue.erase)
+PRIVATE = (preferences.erase, player_queue.erase, now_playing.erase)
 
 
 @dataclass
@@ -175,6 +176,7 @@ async def opened(dsn: str, keys: Path, catalog: Catalog, **options: Any) -> Asyn
             routes = [
                 Albums(Shown(reads, place.public_url, catalog.collections), viewer_of),
                 Artists(auth.desk, place, reads),
+                Playings(auth.desk, reads, FRONT),
             ]
             app = build_app(reads, catalog, config, dsn=dsn, auth=auth, routes=routes)
             runner = make_runner(app)
