@@ -34,6 +34,7 @@ from appview.rest.comments import Comments
 from appview.rest.exports import Exports
 from appview.rest.likes import Likes
 from appview.rest.media import Media
+from appview.rest.migration import Migration
 from appview.rest.now_playing import Playings
 from appview.rest.pictures import Pictures
 from appview.rest.plays import Plays
@@ -52,6 +53,7 @@ from bin.uploading import track_place, upload_limits
 from firehose.identity import IdentityResolver
 from firehose.net import GuardedClient
 from lexicons.catalog import Catalog, CatalogError
+from lexicons.syntax import Nsid
 from storage import (
     jobs,
     list_look,
@@ -214,9 +216,15 @@ async def application(
                 Comments(actors, place, reads),
                 Likes(actors, place),
                 Restoring(actors, place, reads),
+                Migration(actors, place, old_collection(settings)),
                 Playings(auth.desk, reads, settings.frontend_url or place.public_url),
             ),
         )
+
+
+def old_collection(settings: Settings) -> Nsid | None:
+    """Where tracks were before."""
+    return None if settings.old_namespace is None else Nsid(f"{settings.old_namespace}.track")
 
 
 def guards(settings: Settings, clients: Clients) -> GuardConfig:

@@ -247,6 +247,22 @@ class Stats(msgspec.Struct):
     total_duration_seconds: int
 
 
+class MigrationCheck(msgspec.Struct):
+    needs_migration: bool
+    old_record_count: int
+    old_collection: str | None
+    new_collection: str
+    did: str
+
+
+class Migrated(msgspec.Struct):
+    migrated_count: int
+    deleted_count: int
+    failed_count: int
+    remaining_count: int
+    errors: list[str]
+
+
 class Done(msgspec.Struct):
     status: str
 
