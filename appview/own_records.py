@@ -51,9 +51,12 @@ class OwnRecords:
     def uri(self, rkey: Rkey) -> str:
         return f"at://{self._did}/{self._collection}/{rkey}"
 
-    async def write(self, rkey: Rkey, record: Record, *, effect: Effect | None = None) -> Put:
-        """A new record under a key that was made for it. Raises WriteFailed."""
-        put = await self._records.put(self._collection, rkey, record)
+    async def write(
+        self, rkey: Rkey, record: Record, *, effect: Effect | None = None, fresh: bool = False
+    ) -> Put:
+        """A new record under a key that was made for it. Raises WriteFailed; `fresh`: Swapped, where there is
+        one already."""
+        put = await self._records.put(self._collection, rkey, record, fresh=fresh)
         await self._index(rkey, put, record, effect)
         return put
 

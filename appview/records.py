@@ -18,7 +18,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import orjson
 import structlog
@@ -32,7 +32,7 @@ from firehose.net import Streamed, retry_after_s
 from indexer.cards import iso
 from indexer.written import OwnWrite
 from lexicons.datamodel import cid_of, encode, from_json
-from lexicons.syntax import Cid, Did, Nsid, Rev, Rkey, is_cid, is_tid, tid_from_us
+from lexicons.syntax import Cid, Did, Nsid, Rev, Rkey, is_cid, is_rkey, is_tid, tid_from_us
 
 LEAST_BYTES_PER_S = 100_000  # a PDS that takes a blob more slowly is not waited for
 _REPO = "com.atproto.repo."
@@ -120,10 +120,40 @@ class Records:
             raise Declined("the PDS gave no record")
         return Found(cid, value)
 
-    async def put(self, collection: Nsid, rkey: Rkey, record: Record, *, swap: Cid | None = None) -> Put:
-        """Write this record under this key. With `swap` only in place of that version: raises Swapped."""
+    async def page(
+        self, collection: Nsid, cursor: str | None = None, *, limit: int = 100
+    ) -> tuple[dict[Rkey, Record], str | None]:
+        """Records by their keys, and where to go on, if there may be more."""
+        params = {"repo": self._did, "collection": collection, "limit": str(limit)}
+        told = _good(
+            await self._call("GET", "listRecords", params=params | ({"cursor": cursor} if cursor else {}))
+        )
+        records, following = told.get("records"), told.get("cursor")
+        if not isinstance(records, list):
+            raise Declined("the PDS lists no records")
+        found: dict[Rkey, Record] = {}
+        for each in cast("list[object]", records):
+            uri, value = (each.get("uri"), each.get("value")) if isinstance(each, dict) else (None, None)
+            rkey = str(uri).rpartition("/")[2]
+            if not isinstance(uri, str) or not is_rkey(rkey) or not isinstance(value, dict):
+                raise Declined("the PDS lists what is no record")
+            found[Rkey(rkey)] = value
+        more = isinstance(following, str) and following != cursor and bool(found)
+        return found, following if more else None
+
+    async def put(
+        self,
+        collection: Nsid,
+        rkey: Rkey,
+        record: Record,
+        *,
+        swap: Cid | None = None,
+        fresh: bool = False,
+    ) -> Put:
+        """Write this record under this key. With `swap` only in place of that version, `fresh` only where
+        there is none: raises Swapped."""
         sent = {"repo": self._did, "collection": collection, "rkey": rkey, "record": record}
-        if swap is not None:
+        if swap is not None or fresh:
             sent["swapRecord"] = swap
         told = _good(await self._call("POST", "putRecord", body=sent))
         uri, cid, rev = told.get("uri"), told.get("cid"), _rev(told)

@@ -19,7 +19,7 @@ from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_va
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from bin.addresses import JETSTREAM_PREFIX, origin_of, source_of
-from lexicons.syntax import is_atproto_did
+from lexicons.syntax import is_atproto_did, is_nsid
 
 PREFIX = "PLYR_"
 ROOT = Path(__file__).parent.parent
@@ -56,6 +56,11 @@ class Settings(BaseSettings):
     data_dir: Path = Field(ROOT / "data", description="Folder for everything that plyr keeps on disk.")
     namespace: Literal["fm.plyr", "fm.plyr.stg", "fm.plyr.dev"] = Field(
         "fm.plyr", description="Which records are ours: the start of every NSID that we index and answer."
+    )
+    old_namespace: str | None = Field(
+        None,
+        description="How the namespace was called before, such as `app.relay`: whoever has tracks in it may "
+        "take them along (`/migration/`). Without it nobody has any.",
     )
     sources: Annotated[tuple[str, ...], NoDecode] = Field(
         ("wss://relay1.us-east.bsky.network",),
@@ -432,6 +437,13 @@ class Settings(BaseSettings):
         if self.s3_bucket is not None and self.s3_bucket == self.s3_private_bucket:
             raise ValueError(f"{variable('s3_private_bucket')} must be another bucket than the open one")
         return self
+
+    @field_validator("old_namespace")
+    @classmethod
+    def _is_namespace(cls, value: str | None) -> str | None:
+        if value is not None and not is_nsid(f"{value}.track"):
+            raise ValueError(f"{value!r} is not the beginning of an NSID")
+        return value
 
     @field_validator("data_dir", "archive_dir", "dump_dir", "blob_dir")
     @classmethod

@@ -46,6 +46,7 @@ async def tasks(settings: Settings, catalog: Catalog, pool: Pool) -> AsyncIterat
             Task("blobs.collect", house.collect_blobs(settings.database_url, store, grace=grace, keep=keep)),
             Task("jobs.forget", house.forget_jobs(pool)),
             Task("lists.sweep", house.sweep_lists(pool)),
+            Task("playing.forget", house.forget_playing(pool)),
             Task("records.doubt", house.doubt_records(pool)),
             Task("tracks.render", house.render_tracks(pool)),
             Task("tracks.sweep", house.sweep_tracks(pool, catalog.collections.track)),

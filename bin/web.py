@@ -34,6 +34,8 @@ from appview.rest.comments import Comments
 from appview.rest.exports import Exports
 from appview.rest.likes import Likes
 from appview.rest.media import Media
+from appview.rest.migration import Migration
+from appview.rest.now_playing import Playings
 from appview.rest.pictures import Pictures
 from appview.rest.playlist_edits import PlaylistEdits
 from appview.rest.playlists import Playlists, ShownLists
@@ -53,7 +55,18 @@ from bin.uploading import track_place, upload_limits
 from firehose.identity import IdentityResolver
 from firehose.net import GuardedClient
 from lexicons.catalog import Catalog, CatalogError
-from storage import jobs, list_look, mirrors, player_queue, preferences, remarks, track_media, turns
+from lexicons.syntax import Nsid
+from storage import (
+    jobs,
+    list_look,
+    mirrors,
+    now_playing,
+    player_queue,
+    preferences,
+    remarks,
+    track_media,
+    turns,
+)
 from storage.postgres import make_pool
 from storage.reader import Reads
 
@@ -147,6 +160,7 @@ async def application(
                 remarks.erase,
                 player_queue.erase,
                 list_look.erase,
+                now_playing.erase,
             ],
         ) as auth,
         # Strangers make us look them up. That must not keep anybody from signing in.
@@ -214,8 +228,15 @@ async def application(
                 Restoring(actors, place, reads),
                 Playlists(shown_lists, actors, viewer_of),
                 PlaylistEdits(shown_lists, actors, place, pictures),
+                Migration(actors, place, old_collection(settings)),
+                Playings(auth.desk, reads, settings.frontend_url or place.public_url),
             ),
         )
+
+
+def old_collection(settings: Settings) -> Nsid | None:
+    """Where tracks were before."""
+    return None if settings.old_namespace is None else Nsid(f"{settings.old_namespace}.track")
 
 
 def guards(settings: Settings, clients: Clients) -> GuardConfig:

@@ -121,3 +121,10 @@ async def profiles(
         params = {"repo_ids": sorted(repo_ids), "collections": sorted(collections)}
         await cursor.execute(_SQL["profiles"], params)
         return await cursor.fetchall()
+
+
+async def known_keys(conn: Connection, did: Did, collection: Nsid, rkeys: Iterable[Rkey]) -> set[Rkey]:
+    """Which of these keys the account ever had in this collection; what it deleted counts, too."""
+    params = {"did": did, "collection": collection, "rkeys": list(rkeys)}
+    cursor = await conn.execute(_SQL["known_keys"], params)
+    return {Rkey(rkey) for (rkey,) in await cursor.fetchall()}

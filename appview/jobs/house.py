@@ -11,7 +11,7 @@ from appview.jobs.tasks import Done, Run, TryLater, Work
 from indexer.replay import name_old_albums, render_old
 from indexer.written import doubt_unproven
 from lexicons.syntax import Nsid, tid_from_us
-from storage import jobs, list_look, remarks, track_media, turns
+from storage import jobs, list_look, now_playing, remarks, track_media, turns
 from storage.blobs.collector import collect
 from storage.blobs.store import BlobStore
 from storage.postgres import Pool
@@ -111,5 +111,15 @@ def render_tracks(pool: Pool) -> Run:
             count += rendered
             if rendered < _BATCH:
                 return Done("Rendered old tracks.", {"tracks": count})
+
+    return run
+
+
+def forget_playing(pool: Pool) -> Run:
+    """Removes what players said that went away without a word."""
+
+    async def run(work: Work) -> Done:
+        async with pool.connection() as conn:
+            return Done("Forgot what nobody plays any more.", {"players": await now_playing.forget(conn)})
 
     return run

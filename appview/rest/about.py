@@ -35,7 +35,7 @@ class About:
             }
         )
 
-    @described("Whether the database answers", answer=shapes.Health, errors={503: "it does not"})
+    @described("Whether the database answers", answer=shapes.Done, errors={503: "it does not"})
     async def health(self, _: web.Request) -> web.StreamResponse:
         try:
             async with asyncio.timeout(HEALTH_TIMEOUT_S):

@@ -31,9 +31,7 @@ from appview.views import iso
 from indexer.cards import iso as iso_of
 from indexer.cards import rev_time
 from indexer.profiles import AVATAR_URL, DISPLAY_NAME
-from lexicons.catalog import Catalog
-from lexicons.datamodel import InvalidData, encode, from_json
-from lexicons.records import InvalidRecord, parse_record
+from lexicons.records import InvalidRecord, accepted
 from lexicons.syntax import Did, Rkey
 from storage import artists, preferences
 from storage.artists import ArtistRow
@@ -182,14 +180,18 @@ class Artists:
 
         def changed(record: Record) -> Record:
             after = change(record)
-            return record if after == record else checked(catalog, after | {"updatedAt": now})
+            return (
+                record
+                if after == record
+                else accepted(catalog, self._collection, SELF, after | {"updatedAt": now})
+            )
 
         try:
             try:
                 await own.rewrite(SELF, changed)
             except NoSuchRecord:
                 first = {"$type": self._collection, "createdAt": now}
-                await own.write(SELF, checked(catalog, first | change({})))
+                await own.write(SELF, accepted(catalog, self._collection, SELF, first | change({})))
         except WriteFailed as error:
             raise unwritten(f"failed to sync profile to ATProto: {error}", error) from error
         except InvalidRecord as error:
@@ -201,16 +203,6 @@ def edited(record: Record, name: str | None, bio: str | None, avatar: str | None
     wished = {DISPLAY_NAME: name, "bio": bio, "avatar": avatar}
     after = record | {key: value.strip() for key, value in wished.items() if value is not None}
     return {key: value for key, value in after.items() if key not in wished or value != ""}
-
-
-def checked(catalog: Catalog, record: Record) -> Record:
-    """The record, if our own lexicon accepts it. Raises InvalidRecord."""
-    try:
-        block = encode(from_json(record))
-    except InvalidData as error:
-        raise InvalidRecord(str(error)) from error
-    parse_record(catalog, catalog.collections.profile, SELF, block)
-    return record
 
 
 def artist(row: ArtistRow) -> dict[str, Any]:

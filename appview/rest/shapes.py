@@ -340,8 +340,38 @@ class Stats(msgspec.Struct):
     total_duration_seconds: int
 
 
-class Health(msgspec.Struct):
+class MigrationCheck(msgspec.Struct):
+    needs_migration: bool
+    old_record_count: int
+    old_collection: str | None
+    new_collection: str
+    did: str
+
+
+class Migrated(msgspec.Struct):
+    migrated_count: int
+    deleted_count: int
+    failed_count: int
+    remaining_count: int
+    errors: list[str]
+
+
+class Done(msgspec.Struct):
     status: str
+
+
+class NowPlaying(msgspec.Struct):
+    track_name: str
+    artist_name: str
+    album_name: str | None
+    duration_ms: int
+    progress_ms: int
+    is_playing: bool
+    track_id: int
+    file_id: str
+    track_url: str
+    image_url: str | None
+    service_base_url: str
 
 
 class Preferences(msgspec.Struct):

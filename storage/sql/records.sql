@@ -47,3 +47,8 @@ from repo p
 left join record r on r.repo_id = p.id and r.collection = any(%(collections)s) and r.rkey = 'self'
      and r.cid is not null and r.invalid is null
 where p.id = any(%(repo_ids)s)
+
+-- name: known_keys
+-- Which of these keys an account ever had in a collection, as far as we saw; deleted ones, too.
+select r.rkey from record r join repo p on p.id = r.repo_id
+where p.did = %(did)s and r.collection = %(collection)s and r.rkey = any(%(rkeys)s)

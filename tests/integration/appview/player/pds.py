@@ -20,12 +20,14 @@ Path = tuple[str, str, str]  # DID, collection, rkey
 
 class RecordKeeper:
     """`records` by path. `status`: what is answered instead, while it is not 200. `refuses`: rkeys that are
-    never written. `asked`: the calls that came, in order."""
+    never written; `puts_left`: how many writes it takes before it is away. `asked`: the calls that came, in
+    order."""
 
     def __init__(self) -> None:
         self.records: dict[Path, dict[str, Any]] = {}
         self.status = 200
         self.refuses: set[str] = set()
+        self.puts_left: int | None = None
         self.asked: list[str] = []
         self.url = ""
         self._rev_us = 0
@@ -101,6 +103,10 @@ class RecordKeeper:
     async def _put(self, request: web.Request) -> web.Response:
         told = await request.json()
         path = told["repo"], told["collection"], told["rkey"]
+        if self.puts_left is not None:
+            self.puts_left -= 1
+            if self.puts_left < 0:
+                return web.json_response({"error": "Elsewhere"}, status=503)
         if path[2] in self.refuses:
             return web.json_response({"error": "InvalidRecord", "message": "not this one"}, status=400)
         before = self.records.get(path)

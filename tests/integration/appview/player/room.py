@@ -25,12 +25,15 @@ from appview.clients import Clients
 from appview.guards import GuardConfig
 from appview.media.attempt import Place
 from appview.protocol import make_runner
+from appview.rest.actors import Actors
 from appview.rest.albums import Albums, Shown
 from appview.rest.artists import Artists
+from appview.rest.migration import Migration
+from appview.rest.now_playing import Playings
 from appview.service import AppConfig
 from lexicons.catalog import Catalog
-from lexicons.syntax import Did
-from storage import player_queue, preferences, sessions
+from lexicons.syntax import Did, Nsid
+from storage import now_playing, player_queue, preferences, sessions
 from storage.blobs.filesystem import FilesystemStore
 from storage.postgres import make_pool
 from storage.sessions import Kind, NewSession
@@ -40,7 +43,7 @@ from tests.integration.appview.service import Answer
 
 SCOPE = "atproto include:fm.plyr.authFullApp"
 FRONT = "https://front.test"
-PRIVATE = (preferences.erase, player_queue.erase)
+PRIVATE = (preferences.erase, player_queue.erase, now_playing.erase)
 
 
 @dataclass
@@ -131,8 +134,8 @@ def places(answer: Answer) -> list[list[str]]:
 
 
 @asynccontextmanager
-async def opened(dsn: str, keys: Path, catalog: Catalog, **options: Any) -> AsyncIterator[Room]:
-    """With `options` of the application's config."""
+async def opened(dsn: str, keys: Path, catalog: Catalog, *, old: Nsid | None = None) -> AsyncIterator[Room]:
+    """`old`: the collection that tracks were in before."""
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()))
         pds = await stack.enter_async_context(RecordKeeper())
@@ -161,7 +164,6 @@ async def opened(dsn: str, keys: Path, catalog: Catalog, **options: Any) -> Asyn
                 stats_ttl_s=0,
                 viewer_of=viewer_of,
                 guards=GuardConfig(origins=frozenset({FRONT})),
-                **options,
             )
             place = Place(
                 pool=pool,
@@ -175,6 +177,8 @@ async def opened(dsn: str, keys: Path, catalog: Catalog, **options: Any) -> Asyn
             routes = [
                 Albums(Shown(reads, place.public_url, catalog.collections), viewer_of),
                 Artists(auth.desk, place, reads),
+                Migration(Actors(auth.desk, place), place, old),
+                Playings(auth.desk, reads, FRONT),
             ]
             app = build_app(reads, catalog, config, dsn=dsn, auth=auth, routes=routes)
             runner = make_runner(app)
