@@ -165,6 +165,7 @@ class Tracks:
         raise Refused(400, "no filename provided")
 
     async def own(self, request: web.Request, what: str) -> OwnTrack:
+        """The track in the path, if whoever asks may change it. Raises Refused."""
         id = id_of(request, "track_id")
         actor = await self.uploads.actor(request)
         async with self.place.pool.connection() as conn:

@@ -43,6 +43,7 @@ from appview.media.receive import Receiver, UploadLimits
 from appview.media.replacement import Replacements
 from appview.protocol import make_runner
 from appview.rest import uploads
+from appview.rest.pictures import Pictures
 from appview.rest.tracks import Tracks
 from appview.service import AppConfig
 from bin.kinds import job_queue
@@ -178,7 +179,7 @@ async def serve(at: Premises, life: Life) -> None:
             AppConfig(version="1", viewer_of=viewer_of),
             auth=auth,
             uploads=taken,
-            tracks=Tracks(taken, place, reads, viewer_of),
+            tracks=Tracks(taken, place, reads, viewer_of, Pictures(place, limits.max_image_bytes)),
         )
         runner = make_runner(app, shutdown_timeout_s=0.1)
         await runner.setup()

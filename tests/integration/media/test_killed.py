@@ -37,7 +37,6 @@ pytestmark = [
     pytest.mark.devnet,
     pytest.mark.once,
     pytest.mark.slow,
-    pytest.mark.once,
     pytest.mark.timeout(300),
     pytest.mark.asyncio(loop_scope="module"),
 ]
