@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -186,4 +187,7 @@ async def opened(dsn: str, keys: Path, catalog: Catalog, *, old: Nsid | None = N
             stack.push_async_callback(runner.cleanup)
             await web.TCPSite(runner, "127.0.0.1", 0).start()
             room.urls.append(f"http://127.0.0.1:{runner.addresses[0][1]}")
+        for server in range(2):
+            while (await room.ask("GET", "/health", server=server)).status != 200:  # connections are opened
+                await asyncio.sleep(0.05)
         yield room
