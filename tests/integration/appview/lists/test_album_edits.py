@@ -288,6 +288,18 @@ async def test_albums_are_counted_whether_they_are_lists_or_titles(shelf: Shelf)
     assert counted.albums == 3
 
 
+async def test_albums_from_before_there_were_ids_get_theirs(shelf: Shelf) -> None:
+    record = album("Low Water", [shelf.square.ana.uri(TRACK, R[0])])
+    await shelf.square.echo(shelf.square.pds.write(shelf.ana, "create", LIST, R[5], record))
+    before = await shown(shelf)
+    await shelf.square.rows("update list set album_id = null")
+    assert await shelf.refused("GET", f"/albums/{shelf.ana}/low-water") == (404, "album not found")
+    async with make_pool(shelf.square.dsn, max_size=2, name="test") as pool:
+        done = await house.sweep_lists(pool)(None)  # type: ignore[arg-type]
+    assert done.result == {"lists": 0, "named": 1}
+    assert await shown(shelf) == before
+
+
 async def test_the_cover_of_what_was_deleted_elsewhere_is_swept(shelf: Shelf) -> None:
     await three(shelf)
     path = f"/albums/{await id_of(shelf)}/cover"
