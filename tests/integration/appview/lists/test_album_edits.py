@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import io
+import itertools
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -17,7 +19,7 @@ from storage.postgres import make_pool
 from tests.fakenet.home import REPO
 from tests.fakenet.http import json_page
 from tests.fakenet.world import LIST, TRACK, album
-from tests.integration.appview.lists.shelf import Shelf, picture
+from tests.integration.appview.lists.shelf import Shelf, picture, shelved
 
 PUT = REPO + "putRecord"
 R = [f"3mpt22222223{n}" for n in range(2, 8)]
@@ -85,6 +87,27 @@ async def test_an_order_makes_a_list_of_what_was_a_title(shelf: Shelf) -> None:
     assert (after["createdAt"], after["name"]) == (record["createdAt"], "Low Water")
     assert await titles(shelf) == ["T1", "T2", "T0"]
     await shelf.proven()
+
+
+async def test_of_many_who_put_a_title_in_order_one_list_comes(database: str, tmp_path: Path) -> None:
+    """By two servers; and who wants the name for a new album at the same time is told that it is taken."""
+    async with shelved(database, tmp_path, servers=2) as shelf:
+        ids = await three(shelf)
+        path = f"/albums/{await id_of(shelf)}/finalize"
+        orders = list(itertools.permutations(ids)) * 4
+        answers = await asyncio.gather(
+            *(
+                shelf.ask("POST", path, shelf.ana, at=n, json={"track_ids": order})
+                for n, order in enumerate(orders)
+            ),
+            *(shelf.ask("POST", "/albums/", shelf.ana, at=n, json={"title": "low water"}) for n in range(10)),
+        )
+        assert [each.status for each in answers] == [200] * 24 + [409] * 10
+        [record] = shelf.lists(shelf.ana)
+        assert sorted(each["subject"]["uri"][-13:] for each in record["items"]) == R[:3]
+        assert sorted(await titles(shelf)) == ["T0", "T1", "T2"]
+        assert await shelf.square.rows("select 1 from write_turn") == []
+        await shelf.proven()
 
 
 async def test_what_others_know_of_a_list_survives_a_change_of_it(shelf: Shelf) -> None:
