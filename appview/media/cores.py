@@ -1,7 +1,7 @@
 """The cores that we may use, and who of our processes keeps to one of them.
 
 An encoder is a row of threads that wake each other for every frame, a hundred times a second of sound and
-core: across cores that costs a tenth of its time. So each keeps to one; and to none, once others are idle.
+core: across cores that costs a sixth of the time. So each keeps to one; and to none, once others are idle.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def count() -> int:
 def release(pid: int) -> None:
     """Let a process and its threads run on all cores. One that has ended meanwhile is no error."""
     cores = usable()
-    with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         for thread in Path(f"/proc/{pid}/task").iterdir():
             with contextlib.suppress(ProcessLookupError):
                 os.sched_setaffinity(int(thread.name), cores)

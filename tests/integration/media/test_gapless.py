@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from appview.media import parallel, segments
+from appview.media import cores, parallel, segments
 from appview.media.encode import Target
 from appview.media.failures import Unreadable
 from appview.media.ffmpeg import find
@@ -115,6 +115,25 @@ async def test_progress_goes_up_to_the_end(tmp_path: Path) -> None:
     assert heard == sorted(heard)
     assert len(heard) > 4
     assert heard[-1] > 0.98
+
+
+async def test_each_lane_of_encoders_keeps_to_a_core(tmp_path: Path) -> None:
+    source, log = aiff(tmp_path / "in.aiff", music(SECONDS)), tmp_path / "log"
+    lame = tmp_path / "ffmpeg"
+    lame.write_text(
+        "#!/usr/bin/env python3\nimport os, sys\n"
+        f"open({str(log)!r}, 'a').write(f'{{sorted(os.sched_getaffinity(0))}}\\n')\n"
+        f"os.execv({find()!r}, [{find()!r}, *sys.argv[1:]])\n"
+    )
+    lame.chmod(0o755)
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    pcm = locate(source)
+    assert pcm is not None
+    pieces = await parallel.encode(pcm, tmp_path / "out.mp3", scratch, workers=2, ffmpeg=str(lame))
+    kept = [[core] for core in cores.usable()[:2]]
+    assert sorted(set(log.read_text().splitlines())) == [str(each) for each in kept]
+    assert len(log.read_text().splitlines()) == pieces == 2
 
 
 async def test_where_several_pieces_fail_one_is_made(tmp_path: Path) -> None:
