@@ -52,6 +52,8 @@ MOST = {
     "/lists/playlists/{playlist_id}": 4,
     "/lists/playlists/{playlist_id}/meta": 1,
     "/lists/playlists/{playlist_id}/recommendations": 2,
+    "/now-playing/by-did/{did}": 3,
+    "/now-playing/by-handle/{handle}": 3,
     "/oembed": 2,
     "/preferences/": 2,
     "/queue/": 4,
@@ -74,7 +76,7 @@ MOST = {
 # Flows, streams, files, and what is about a sign-in or a job: they ask through transactions, or of others.
 OTHERWISE = re.compile(
     r"/auth/.*|/oauth-client-metadata\.json|/\.well-known/.*|/config|/openapi\.json|/private/.*|/image/.*"
-    r"|/uploads|/tracks/uploads/.*|/exports/.*|/migration/.*"
+    r"|/uploads|/tracks/uploads/.*|/tracks/\{track_id\}/revisions|/exports/.*|/migration/.*"
 )
 
 
@@ -151,6 +153,10 @@ async def full(dsn: str, catalog: Catalog, folder: Path, size: int) -> AsyncIter
             state = {"state": {"track_ids": [row[1]]}}
             url = f"http://127.0.0.1:{runner.addresses[0][1]}"
             async with http.put(f"{url}/queue/", json=state, headers=bearer(key)) as answer:
+                assert answer.status == 200
+            playing = {"track_id": row[0], "file_id": row[1], "track_name": "", "artist_name": ""}
+            playing |= {"duration_ms": 1, "progress_ms": 0, "is_playing": True}
+            async with http.post(f"{url}/now-playing/", json=playing, headers=bearer(key)) as answer:
                 assert answer.status == 200
         values = {
             "track_id": str(row[0]), "handle": "ann0.test", "did": did, "slug": "an-album", "tag": "noise",
