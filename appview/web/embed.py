@@ -1,4 +1,4 @@
-"""`/embed/…`: small pages that stand within others: a track to play, an album, an artist.
+"""`/embed/…`: small pages that stand within others: a track to play, an album, a playlist, an artist.
 
 Nothing on them acts in anybody's name, so it does no harm who shows them.
 """
@@ -18,7 +18,7 @@ from appview.rest.albums import Shown
 from appview.rest.answers import Handler
 from appview.service import Service
 from appview.web.site import Site
-from storage import albums, feed, keyset, media, people
+from storage import albums, feed, keyset, media, people, playlists
 from storage.feed import RestRow
 from storage.media import TrackMedia
 from storage.reader import ReadFailed
@@ -47,6 +47,7 @@ class EmbedPages:
     def add_to(self, router: web.UrlDispatcher) -> None:
         router.add_get("/embed/track/{id}", self._answering(self.track))
         router.add_get("/embed/album/{handle}/{slug}", self._answering(self.album))
+        router.add_get("/embed/playlist/{id}", self._answering(self.playlist))
         router.add_get("/embed/artist/{handle}", self._answering(self.artist))
 
     def _answering(self, make: Callable[[web.Request], Awaitable[web.Response]]) -> Handler:
@@ -79,6 +80,14 @@ class EmbedPages:
         rows = await albums.tracks(self._reads, None, row)
         page = f"/u/{quote(handle)}/album/{quote(slug, safe='')}"
         return await self._list(row.title, by.name, rows[:MOST], page)
+
+    async def playlist(self, request: web.Request) -> web.Response:
+        id = request.match_info["id"]
+        row = await playlists.get(self._reads, int(id)) if _ID.fullmatch(id) else None
+        if row is None:
+            raise Missing
+        rows = await playlists.tracks(self._reads, None, row.id)
+        return await self._list(row.name, present.artist(row.author).name, rows[:MOST], f"/playlist/{id}")
 
     async def artist(self, request: web.Request) -> web.Response:
         handle = request.match_info["handle"]

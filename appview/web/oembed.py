@@ -24,7 +24,7 @@ from appview.rest.spec import described, query_of
 from appview.service import Service
 from appview.web.site import Site
 from indexer.cards import HANDLE_INVALID
-from storage import feed, people
+from storage import feed, people, playlists
 
 PROVIDER = "plyr.fm"
 WIDTH, MOST_WIDTH = 400, 800
@@ -32,6 +32,7 @@ LOW, HIGH = 165, 400  # of one track, and of many
 THUMBNAIL = 300
 _TRACK = re.compile(r"/(?:embed/)?track/([1-9]\d{0,17})/?")
 _ARTIST = re.compile(r"/(?:u|embed/artist)/([^/]{1,256})/?")
+_PLAYLIST = re.compile(r"/(?:embed/)?playlist/([1-9]\d{0,17})/?")
 _ALBUM = re.compile(r"/(?:u/([^/]{1,256})/album|embed/album/([^/]{1,256}))/([^/]{1,512})/?")
 # What XML 1.0 has no form for.
 _NO_XML = re.compile(r"[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -74,6 +75,7 @@ class OEmbed:
         self._kinds: list[tuple[re.Pattern[str], Find, str]] = [
             (_TRACK, self._track, "track not found"),
             (_ALBUM, self._album, "album not found"),
+            (_PLAYLIST, self._playlist, "playlist not found"),
             (_ARTIST, self._artist, "artist not found"),
         ]
 
@@ -85,7 +87,7 @@ class OEmbed:
         query=OEmbedQuery,
         answer=shapes.OEmbed,
         errors={
-            404: "invalid track URL: it is no page of ours; or track, album, artist not found",
+            404: "invalid track URL: it is no page of ours; or track, album, playlist, artist not found",
             501: "only json and xml formats are supported",
         },
     )
@@ -143,6 +145,15 @@ class OEmbed:
         path = f"/embed/album/{quote(actor)}/{quote(album['slug'], safe='')}"
         title = f"{album['title']} - {artist.name}"
         return Embedded(title, artist.name, actor, path, HIGH, album["image_url"])
+
+    async def _playlist(self, match: re.Match[str]) -> Embedded | None:
+        row = await playlists.get(self._reads, int(match[1]))
+        if row is None:
+            return None
+        owner = present.artist(row.author)
+        image = f"{self._albums.origin}/image/{row.cover}" if row.cover else next(iter(row.previews), None)
+        title, actor = f"{row.name} - {owner.name}", actor_name(owner.did, owner.handle)
+        return Embedded(title, owner.name, actor, f"/embed/playlist/{row.id}", HIGH, image)
 
     async def _artist(self, match: re.Match[str]) -> Embedded | None:
         name = unquote(match[1])

@@ -93,6 +93,28 @@ async def test_an_album_is_a_list_of_its_tracks(room: Room) -> None:
         )
 
 
+async def test_a_playlist_is_a_list_of_its_tracks(room: Room) -> None:
+    ann, bob = room.person("ann"), room.person("bob")
+    one, two = (
+        room.track(ann, title, imageUrl=f"https://img.test/{title}.png")[0] for title in ("One", "Two")
+    )
+    uris = [uri for (uri,) in await room.rows("select uri from track_uri order by id desc")]
+    room.seed.list_of(bob, "Bob's Mix", uris, "playlist")
+    room.seed.commit()
+    [(id,)] = await room.rows("select id from list")
+    told = await oembed(room, f"{FRONT}/playlist/{id}")
+    assert (told["title"], told["author_name"], told["height"]) == ("Bob's Mix - Bob", "Bob", 400)
+    assert told["thumbnail_url"] == "https://img.test/Two.png"
+    [(_, attributes)] = Frame(told["html"]).found
+    assert attributes["src"] == f"{FRONT}/embed/playlist/{id}"
+    page = (await room.ask("GET", f"/embed/playlist/{id}")).body.decode()
+    links = [attributes["href"] for tag, attributes in Frame(page).found if tag == "a"]
+    assert links == [f"{FRONT}/playlist/{id}", *(f"/embed/track/{track}" for track in (two, one))]
+    missing = await room.ask("GET", "/oembed", params={"url": f"{OURS}/playlist/{id + 1}"})
+    assert detail(missing) == (404, "playlist not found")
+    assert (await room.ask("GET", f"/embed/playlist/{id + 1}")).status == 404
+
+
 @pytest.mark.parametrize(
     "url",
     [
