@@ -12,18 +12,21 @@ from urllib.parse import parse_qs, urlsplit
 import aiohttp
 import pytest
 
+from tests.acceptance import town as towns
 from tests.acceptance.contract import Caller, Contract, served
 from tests.acceptance.service import until
-from tests.acceptance.test_devnet_tracks import form, picture
+from tests.acceptance.test_devnet_tracks import form, listed, picture
 from tests.acceptance.town import Town
 from tests.devnet.network import Account
 from tests.devnet.person import Person
+from tests.devnet.records import tid
 from tests.integration.appview.auth.test_sessions_devnet import Browser
 from tests.music import aiff, music
 
 pytestmark = [pytest.mark.devnet, pytest.mark.slow, pytest.mark.timeout(420)]
 
 NOT_SIGNED_IN = "not authenticated - login required"
+OLD = "app.relay"  # how the namespace was called
 NO_ID = 999_999_999
 # What nobody can do wrong: there is nothing to give, and everybody may.
 _PUBLIC = {
@@ -56,6 +59,12 @@ async def developer_token(browser: Browser, account: Account, name: str = "contr
     token = parse_qs(urlsplit(back.headers["Location"]).query)["exchange_token"][0]
     fetched = await browser.ask("POST", "/auth/exchange", json={"exchange_token": token})
     return fetched.json["session_id"]
+
+
+@pytest.fixture
+async def town(database: str, tmp_path: Path) -> AsyncIterator[Town]:
+    async with towns.opened(database, tmp_path, PLYR_OLD_NAMESPACE=OLD) as town:
+        yield town
 
 
 @pytest.fixture
@@ -390,10 +399,14 @@ async def _player(cast: Cast, track: dict[str, Any]) -> None:
     await nobody.ask("bad", "GET", "/oembed", status=404, params={"url": "https://else.test/track/1"})
     await nobody.ask("bad", "GET", "/oembed", status=404, params={"url": f"{url}/track/{NO_ID}"})
 
+    none = await cast.bob.ask("good", "GET", "/migration/check")
+    assert (none["needs_migration"], none["old_record_count"]) == (False, 0)
+    old = await listed(cast.town, cast.ann_account) | {"$type": f"{OLD}.track", "title": "Of old"}
+    await cast.town.net.put(cast.ann_account, f"{OLD}.track", tid(1), old)
     needs = await ann.ask("good", "GET", "/migration/check")
-    assert needs["needs_migration"] is False
-    closed = "migration not available"
-    await ann.ask("bad", "POST", "/migration/migrate", status=400, detail=closed)
+    assert (needs["needs_migration"], needs["old_collection"]) == (True, f"{OLD}.track")
+    moved = await ann.ask("good", "POST", "/migration/migrate")
+    assert (moved["migrated_count"], moved["failed_count"]) == (1, 0)
     for method, path in (("GET", "/migration/check"), ("POST", "/migration/migrate")):
         await nobody.ask("anonymous", method, path, status=401, detail=NOT_SIGNED_IN)
 
