@@ -27,7 +27,7 @@ from storage.reader import ReadFailed, Reads
 
 log = structlog.get_logger()
 
-_REST = 20  # times as long as a count takes
+_REST = 20  # times as long as an answer takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +52,9 @@ class AppConfig:
 
 
 class TotalsCache:
-    """Totals about `ttl_s` old; at 0 everybody gets a count of their own moment. They count whole tables: so
-    not more than one count runs at a time, those who ask meanwhile get what was counted before, and the
-    longer a count takes, the longer it is good for. A twentieth of the time goes into them at most."""
+    """Totals about `ttl_s` old, where there is so much that a job counts, as old as its last count; at 0
+    everybody asks anew. Not more than one asks at a time, those who come meanwhile get what was known before,
+    and the longer an answer takes, the longer it is good for."""
 
     def __init__(self, reads: Reads, ttl_s: float) -> None:
         self._reads = reads

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
+import orjson
+
+from storage.postgres import Connection
 from storage.queries import load
 from storage.reader import Reads
 
 _SQL = load("stats")
 
-STATEMENTS = {f"stats_{name}": _SQL[name] for name in ("alive", "totals", "sources")}
+STATEMENTS = {f"stats_{name}": _SQL[name] for name in ("alive", "totals", "sources", "size", "kept")}
+COUNT = "stats.count"  # the job that counts where nobody can wait for it
+FEW = 20_000  # tracks, which are counted in a moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +51,21 @@ async def alive(reads: Reads) -> None:
 
 
 async def totals(reads: Reads) -> Totals:
+    """Counted now where there is little; else by the last job that counted, if there was one."""
+    rows = await reads.fetch("stats_size")
+    if int(rows.cell(0, 0) or 0) > FEW:
+        rows = await reads.fetch("stats_kept", COUNT.encode())
+        if rows.count:
+            return Totals(**orjson.loads(rows.cell(0, 0) or b"{}"))
     rows = await reads.fetch("stats_totals")
     return Totals(*[int(rows.cell(0, column) or 0) for column in range(8)])
+
+
+async def count(conn: Connection) -> Totals:
+    """Counted now, however long it takes."""
+    row = await (await conn.execute(_SQL["totals"])).fetchone()
+    assert row is not None
+    return Totals(*map(int, row))
 
 
 async def sources(reads: Reads) -> list[SourceRow]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 
 import psycopg
@@ -11,7 +12,7 @@ from appview.jobs.tasks import Done, Run, TryLater, Work
 from indexer.replay import name_old_albums, render_old
 from indexer.written import doubt_unproven
 from lexicons.syntax import Nsid, tid_from_us
-from storage import jobs, list_look, now_playing, remarks, track_media, turns
+from storage import jobs, list_look, now_playing, remarks, stats, track_media, turns
 from storage.blobs.collector import collect
 from storage.blobs.store import BlobStore
 from storage.postgres import Pool
@@ -121,5 +122,15 @@ def forget_playing(pool: Pool) -> Run:
     async def run(work: Work) -> Done:
         async with pool.connection() as conn:
             return Done("Forgot what nobody plays any more.", {"players": await now_playing.forget(conn)})
+
+    return run
+
+
+def count_totals(pool: Pool) -> Run:
+    """Counts all that there is; the result is what is told where there is much of it."""
+
+    async def run(work: Work) -> Done:
+        async with pool.connection() as conn:
+            return Done("Counted what there is.", asdict(await stats.count(conn)))
 
     return run

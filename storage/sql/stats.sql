@@ -23,3 +23,11 @@ select count(*), count(distinct t.repo_id),
 select url, seq, updated_at, greatest(0, extract(epoch from now() - updated_at)::bigint)
   from source_cursor
  order by url
+
+-- name: size
+-- About how many tracks there are, as Postgres remembers it; -1 where it never looked.
+select reltuples::bigint from pg_class where oid = 'track'::regclass
+
+-- name: kept
+-- What the newest job of kind $1 that ended well came to.
+select result from job where kind = $1::text and state = 'done' order by created_at desc limit 1

@@ -28,7 +28,7 @@ MOST = {
     "graph.getActorLists": 2,
     "graph.getList": 3,
     "server.describe": 1,
-    "server.getStats": 1,
+    "server.getStats": 2,
     "sync.getRepoState": 1,
 }
 # They ask about the asker's own, of which there is one row.

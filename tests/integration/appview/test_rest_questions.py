@@ -59,7 +59,7 @@ MOST = {
     "/queue/": 4,
     "/search/": 6,
     "/search/handles": 1,
-    "/stats": 1,
+    "/stats": 2,
     "/tracks/": 4,
     "/tracks/by-uri": 4,
     "/tracks/liked": 3,
