@@ -3,7 +3,8 @@
 Contract: a follower sees the job as it stands now, then again after every change (several at once may be
 one), and last as it ended. What happened while the connection to the database was away is seen when it is
 back. One connection listens for all followers of a process, and a change is read once for all who follow the
-job. An account follows MOST_OF_ONE at a time, a process has place for MOST.
+job. A follower takes a place of the account that the job belongs to: it has MOST_OF_ONE at a time, a process
+has MOST.
 """
 
 from __future__ import annotations
@@ -60,7 +61,8 @@ class JobWatch:
 
     async def follow(self, id: UUID, did: Did) -> AsyncGenerator[Job | None]:
         """See the module; None now and then where nothing changed. Ends with the job, with the watch, or at
-        once where there is no such job. `did`: who follows it. Raises TooManyFollowed, TooManyFollowers."""
+        once where there is no such job. `did`: whose place it takes. Raises TooManyFollowed and
+        TooManyFollowers."""
         if self._followers[did] >= MOST_OF_ONE:
             raise TooManyFollowed
         if self._followers.total() >= self._most:

@@ -9,8 +9,7 @@ when the account is out of sight.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import aclosing
+from collections.abc import Callable, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -95,20 +94,23 @@ class Exports:
         return answer({"export_id": str(id), "status": "pending", "message": _QUEUED, "track_count": count})
 
     @described(
-        "How an export of one's own stands, until its end",
-        auth=Auth.SESSION,
+        "How an export stands, until its end, for whoever has its id; its owner sees its address",
+        auth=Auth.OPTIONAL,
         media="text/event-stream",
-        errors={403: "`not authorized`", 404: "`export not found`"},
+        errors={404: "`export not found`"},
     )
     async def progress(self, request: web.Request) -> web.StreamResponse:
-        """Events about one's own export, until its end."""
-        job = await self._own(request)
-        return await told.tell(request, self._desk, self._events(job))
+        async def shown(job: Job) -> Mapping[str, Any]:
+            return self._event(job, own=await self._is_own(request, job))
 
-    async def _events(self, job: Job) -> AsyncGenerator[bytes]:
-        async with aclosing(self._watch.follow(job.id, Did(job.did or ""))) as followed:
-            async for each in followed:
-                yield told.BEAT if each is None else self._event(each)
+        return await told.tell(request, self._watch, await self._job(request), shown)
+
+    async def _is_own(self, request: web.Request, job: Job) -> bool:
+        """Whether its owner asks, who is still signed in."""
+        try:
+            return (await self._desk.asking(request)).session.did == job.did
+        except Refused:
+            return False
 
     @described(
         "To an address that works for a while",
@@ -184,11 +186,14 @@ class Exports:
         expires = round(self._clock()) + self._link_s
         return self._links.sign(path, Did(job.did or ""), expires=expires)
 
-    def _event(self, job: Job) -> bytes:
+    def _event(self, job: Job, *, own: bool) -> Mapping[str, Any]:
+        """Nobody but its owner gets its address, and the warnings, which name tracks."""
         event = export_event(job)
-        if job.state is JobState.DONE:
-            event = {**event, "download_url": (self._desk.config.origin or "") + self._address(job)}
-        return told.event(event)
+        if not own:
+            return {**event, "warnings": []}
+        if job.state is not JobState.DONE:
+            return event
+        return {**event, "download_url": (self._desk.config.origin or "") + self._address(job)}
 
 
 def export_event(job: Job) -> Mapping[str, Any]:

@@ -1,18 +1,28 @@
-"""How the frontend is told of a job: its words for the states, and server-sent events."""
+"""How a job is told to whoever has its id: the frontend's words for the states, as server-sent events.
+
+Contract: the job as it stands now, at once, then after every change, and last as it ended, when the stream
+ends; a comment fills a silence. Each event has an id. A browser comes again by itself when a stream ends, and
+says which event was the last that it saw: if that was the end, it is told not to come any more (204).
+
+    id: 1764380000000000        ─▶ GET …, Last-Event-ID: 1764380000000000 ─▶ 204
+    data: {"status":"completed",…}
+
+The ids of jobs are random, so one is as good as a key: a page's EventSource brings no cookies along.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing, suppress
 from typing import Any
 
 import orjson
 from aiohttp import hdrs, web
 
-from appview.auth.desk import Desk
-from appview.rest.answers import Refused
-from storage.jobs import JobState
+from appview.jobs.watch import JobWatch
+from lexicons.syntax import Did
+from storage.jobs import Job, JobState
 from storage.reader import TimedOut, Unavailable
 
 # No proxy in between may hold events back.
@@ -30,39 +40,56 @@ STATUS = {
     JobState.CANCELLED: "failed",
 }
 BEAT = b":\n\n"
+AGAIN_MS = 3000  # when a browser whose stream broke off comes again
+_LOST = "lost"
 _RETRY_S = 1.0
 
-
-def event(value: Mapping[str, Any]) -> bytes:
-    return b"data: " + orjson.dumps(value) + b"\n\n"
+Shown = Callable[[Job], Awaitable[Mapping[str, Any]]]
 
 
-async def tell(request: web.Request, desk: Desk, events: AsyncGenerator[bytes]) -> web.StreamResponse:
-    """The events, until their end or until whoever asks is not signed in any more, which is seen before each.
-    Raises what the first one raises."""
-    async with aclosing(events):
-        first = await anext(events, BEAT)
+async def tell(request: web.Request, watch: JobWatch, job: Job, shown: Shown) -> web.StreamResponse:
+    """See the module; `shown` is what to say of the job as it stands. Raises TooManyFollowed and
+    TooManyFollowers, and what the first `shown` raises."""
+    if job.finished and _saw(request, _mark(job)):
+        return web.Response(status=204)
+    async with aclosing(watch.follow(job.id, Did(job.did or ""))) as jobs:
+        job = await anext(jobs, None) or job
+        event = _event(_mark(job), await shown(job))
         response = web.StreamResponse(headers=HEADERS)
         await response.prepare(request)
         with suppress(ConnectionError):  # they left
-            await response.write(first)
-            async for event in events:
-                if not await _signed_in(request, desk, response):
-                    break
-                await response.write(event)
+            await response.write(b"retry: %d\n" % AGAIN_MS + event)
+            async for each in jobs:
+                await response.write(BEAT if each is None else await _said(response, each, shown))
             await response.write_eof()
     return response
 
 
-async def _signed_in(request: web.Request, desk: Desk, response: web.StreamResponse) -> bool:
+def lost(request: web.Request, value: Mapping[str, Any]) -> web.Response:
+    """The one event about a job that is none."""
+    if _saw(request, _LOST):
+        return web.Response(status=204)
+    return web.Response(body=_event(_LOST, value), headers=HEADERS)
+
+
+async def _said(response: web.StreamResponse, job: Job, shown: Shown) -> bytes:
     """Waits, with beats, for a database that cannot say."""
     while True:
         try:
-            await desk.asking(request)
-        except Refused:
-            return False
+            return _event(_mark(job), await shown(job))
         except (Unavailable, TimedOut):
             await response.write(BEAT)
             await asyncio.sleep(_RETRY_S)
-        else:
-            return True
+
+
+def _event(id: str, value: Mapping[str, Any]) -> bytes:
+    return b"id: %b\ndata: %b\n\n" % (id.encode(), orjson.dumps(value))
+
+
+def _mark(job: Job) -> str:
+    """Which state of a job it is: another one after each change."""
+    return str(round(job.updated_at.timestamp() * 1e6))
+
+
+def _saw(request: web.Request, mark: str) -> bool:
+    return request.headers.get("Last-Event-ID") == mark

@@ -6,8 +6,7 @@ wrong with a text is known only when it has come, which may be behind the file; 
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
@@ -28,7 +27,7 @@ from appview.rest.resumable import Resumables, too_large
 from appview.rest.spec import Auth, described
 from appview.rest.tags import tags_of
 from appview.viewer import Viewer
-from lexicons.syntax import Did
+from storage import jobs
 from storage.jobs import Job, JobState
 from storage.reader import Reads
 
@@ -140,24 +139,14 @@ class Uploads:
             tags=tags_of(texts.get("tags", "").strip()),
         )
 
-    @described(
-        "How an upload of one's own stands, until its end", auth=Auth.SESSION, media="text/event-stream"
-    )
+    @described("How an upload stands, until its end, for whoever has its id", media="text/event-stream")
     async def progress(self, request: web.Request) -> web.StreamResponse:
-        """Events about an upload of one's own until its end. One that is not, does not exist."""
-        session = (await self._desk.asking(request)).session
-        events = self._events(_uuid(request.match_info["id"]), Did(session.did))
-        return await told.tell(request, self._desk, events)
-
-    async def _events(self, id: UUID, did: Did) -> AsyncGenerator[bytes]:
-        async with aclosing(self._watch.follow(id, did)) as jobs:
-            first = await anext(jobs, None)
-            if first is None or first.did != did or first.kind not in (KIND, REPLACE):
-                yield told.event(_LOST)
-                return
-            yield told.event(upload_event(first))
-            async for job in jobs:
-                yield told.BEAT if job is None else told.event(upload_event(job))
+        """Events about an upload; what is none is told as one that failed."""
+        async with self._desk.pool.connection() as conn:
+            job = await jobs.get(conn, _uuid(request.match_info["id"]))
+        if job is None or job.kind not in (KIND, REPLACE):
+            return told.lost(request, _LOST)
+        return await told.tell(request, self._watch, job, _shown)
 
 
 class _Read:
@@ -204,6 +193,10 @@ class _Read:
             self.cover = await self._intake.cover(self._form.chunks(most))
         except PayloadTooLarge:
             raise Refused(413, f"image too large (max {most // MIB}MB)") from None
+
+
+async def _shown(job: Job) -> Mapping[str, Any]:
+    return upload_event(job)
 
 
 def upload_event(job: Job) -> dict[str, Any]:

@@ -186,10 +186,11 @@ async def _uploading(cast: Cast, tmp_path: Path) -> dict[str, Any]:
     progress = f"/tracks/uploads/{queued['upload_id']}/progress"
     told = await ann.ask("good", "GET", progress)
     assert b'"status":"completed"' in told.body
-    lost = await bob.ask("foreign", "GET", progress)
+    for case, other in (("foreign", bob), ("anonymous", nobody)):  # its id is the key
+        told = await other.ask(case, "GET", progress)
+        assert b'"status":"completed"' in told.body
+    lost = await ann.ask("bad", "GET", "/tracks/uploads/nothing/progress")
     assert b'"error":"job lost"' in lost.body
-    await nobody.ask("anonymous", "GET", progress, status=401, detail=NOT_SIGNED_IN)
-    await ann.ask("bad", "GET", "/tracks/uploads/nothing/progress")
     id = await cast.town.fact("select (result ->> 'trackId')::int from job")
     track = await nobody.ask("good", "GET", f"/tracks/{id}")
     assert (track["title"], track["album"]["title"]) == ("Déjà vu", "Été à Paris")
@@ -420,9 +421,13 @@ async def _exports(cast: Cast) -> None:
     assert await cast.town.ended(queued["export_id"]) == "done"
     told = await ann.ask("good", "GET", f"{path}/progress")
     assert b'"download_url"' in told.body
+    for case, other in (("foreign", bob), ("anonymous", nobody)):
+        told = await other.ask(case, "GET", f"{path}/progress")
+        assert b'"status":"completed"' in told.body
+        assert b'"download_url"' not in told.body
+    await nobody.ask("anonymous", "GET", f"{path}/download", status=401)
+    await bob.ask("foreign", "GET", f"{path}/download", status=403, detail="not authorized")
     for rest in ("progress", "download"):
-        await nobody.ask("anonymous", "GET", f"{path}/{rest}", status=401)
-        await bob.ask("foreign", "GET", f"{path}/{rest}", status=403, detail="not authorized")
         await ann.ask("bad", "GET", f"/exports/nothing/{rest}", status=404)
     await ann.ask("good", "GET", f"{path}/download", status=307)
 

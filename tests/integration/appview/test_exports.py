@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -35,6 +36,7 @@ from storage.jobs import Job, JobState
 from storage.sessions import End
 from tests.fakenet.referee import proven
 from tests.integration.appview.exporting import TRACK, Archive, archive
+from tests.integration.appview.service import Answer
 from tests.integration.blobs.conftest import store
 from tests.integration.blobs.test_contract import noise
 from tests.integration.media.mortal import Killed, Mortal, dies
@@ -143,7 +145,7 @@ async def test_a_part_from_the_middle_is_the_same_part(here: Archive) -> None:
     assert (other.headers["ETag"], other.body) == (whole.headers["ETag"], whole.body[5:10])
 
 
-async def test_nobody_else_may_follow_or_fetch_it(disk: Archive) -> None:
+async def test_nobody_else_may_fetch_it(disk: Archive) -> None:
     ann, eve = disk.person("ann"), disk.person("eve")
     await disk.track(ann, "one", noise(5000))
     await disk.track(eve, "other", noise(5000, 2))
@@ -151,10 +153,10 @@ async def test_nobody_else_may_follow_or_fetch_it(disk: Archive) -> None:
     id, _ = await begun(disk, key)
     assert (await disk.request("GET", f"/exports/{id}/download", key)).status == 400
     await disk.work(id)
-    for path in (f"/exports/{id}/progress", f"/exports/{id}/download"):
-        assert (await disk.request("GET", path)).status == 401
-        refused = await disk.request("GET", path, foreign)
-        assert (refused.status, refused.json) == (403, {"detail": "not authorized"})
+    path = f"/exports/{id}/download"
+    assert (await disk.request("GET", path)).status == 401
+    refused = await disk.request("GET", path, foreign)
+    assert (refused.status, refused.json) == (403, {"detail": "not authorized"})
     where = await address(disk, id, key)
     bare = urlsplit(where).path
     own, _ = await begun(disk, foreign)
@@ -200,10 +202,10 @@ async def test_its_owner_sees_how_far_it_is(disk: Archive) -> None:
     headers = {"Authorization": f"Bearer {key}"}
     async with disk.http.get(f"{disk.url}/exports/{id}/progress", headers=headers) as answer:
         assert answer.headers["Content-Type"] == "text/event-stream"
-        first = await answer.content.readline()
+        first = await answer.content.readuntil(b"\n\n")
         await disk.work(id, slow(disk.exporter.tasks[0]))
         lines = (first + await answer.read()).decode().split("\n\n")
-    events = [orjson.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: ")]
+    events = [orjson.loads(line.partition("data: ")[2]) for line in lines if "data: " in line]
     messages = list(dict.fromkeys(event["message"] for event in events))
     assert messages[0] == "export queued for processing"
     assert "downloading track 2 of 3..." in messages
@@ -221,7 +223,33 @@ async def test_its_owner_sees_how_far_it_is(disk: Archive) -> None:
     assert all("download_url" not in event for event in events[:-1])
 
 
-async def test_who_signs_out_is_told_no_more(disk: Archive) -> None:
+async def test_whoever_has_its_id_sees_how_it_stands_and_its_owner_where_it_is(disk: Archive) -> None:
+    """A page's EventSource brings no cookies along."""
+    ann, eve = disk.person("ann"), disk.person("eve")
+    await disk.track(ann, "one", noise(5000))
+    await disk.track(ann, "elsewhere", None)
+    key, foreign = await disk.key(ann), await disk.key(eve)
+    id, _ = await begun(disk, key)
+    await disk.work(id)
+    path = f"/exports/{id}/progress"
+    own = told_by(await disk.request("GET", path, key))
+    assert own["warnings"] == ["“elsewhere” is not in it: its sound is not stored here"]
+    assert "/plyr-tracks-" in own.pop("download_url")
+    for other in (None, foreign, "no key"):
+        assert told_by(await disk.request("GET", path, other)) == own | {"warnings": []}
+    last = (await disk.request("GET", path)).body.decode().partition("id: ")[2].partition("\n")[0]
+    again = await disk.request("GET", path, **{"Last-Event-ID": last})
+    assert (again.status, again.body) == (204, b"")
+
+
+def told_by(answer: Answer) -> dict[str, Any]:
+    """What the only event says."""
+    assert answer.status == 200
+    (line,) = [line for line in answer.body.decode().splitlines() if line.startswith("data: ")]
+    return orjson.loads(line.removeprefix("data: "))
+
+
+async def test_who_signs_out_meanwhile_is_not_told_where_it_is(disk: Archive) -> None:
     ann = disk.person("ann")
     await disk.track(ann, "one", noise(5000))
     key = await disk.key(ann)
@@ -234,7 +262,9 @@ async def test_who_signs_out_is_told_no_more(disk: Archive) -> None:
             assert found is not None
             await sessions.end(conn, [found[0]], End.SIGNED_OUT)
         await disk.work(id)
-        assert await answer.read() == b""
+        rest = await answer.read()
+    assert b'"completed"' in rest
+    assert b"download_url" not in rest
 
 
 async def test_who_follows_too_much_is_refused_one_more(disk: Archive) -> None:

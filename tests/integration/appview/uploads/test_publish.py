@@ -262,15 +262,22 @@ async def test_too_many_are_refused(studio: Studio) -> None:
 
 
 async def heard(response: aiohttp.ClientResponse) -> Any:
-    """The next event; None for a beat."""
+    """What the next event says; None for a beat."""
+    event = await read(response)
+    return orjson.loads(event["data"]) if "data" in event else None
+
+
+async def read(response: aiohttp.ClientResponse) -> dict[str, str]:
+    """The fields of the next event."""
     async with asyncio.timeout(60):
-        text = (await response.content.readuntil(b"\n\n")).decode()
-    assert text.startswith(("data: ", ":"))
-    return orjson.loads(text.removeprefix("data: ")) if text.startswith("data: ") else None
+        lines = (await response.content.readuntil(b"\n\n")).decode().splitlines()
+    return {name: value for name, _, value in (line.partition(": ") for line in lines if line != ":") if name}
 
 
-def events(studio: Studio, id: str, key: str | None) -> Any:
-    return studio.http.get(f"{studio.url}/tracks/uploads/{id}/progress", headers=bearer(key))
+def events(studio: Studio, id: str, key: str | None = None, *, last: str | None = None) -> Any:
+    """`last`: the id of the last event that was seen."""
+    headers = bearer(key) | ({} if last is None else {"Last-Event-ID": last})
+    return studio.http.get(f"{studio.url}/tracks/uploads/{id}/progress", headers=headers)
 
 
 async def test_an_upload_is_followed_to_its_end(studio: Studio) -> None:
@@ -339,16 +346,42 @@ async def test_an_upload_that_failed_says_why(studio: Studio, state: JobState) -
 LOST = {"status": "failed", "message": "upload job not found", "error": "job lost"}
 
 
-async def test_of_what_is_not_ones_own_nothing_is_told(studio: Studio) -> None:
-    key, bob = await studio.key(), await studio.key(BOB)
-    id = (await publish(studio, key, ("title", "x"), ("file", file(b"x")))).json["upload_id"]
-    for asked in (id, str(uuid.uuid4()), "nonsense"):
-        async with events(studio, asked, bob) as response:
+async def test_whoever_has_its_id_follows_an_upload(studio: Studio) -> None:
+    """A page's EventSource brings nobody's cookies; a session that has ended is as none."""
+    id = (await publish(studio, await studio.key(), ("title", "x"), ("file", file(b"x")))).json["upload_id"]
+    assert uuid.UUID(id).version == 4  # nobody guesses it
+    for key in (None, await studio.key(BOB), "no key"):
+        async with events(studio, id, key) as response:
+            assert (await heard(response))["status"] == "pending"
+
+
+async def test_what_is_no_upload_is_lost(studio: Studio) -> None:
+    other = await studio.rows("insert into job (kind) values ('export.make') returning id")
+    for asked in (str(other[0][0]), str(uuid.uuid4()), "nonsense"):
+        async with events(studio, asked) as response:
             assert response.status == 200
-            assert await heard(response) == LOST
+            event = await read(response)
+            assert orjson.loads(event["data"]) == LOST
             assert await response.content.read() == b""
-    async with events(studio, id, None) as response:
-        assert response.status == 401
+        async with events(studio, asked, last=event["id"]) as response:
+            assert response.status == 204  # do not come again
+
+
+async def test_who_comes_again_goes_on_from_how_it_stands(studio: Studio) -> None:
+    id = (await publish(studio, await studio.key(), ("title", "x"), ("file", file(b"x")))).json["upload_id"]
+    async with events(studio, id) as response:
+        first = await read(response)
+        assert first["retry"] == "3000"
+    async with await psycopg.AsyncConnection.connect(studio.dsn, autocommit=True) as conn:
+        async with events(studio, id, last=first["id"]) as response:
+            assert await read(response) == first  # at once, though nothing changed
+        await jobs.finish(conn, uuid.UUID(id), JobState.FAILED, message="failed", error="no")
+        async with events(studio, id, last=first["id"]) as response:
+            end = await read(response)
+            assert (orjson.loads(end["data"])["status"], end["id"] == first["id"]) == ("failed", False)
+            assert await response.content.read() == b""
+        async with events(studio, id, last=end["id"]) as response:
+            assert (response.status, await response.read()) == (204, b"")
 
 
 async def test_silence_is_filled(database: str, catalog: Catalog, tmp_path: Path) -> None:
