@@ -112,6 +112,11 @@ class _Once:
         if mirrored is not None:
             yield _one("plyr_mirrored_bytes", "Sound that is here from PDSs.", mirrored.bytes)
             yield _one("plyr_mirror_over", "Tracks whose sound is left there, over a limit.", mirrored.over)
+        if health.links is not None:
+            yield _one(
+                "plyr_links_compared", "Tracks whose likes another index counted.", health.links.tracks
+            )
+            yield _one("plyr_links_differ", "Those that it counted otherwise.", health.links.differ)
         firing = {alarm.name: 1 for alarm in alarms(health, self._thresholds)}
         yield _each("plyr_alarm", "1 for what a person should look at: plyr sync status.", "name", firing)
 

@@ -304,6 +304,12 @@ class Settings(BaseSettings):
         description="How many sounds a worker fetches from other people's PDSs at once; with 0 they are left "
         "to other workers.",
     )
+    backlinks_url: str | None = Field(
+        None,
+        description="Base address of another index of the network's links, which answers as Constellation "
+        "does: it is asked how many like our tracks, and `plyr sync status` shows where it differs. Without "
+        "it nobody is asked.",
+    )
     alarm_rejected: int = Field(
         100,
         ge=1,
@@ -341,7 +347,7 @@ class Settings(BaseSettings):
             raise ValueError("must look like postgresql://user:password@host/name")
         return value
 
-    @field_validator("plc_url", "handle_resolver")
+    @field_validator("plc_url", "handle_resolver", "backlinks_url")
     @classmethod
     def _check_service(cls, value: str | None, info: ValidationInfo) -> str | None:
         if value is None:

@@ -14,7 +14,7 @@ from indexer.alarms import Alarm, Thresholds, alarms
 from indexer.explain import span
 from indexer.states import State
 from storage import health as numbers
-from storage.health import Health, Jobs
+from storage.health import Health, Jobs, Links
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,6 +54,8 @@ def summary(health: Health, found: Sequence[Alarm]) -> Iterator[str]:
     rows += [("rejected", _rejected(health)), ("in step", _score(health)), ("archive", _archive(health))]
     if health.jobs is not None:
         rows += [("jobs", _jobs(health.jobs))]
+    if health.links is not None:
+        rows += [("links", _links(health.links))]
     rows += [("failing", f"{f.host}: {f.repos:,}, as {f.did}: {f.error}") for f in health.failing]
     for name, text in rows:
         yield f"{name:<10}  {text}"
@@ -108,6 +110,14 @@ def _score(health: Health) -> str:
         return "not compared with the PDSs yet: plyr sync reconcile"
     score = "nothing to compare" if sweep.score is None else f"{sweep.score:.2%} of {sweep.checked:,} repos"
     return f"{score}, {sweep.healed:,} healed, {sweep.unreachable:,} unreachable, {span(sweep.age_s)} ago"
+
+
+def _links(links: Links) -> str:
+    compared = (
+        f"{links.tracks:,} {'track' if links.tracks == 1 else 'tracks'} compared, {links.differ:,} differ"
+    )
+    told = "; ".join(f"{each.uri} ours {each.ours:,}, theirs {each.theirs:,}" for each in links.worst[:3])
+    return f"{compared}: {told}" if told else compared
 
 
 def _archive(health: Health) -> str:

@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 
 from appview.jobs import house
+from appview.jobs.images import render_images
+from appview.jobs.links import check_links
 from appview.jobs.plays import play_tasks
 from appview.jobs.tasks import Task
 from appview.media.export import Exporter
@@ -44,7 +46,9 @@ async def tasks(settings: Settings, catalog: Catalog, pool: Pool) -> AsyncIterat
         )
         yield [
             Task("blobs.collect", house.collect_blobs(settings.database_url, store, grace=grace, keep=keep)),
+            Task("images.render", render_images(pool, store, place.scratch)),
             Task("jobs.forget", house.forget_jobs(pool)),
+            Task("links.check", check_links(pool, http, settings.backlinks_url, catalog.collections.like)),
             Task("lists.sweep", house.sweep_lists(pool)),
             Task("playing.forget", house.forget_playing(pool)),
             Task("records.doubt", house.doubt_records(pool)),

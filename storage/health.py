@@ -117,6 +117,26 @@ class Mirrored:
 
 
 @dataclass(frozen=True, slots=True)
+class Differing:
+    """A track that `theirs` accounts like by another index, and `ours` by ours."""
+
+    uri: str
+    ours: int
+    theirs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """Tracks whose likes were compared with another index, the latest `age_s` ago. `worst`: of those that
+    differ, ten at most, the furthest apart first."""
+
+    tracks: int
+    differ: int
+    age_s: float
+    worst: list[Differing]
+
+
+@dataclass(frozen=True, slots=True)
 class Health:
     """`…_late_s`: how long the oldest due piece of work waits; None: nothing is due. `quiet_s`: since the
     last event of ours; `unsealed_s`: age of the oldest event that is not in the archive. `stuck`: rejected
@@ -144,6 +164,7 @@ class Health:
     unproven: Unproven | None = None
     jobs: Jobs | None = None
     mirrored: Mirrored | None = None
+    links: Links | None = None
 
     @property
     def repos(self) -> int:

@@ -1,4 +1,4 @@
-"""Table `image_rendition`: the smaller ones of an image.
+"""Tables `image_rendition`: the smaller ones of an image; and `image_drawn`: which images have theirs.
 
 The image owns its renditions (kind `image`, owner its blob's id) until the collector forgets it. Each is
 narrower than its image, so none owns itself, not even by way of others.
@@ -18,6 +18,7 @@ from storage.queries import load
 _SQL = load("images")
 
 OWNER = "image"
+AGAIN_DAYS = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,23 @@ class Rendition:
     width: int
     height: int
     sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A published one. `sha256` in hex."""
+
+    id: int
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Undrawable:
+    """An image that cannot be decoded, and why."""
+
+    sha256: str
+    error: str
 
 
 async def add_rendition(conn: Connection, image_id: int, width: int, height: int, rendition_id: int) -> None:
@@ -42,4 +60,29 @@ async def renditions(conn: Connection, image_ids: Sequence[int]) -> list[Renditi
     """Of all these images, by image and width, the narrowest first."""
     async with conn.cursor(row_factory=class_row(Rendition)) as cursor:
         await cursor.execute(_SQL["of"], {"images": list(image_ids)})
+        return await cursor.fetchall()
+
+
+async def drawn(conn: Connection, image_id: int, width: int) -> None:
+    """Note that the image, `width` pixels wide, has all of its renditions."""
+    await conn.execute(_SQL["drawn"], {"image": image_id, "width": width})
+
+
+async def not_drawn(conn: Connection, image_id: int, error: str) -> None:
+    """Note that the image cannot be drawn: for `AGAIN_DAYS` it does not count as missing any."""
+    await conn.execute(_SQL["not_drawn"], {"image": image_id, "error": error})
+
+
+async def missing(conn: Connection, widths: Sequence[int], *, limit: int) -> list[Image]:
+    """Images that somebody owns and that lack a rendition of one of these widths below their own, or of which
+    nobody knows; the oldest first."""
+    params = {"widths": list(widths), "again_days": AGAIN_DAYS, "limit": limit}
+    async with conn.cursor(row_factory=class_row(Image)) as cursor:
+        await cursor.execute(_SQL["missing"], params)
+        return await cursor.fetchall()
+
+
+async def undrawable(conn: Connection, *, limit: int) -> list[Undrawable]:
+    async with conn.cursor(row_factory=class_row(Undrawable)) as cursor:
+        await cursor.execute(_SQL["undrawable"], {"limit": limit})
         return await cursor.fetchall()

@@ -60,6 +60,7 @@ async def bring(conn: Connection) -> list[str]:
     schema, ledger = row
     if not schema:
         await _make(conn, known[-1])
+        await conn.execute(_SQL["vacuum_soon"])
         return [f"procrastinate {known[-1]}"]
     if not ledger:
         raise QueueNotOurs("the database has a schema procrastinate already, and not from plyr; rename it")
@@ -69,6 +70,7 @@ async def bring(conn: Connection) -> list[str]:
     for file in files:
         if file.stem in todo:
             await _apply(conn, file.read_text(), file.stem)
+    await conn.execute(_SQL["vacuum_soon"])
     return [f"procrastinate {name}" for name in todo]
 
 

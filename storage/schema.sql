@@ -72,7 +72,7 @@ create table track_stat (
     comments  int not null default 0,     -- visible comments
     plays     bigint not null default 0,
     tags      text[]                      -- what its artist files it under, in no record; null: none
-) with (fillfactor = 80);
+) with (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
 -- The order of getTop: plays, then likes, both in one number.
 create index track_stat_rank on track_stat (((plays << 31) | likes) desc, id desc) where plays > 0 or likes > 0;
 create index track_stat_tags on track_stat using gin (tags) where tags is not null;
@@ -451,7 +451,7 @@ create table job (
     updated_at   timestamptz not null default now(),
     finished_at  timestamptz,
     cancel_asked_at timestamptz         -- somebody wants it to end
-);
+) with (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 500);
 create unique index job_subject on job (kind, subject) where finished_at is null;
 create index job_did on job (did, created_at desc);
 create index job_unfinished on job (updated_at) where finished_at is null;
@@ -514,6 +514,16 @@ create table image_rendition (
     primary key (blob_id, width)
 );
 create index image_rendition_of on image_rendition (rendition_id);
+
+-- Images of which it is known how large they are, and so which renditions they must have; or why they cannot be
+-- drawn. Renditions themselves are not here.
+create table image_drawn (
+    blob_id   bigint primary key references blob on delete cascade,
+    width     int,                  -- pixels; null: it cannot be drawn
+    error     text,
+    drawn_at  timestamptz not null default now(),
+    check ((width is null) <> (error is null))
+);
 
 -- What plays in every browser, made of a mirrored sound that does not. Its owner in blob_owner is kind 'sound', owner
 -- the id of that sound's blob: it stays as long.

@@ -113,11 +113,18 @@ async def store_image(conn: Connection, store: BlobStore, prepared: Prepared) ->
     after a crash changes nothing. `conn` is in no transaction. Raises StoreDown, BeingDeleted.
     """
     blob = await _publish(conn, store, prepared.published)
+    await store_renditions(conn, store, blob.id, prepared)
+    return blob
+
+
+async def store_renditions(conn: Connection, store: BlobStore, image_id: int, prepared: Prepared) -> None:
+    """Give a published picture its renditions, and note that it has them. `conn` is in no transaction. Raises
+    StoreDown, BeingDeleted."""
     for drawn in prepared.renditions:
         rendition = await _publish(conn, store, drawn)
         async with conn.transaction():
-            await images.add_rendition(conn, blob.id, drawn.width, drawn.height, rendition.id)
-    return blob
+            await images.add_rendition(conn, image_id, drawn.width, drawn.height, rendition.id)
+    await images.drawn(conn, image_id, prepared.published.width)
 
 
 async def _publish(conn: Connection, store: BlobStore, drawn: Drawn) -> Blob:

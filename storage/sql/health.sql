@@ -50,6 +50,15 @@ select json_build_object(
         'bytes', (select coalesce(sum(b.bytes), 0)::bigint from blob b
                    where b.id in (select stream_id from track_media where original_id is null)),
         'over', (select count(*) from mirror where error like 'over the limit: %')),
+    'links', (select json_build_object(
+                         'tracks', count(*), 'differ', count(*) filter (where ours <> theirs),
+                         'age_s', extract(epoch from now() - max(checked_at)),
+                         'worst', coalesce((select json_agg(w) from (
+                                      select x.uri, c.ours, c.theirs
+                                        from link_check c join track_uri x on x.id = c.track_id
+                                       where c.ours <> c.theirs
+                                       order by abs(c.ours - c.theirs) desc, x.uri limit 10) w), '[]'))
+                from link_check having count(*) > 0),
     'jobs', json_build_object(
         'counts', coalesce((select json_agg(c order by c.kind, c.state)
                               from (select kind, state, count(*) as jobs, sum(attempts - uncounted) as attempts

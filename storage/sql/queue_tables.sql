@@ -44,3 +44,16 @@ insert into procrastinate.plyr_made (name) values (%(name)s)
 -- name: at_home
 -- For a session of the package's own queries.
 set search_path = procrastinate
+
+-- name: vacuum_soon
+-- A row comes, changes and goes with each job: where many wait, the usual fifth of them as dead rows would lie in the
+-- way of whoever looks for the next. Only where it is not so yet: the lock would end a vacuum that is at work.
+do $$
+begin
+    if not exists (select from pg_class where oid = 'procrastinate.procrastinate_jobs'::regclass
+                      and 'autovacuum_vacuum_scale_factor=0.02' = any(reloptions)) then
+        alter table procrastinate.procrastinate_jobs
+          set (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 200);
+    end if;
+end
+$$

@@ -17,6 +17,8 @@ import psycopg
 import pytest
 from PIL import Image, ImageCms, PngImagePlugin
 
+from appview.jobs.images import render_images
+from appview.jobs.tasks import Done
 from appview.media.failures import LimitExceeded, MediaFailed, NotImage, TooLarge, Truncated, Unreadable
 from appview.media.ffmpeg import Limits
 from appview.media.images import MOST_BYTES, MOST_SIDE, WIDTHS, Drawn, Prepared, prepare, store_image
@@ -25,7 +27,7 @@ from storage.blobs import rows
 from storage.blobs.audit import audit
 from storage.blobs.collector import collect
 from storage.blobs.filesystem import FilesystemStore
-from storage.postgres import Connection
+from storage.postgres import Connection, make_pool
 from tests.integration.media.test_confined import processes
 
 GENEROUS = Limits(cpu_s=60, wall_s=120, memory_bytes=1 << 30, file_bytes=64 << 20)
@@ -417,3 +419,68 @@ async def _collect(conn: Connection, store: FilesystemStore) -> None:
         now = datetime.now(UTC)
         done = await collect(conn, store, grace=timedelta(0), keep=timedelta(days=1), now=now)
         assert done.failed is None
+
+
+async def test_a_picture_that_lacks_renditions_gets_them(
+    database: str, conn: Connection, tmp_path: Path
+) -> None:
+    """As from before a width was added, and as from before it was noted how large pictures are."""
+    store = FilesystemStore(tmp_path / "blobs")
+    ids: list[int] = []
+    for number, width in enumerate((900, 700, 150)):
+        path = tmp_path / f"cover{number}.png"
+        photo(width, 600).save(path)
+        ids.append((await store_image(conn, store, await drawn(path))).id)
+        await rows.claim(conn, ids[-1], kind="track", owner=f"did:plc:a/{number}")
+    assert await images.missing(conn, WIDTHS, limit=9) == []
+    assert [each.id for each in await images.missing(conn, (*WIDTHS, 800), limit=9)] == ids[:1]
+    before = await images.renditions(conn, ids)
+    await conn.execute("delete from image_rendition where width = 320")
+    await conn.execute("delete from image_drawn where blob_id = %s", (ids[2],))
+    assert [each.id for each in await images.missing(conn, WIDTHS, limit=9)] == ids
+
+    assert (await _rendered(database, store, tmp_path, at_once=2)).result == {"images": 2, "failed": 0}
+    assert (await _rendered(database, store, tmp_path, at_once=2)).result == {"images": 1, "failed": 0}
+    assert (await _rendered(database, store, tmp_path)).result == {"images": 0, "failed": 0}
+    assert await images.renditions(conn, ids) == before
+    assert [each async for each in audit(conn, store, content=True)] == [None] * 9
+
+
+async def test_a_picture_that_cannot_be_drawn_is_noted_and_keeps_no_other_waiting(
+    database: str, conn: Connection, tmp_path: Path
+) -> None:
+    path, store = tmp_path / "cover.png", FilesystemStore(tmp_path / "blobs")
+    found: list[rows.Blob] = []
+    for width in (400, 500, 600):
+        photo(width, 300).save(path)
+        found.append(await store_image(conn, store, await drawn(path)))
+        await rows.claim(conn, found[-1].id, kind="track", owner=f"did:plc:a/{width}")
+    await conn.execute("delete from image_drawn")
+    broken, gone, _ = (store.path(blob.key) for blob in found)
+    assert broken is not None
+    assert gone is not None
+    broken.chmod(0o600)
+    broken.write_bytes(b"no picture")
+    gone.unlink()
+    assert (await _rendered(database, store, tmp_path)).result == {"images": 1, "failed": 2}
+    assert await images.missing(conn, WIDTHS, limit=9) == []
+    assert {each.sha256 for each in await images.undrawable(conn, limit=9)} == {
+        blob.key.sha256 for blob in found[:2]
+    }
+    await conn.execute("update image_drawn set drawn_at = now() - interval '8 days'")
+    assert [each.id for each in await images.missing(conn, WIDTHS, limit=9)] == [b.id for b in found[:2]]
+
+
+async def _rendered(database: str, store: FilesystemStore, folder: Path, at_once: int = 50) -> Done:
+    async with make_pool(database, max_size=2, name="test") as pool:
+        return await render_images(pool, store, folder / "scratch", at_once=at_once)(Quiet())
+
+
+class Quiet:
+    """A job that tells nobody."""
+
+    job: Any = None
+
+    async def report(self, phase: str, message: str, progress: float | None = None) -> None: ...
+
+    async def save(self, facts: Any, *, warnings: Any = (), conn: Any = None) -> None: ...

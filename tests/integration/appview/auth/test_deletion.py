@@ -424,7 +424,13 @@ def test_whoever_adds_a_table_about_accounts_says_who_empties_it(database: str) 
     nobodys |= {"link_check", "schema_migration", "play_day", "play_rollup", "play_salt", "play_segment"}
     private = {"job", "mirror", "play", "play_claim", "track_media", "track_revision", "blob_owner"}
     private |= {"preference", "queue", "now_playing", "write_turn", "comment_claim", "list_look"}
-    collected = {"blob", "sound", "image_rendition", "sound_rendition"}  # once nobody owns them
+    collected = {
+        "blob",
+        "sound",
+        "image_drawn",
+        "image_rendition",
+        "sound_rendition",
+    }  # once nobody owns them
     with psycopg.connect(database) as conn:
         tables = conn.execute(
             "select relname from pg_class where relkind = 'r' and relnamespace = 'public'::regnamespace"
