@@ -139,6 +139,7 @@ def build_app(
         TotalsCache(reads, config.stats_ttl_s),
         None if uploads is None else uploads.receiver,
         plays,
+        None if auth is None else auth.desk.pool,
     )
     metrics = Metrics()
     app = web.Application(client_max_size=1024 * 1024)

@@ -23,6 +23,7 @@ from indexer.alarms import Thresholds
 from lexicons.catalog import Catalog
 from lexicons.syntax import Did, Nsid
 from storage import stats
+from storage.postgres import Pool
 from storage.reader import ReadFailed, Reads
 
 log = structlog.get_logger()
@@ -89,7 +90,8 @@ class TotalsCache:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """`receiver` None: nothing can be uploaded here; `plays` None: no play is counted."""
+    """`receiver` None: nothing can be uploaded here; `plays` None: no play is counted; `pool` None: nobody's
+    preferences are kept."""
 
     reads: Reads
     catalog: Catalog
@@ -97,6 +99,7 @@ class Service:
     totals: TotalsCache
     receiver: Receiver | None = None
     plays: Plays | None = None
+    pool: Pool | None = None
 
 
 @dataclass(frozen=True, slots=True)

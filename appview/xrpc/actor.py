@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
+import msgspec
+import orjson
+
 from appview import cursors, views
-from appview.errors import ActorNotFound
+from appview.errors import ActorNotFound, InvalidRequest, MethodNotImplemented
+from appview.rest.answers import Refused
+from appview.rest.preferences import PreferencesUpdate, choices
 from appview.service import Call, Handler
-from storage import keyset, people
+from indexer.cards import iso
+from storage import keyset, people, preferences
+from storage.preferences import CHOICES, MAX_UI_BYTES, TooMuch
 
 
 async def get_profile(call: Call) -> bytes:
@@ -26,8 +36,41 @@ async def search_actors(call: Call) -> bytes:
     return views.page(b"actors", [views.profile(row) for row in page.rows], page.next)
 
 
+async def get_preferences(call: Call) -> bytes:
+    return _shown(await preferences.of(call.reads, call.require_asker().did))
+
+
+async def put_preferences(call: Call) -> bytes:
+    asker, pool = call.require_asker(), call.service.pool
+    if pool is None:
+        raise MethodNotImplemented("nobody's preferences are kept here")
+    wished = {_NAMES[name]: value for name, value in call.input["preferences"].items() if name in _NAMES}
+    try:
+        chosen, ui_settings = choices(msgspec.json.decode(orjson.dumps(wished), type=PreferencesUpdate))
+    except msgspec.ValidationError as error:
+        raise InvalidRequest(str(error)) from None
+    except Refused:
+        raise InvalidRequest("there is a NUL in it") from None
+    try:
+        async with pool.connection() as conn:
+            return _shown(await preferences.put(conn, asker.did, chosen, ui_settings))
+    except TooMuch:
+        raise InvalidRequest(f"uiSettings may take {MAX_UI_BYTES} bytes") from None
+
+
+def _shown(held: preferences.Preferences) -> bytes:
+    told: dict[str, Any] = {name: getattr(held, ours) for name, ours in _NAMES.items()}
+    if held.terms_accepted_at is not None:
+        told["termsAcceptedAt"] = iso(held.terms_accepted_at)
+    return orjson.dumps({"preferences": {name: each for name, each in told.items() if each is not None}})
+
+
+# The lexicon's names, and ours.
+_NAMES = {re.sub(r"_(.)", lambda found: found[1].upper(), name): name for name in sorted(CHOICES)}
 METHODS: dict[str, Handler] = {
+    "actor.getPreferences": get_preferences,
     "actor.getProfile": get_profile,
     "actor.getProfiles": get_profiles,
+    "actor.putPreferences": put_preferences,
     "actor.searchActors": search_actors,
 }

@@ -28,6 +28,7 @@ MOST = {
     "graph.getActorLists": 2,
     "graph.getList": 3,
     "server.describe": 1,
+    "actor.getPreferences": 1,
     "server.getStats": 2,
     "sync.getRepoState": 1,
 }

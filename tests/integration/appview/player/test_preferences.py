@@ -11,6 +11,9 @@ import pytest
 
 from appview.app import make_reader
 from appview.rest import shapes
+from lexicons.catalog import Catalog
+from lexicons.syntax import Nsid
+from lexicons.validate import validate_output
 from storage import preferences
 from tests.integration.appview.player.room import Room, detail, places
 from tests.integration.mentions import in_tables
@@ -155,3 +158,52 @@ async def test_what_somebody_chose_goes_with_their_account(room: Room) -> None:
     # What is left is for whoever wipes the files, which is not here.
     assert in_tables(room.dsn, [room.names["ann"]], leave_out=["account_deletion", "outbox"]) == []
     assert (await room.told("GET", "/preferences/", bob))["theme"] == "light"
+
+
+# -- by XRPC
+
+GET, PUT = "/xrpc/fm.plyr.actor.getPreferences", "/xrpc/fm.plyr.actor.putPreferences"
+
+
+async def test_by_xrpc_they_are_the_same_under_the_lexicons_names(room: Room) -> None:
+    ann = await room.someone("ann")
+    first = (await room.told("GET", GET, ann))["preferences"]
+    validate_output(Catalog.load(), Nsid("fm.plyr.actor.getPreferences"), {"preferences": first})
+    assert (first["accentColor"], first["allowComments"], first["uiSettings"]) == ("#6a9fff", False, {})
+    assert "supportUrl" not in first
+    assert "termsAcceptedAt" not in first
+    wish = {
+        "allowComments": True, "hiddenTags": ["ai"], "uiSettings": {"a": {"b": 1}},
+        "supportUrl": "https://ko-fi.test/ann", "termsAcceptedAt": "2020-01-01T00:00:00Z", "mood": "new",
+    }  # fmt: skip
+    put = (await room.told("POST", PUT, ann, json={"preferences": wish}))["preferences"]
+    validate_output(Catalog.load(), Nsid("fm.plyr.actor.putPreferences"), {"preferences": put})
+    assert put == first | {name: wish[name] for name in wish if name not in ("termsAcceptedAt", "mood")}
+    assert (await room.told("GET", GET, ann, server=1))["preferences"] == put
+    held = await room.told("GET", "/preferences/", ann)
+    assert (held["allow_comments"], held["ui_settings"]) == (True, {"a": {"b": 1}})
+    await room.told("POST", "/account/accept-terms", ann)
+    both = await room.told("POST", PUT, ann, json={"preferences": {"supportUrl": "", "uiSettings": {"c": 2}}})
+    assert both["preferences"]["uiSettings"] == {"a": {"b": 1}, "c": 2}
+    assert "supportUrl" not in both["preferences"]
+    assert both["preferences"]["termsAcceptedAt"].endswith("Z")
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        {"accentColor": "red"}, {"autoAdvance": "yes"}, {"theme": "<b>"}, {"downloadPolicy": "never"},
+        {"hiddenTags": [""]}, {"supportUrl": "javascript:alert(1)"}, {"uiSettings": [1]},
+        {"uiSettings": {"a": "\0"}}, {"uiSettings": {"a": "x" * 20_000}}, None,
+    ],
+)  # fmt: skip
+async def test_by_xrpc_too_what_makes_no_sense_is_refused(room: Room, wish: Any) -> None:
+    ann = await room.someone("ann")
+    answer = await room.ask("POST", PUT, ann, json={"preferences": wish})
+    assert (answer.status, answer.json["error"]) == (400, "InvalidRequest")
+    assert await room.rows("select from preference") == []
+
+
+async def test_by_xrpc_they_are_for_who_brings_a_token(room: Room) -> None:
+    assert (await room.ask("GET", GET)).status == 401
+    assert (await room.ask("POST", PUT, json={"preferences": {}})).status == 401
