@@ -60,6 +60,7 @@ from storage import (
     provenance,
     remarks,
     rest_feed,
+    sitemap,
     stats,
     used_tokens,
     viewers,
@@ -88,6 +89,7 @@ _READ: tuple[dict[str, str], ...] = (
     provenance.STATEMENTS,
     remarks.STATEMENTS,
     rest_feed.STATEMENTS,
+    sitemap.STATEMENTS,
     stats.STATEMENTS,
     viewers.STATEMENTS,
 )

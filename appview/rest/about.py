@@ -1,8 +1,9 @@
-"""What is said of the whole: `/stats`, `/health`."""
+"""What is said of the whole: `/stats`, `/health`, `/sitemap-data`."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from aiohttp import web
 
@@ -10,9 +11,12 @@ from appview.rest import shapes
 from appview.rest.answers import Refused, answer, rest
 from appview.rest.spec import described
 from appview.service import Service
-from storage import stats
+from indexer.albums import slug
+from storage import sitemap, stats
+from storage.sitemap import Mapped
 
 HEALTH_TIMEOUT_S = 1.5
+MOST_MAPPED = 10_000  # a sitemap takes 50,000 addresses, and a track may bring an artist and an album
 
 
 class About:
@@ -22,6 +26,7 @@ class About:
     def add_to(self, router: web.UrlDispatcher) -> None:
         router.add_get("/stats", rest(self.stats))
         router.add_get("/health", rest(self.health))
+        router.add_get("/sitemap-data", rest(self.sitemap))
 
     @described("How much there is, and how often it was played", answer=shapes.Stats)
     async def stats(self, _: web.Request) -> web.StreamResponse:
@@ -43,3 +48,25 @@ class About:
         except TimeoutError:
             raise Refused(503, "the database does not answer") from None
         return answer({"status": "ok"})
+
+    @described("The newest tracks, with their artists and albums, for a sitemap", answer=shapes.Sitemap)
+    async def sitemap(self, _: web.Request) -> web.StreamResponse:
+        return answer(mapped(await sitemap.newest(self._service.reads, MOST_MAPPED)))
+
+
+def mapped(tracks: Sequence[Mapped]) -> dict[str, list[dict[str, object]]]:
+    """Addresses, each with the day of the newest track behind it; `tracks` are newest first."""
+    artists: dict[str, str] = {}
+    albums: dict[tuple[str, str], str] = {}
+    for track in tracks:
+        if track.handle is not None:
+            artists.setdefault(track.handle, track.day)
+            if track.album is not None:
+                albums.setdefault((track.handle, slug(track.album)), track.day)
+    return {
+        "tracks": [{"id": each.id, "updated": each.day} for each in tracks],
+        "artists": [{"handle": handle, "updated": day} for handle, day in artists.items()],
+        "albums": [
+            {"handle": handle, "slug": slug, "updated": day} for (handle, slug), day in albums.items()
+        ],
+    }

@@ -356,6 +356,28 @@ class Migrated(msgspec.Struct):
     errors: list[str]
 
 
+class MappedTrack(msgspec.Struct):
+    id: int
+    updated: str
+
+
+class MappedArtist(msgspec.Struct):
+    handle: str
+    updated: str
+
+
+class MappedAlbum(msgspec.Struct):
+    handle: str
+    slug: str
+    updated: str
+
+
+class Sitemap(msgspec.Struct):
+    tracks: list[MappedTrack]
+    artists: list[MappedArtist]
+    albums: list[MappedAlbum]
+
+
 class Done(msgspec.Struct):
     status: str
 

@@ -59,6 +59,7 @@ MOST = {
     "/queue/": 4,
     "/search/": 6,
     "/search/handles": 1,
+    "/sitemap-data": 1,
     "/stats": 2,
     "/tracks/": 4,
     "/tracks/by-uri": 4,

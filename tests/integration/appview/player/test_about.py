@@ -62,6 +62,19 @@ async def test_health_is_whether_the_database_answers(room: Room) -> None:
     assert (await room.ask("GET", "/health")).status >= 500
 
 
+async def test_a_sitemap_has_what_can_be_seen_newest_first(room: Room) -> None:
+    assert await room.told("GET", "/sitemap-data") == {"tracks": [], "artists": [], "albums": []}
+    ann, bob, nobody = room.person("ann"), room.person("bob", hidden=True), room.person("")
+    one, two = (room.track(ann, title, album="My Álbum")[0] for title in ("One", "Two"))
+    room.track(bob, "Hidden")
+    three, _ = room.track(nobody, "Three", album="Nameless")
+    told = await room.told("GET", "/sitemap-data")
+    msgspec.convert(told, shapes.Sitemap)
+    assert [track["id"] for track in told["tracks"]] == [three, two, one]
+    assert told["artists"] == [{"handle": "ann.test", "updated": "2026-03-01"}]
+    assert told["albums"] == [{"handle": "ann.test", "slug": "my-album", "updated": "2026-03-01"}]
+
+
 async def test_people_are_found_by_how_they_are_called(room: Room) -> None:
     room.person("anna", avatar="https://img.test/a.png")
     room.person("annika", display_name="Änne Müller")
