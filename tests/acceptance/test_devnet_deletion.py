@@ -88,6 +88,21 @@ async def write_all(net: Devnet, ann: Account, bob: Account) -> None:
     await net.put(ann, f"{NS}.list", tid(3), record)
 
 
+async def keep_private(browser: Browser) -> None:
+    """Something in each table that is nobody else's business."""
+    playing = {
+        "track_id": 1, "file_id": "x", "track_name": TITLES[0], "artist_name": "Somebody",
+        "duration_ms": 1, "progress_ms": 0, "is_playing": True,
+    }  # fmt: skip
+    for method, path, body in (
+        ("PUT", "/queue/", {"state": {"track_ids": []}}),
+        ("POST", "/preferences/", {"theme": "light"}),
+        ("POST", "/now-playing/", playing),
+    ):
+        answer = await browser.ask(method, path, json=body)
+        assert answer.status == 200, answer.body
+
+
 async def test_a_person_leaves_with_everything_and_comes_back(town: Town) -> None:
     net = town.net
     ann, bob = await net.accounts(["ann", "bob"])
@@ -104,6 +119,9 @@ async def test_a_person_leaves_with_everything_and_comes_back(town: Town) -> Non
     async with Browser(town.url) as browser:
         back = await browser.sign_in(ann)
         assert back.status == 303, back.body
+        await keep_private(browser)
+        kept = {row.split(":")[0] for row in in_tables(town.dsn, [ann.did])}
+        assert {"now_playing", "preference", "queue"} <= kept
         wish = {"confirmation": ann.handle, "delete_atproto_records": True}
         answer = await browser.ask("DELETE", "/account/", json=wish)
         assert answer.status == 200, answer.body
