@@ -131,6 +131,37 @@ async def test_a_page_of_somebody_else_may_look_into_the_sound(world: World, sto
     assert length == 1000
 
 
+async def test_a_page_of_somebody_else_plays_a_track_in_its_frame(
+    world: World, store: FilesystemStore, tmp_path: Path
+) -> None:
+    """By what oEmbed says; the page of the track itself stands in nobody's frame."""
+    uri = world.seed.track(world.seed.account("ann"), "Night ferry")
+    number = world.seed.stat(uri)
+    world.seed.commit()
+    await ffmpeg("-i", aiff(tmp_path / "a.aiff", music(2)), "-c:a", "libmp3lame", tmp_path / "a.mp3")
+    has(world, uri, await keep(world.dsn, store, (tmp_path / "a.mp3").read_bytes(), owner=owner_of(uri)))
+    address = f"{world.server.url}/track/{number}"
+    told = await world.server.request("GET", "/oembed", params={"url": address})
+    assert told.status == 200, told.body
+    async with opened() as browser, elsewhere() as page_of_theirs:
+        page = await new_page(browser)
+        await page.goto(page_of_theirs)
+        show = "html => { document.body.innerHTML = html; }"
+        await page.evaluate(show, told.json["html"])
+        frame = page.frame_locator("iframe")
+        length_s = await frame.locator("audio").evaluate(
+            "a => new Promise(ok => "
+            "{ a.ondurationchange = () => ok(a.duration); if (a.readyState) ok(a.duration); })"
+        )
+        assert abs(length_s - 2) < 0.2
+        assert await frame.locator("a.title").get_attribute("href") == f"/track/{number}"
+        refused: list[str] = []
+        page.on("console", lambda message: refused.append(message.text))
+        async with page.expect_event("console"):
+            await page.evaluate(show, f'<iframe src="{address}"></iframe>')
+        assert "frame" in refused[0]
+
+
 async def test_what_strangers_wrote_is_text(world: World) -> None:
     evil = "</style><script>alert(1)</script>"
     ann = world.seed.account("ann", display_name=evil)
