@@ -5,8 +5,8 @@ questions of people who are signed in: the newest tracks, what they like, their 
 totals. As in `feed`, each is pinned to the same core in turn, and what counts is a server's own CPU time of
 each answer. Then all routes of ours that read are asked at a fixed modest rate, and tell their p99.
 
-Gate: on a sample of questions each route's answers hold the same members, on both sides, except what only ours
-has; and no answer of either failed.
+Gate: on a sample of questions each route's answers hold the same members on both sides, but for what ours
+alone has; and no answer of either failed.
 """
 
 from __future__ import annotations
