@@ -16,7 +16,19 @@ if TYPE_CHECKING:
     from bin.settings import Settings
 
 NAMES = (
-    *("pipeline", "verify", "ingest", "feed", "backfill", "live", "bigcar", "archive", "auth", "plays"),
+    *(
+        "pipeline",
+        "verify",
+        "ingest",
+        "feed",
+        "rest",
+        "backfill",
+        "live",
+        "bigcar",
+        "archive",
+        "auth",
+        "plays",
+    ),
     *("ranges", "zip", "upload", "transcode", "headline"),
 )
 

@@ -32,6 +32,7 @@ def slug(title: str) -> str:
     return short or "album-" + sha256(title.encode()).hexdigest()[:12]
 
 
+@lru_cache(maxsize=4096)
 def album_id(did: Did | str, slug: str) -> str:
     """The id of an account's album, as a UUID in text."""
     return str(uuid5(_NAMESPACE, f"{did}/{slug}"))

@@ -81,13 +81,16 @@ def _track_rows(rows: Rows, limit: int) -> list[TrackRow]:
 
 def _rest_rows(rows: Rows, limit: int) -> list[RestRow]:
     get = rows.cell
-    return [
-        (
-            *(get(i, 0), get(i, 1), get(i, 2), get(i, 3), get(i, 4), get(i, 5), get(i, 6)),
-            *(get(i, 9), get(i, 10), get(i, 11), get(i, 12)),
-        )
-        for i in range(min(limit, rows.count))
-    ]
+    found: list[RestRow] = []
+    for i in range(min(limit, rows.count)):
+        rest = get(i, 1)
+        # Of nearly all rows there is nothing in the cells from which members would be made.
+        card, pds = (None, None) if rest is not None else (get(i, 10), get(i, 11))
+        found.append(
+            (get(i, 0), rest, get(i, 2), get(i, 3), get(i, 4), get(i, 5), get(i, 6), get(i, 9),
+             card, pds, get(i, 12))
+        )  # fmt: skip
+    return found
 
 
 def _who(viewer: str | None) -> Cell:

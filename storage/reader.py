@@ -19,9 +19,9 @@ Example: two callers on one connection. Asked A, B; A's caller is cancelled; ans
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from types import TracebackType
 from typing import NamedTuple, Protocol
 
@@ -87,25 +87,17 @@ class _Waiting(NamedTuple):
 
 
 class _Connection:
-    """One connection that keeps itself open."""
+    """One connection that keeps itself open. `pg`: it, while it is; `queue`: who waits for an answer."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
         self._loop = asyncio.get_running_loop()
-        self._pg: PGconn | None = None
-        self._queue: deque[_Waiting] = deque()
+        self.pg: PGconn | None = None
+        self.queue: deque[_Waiting] = deque()
         self._result: PGresult | None = None
         self._lost: asyncio.Future[str] = self._loop.create_future()
         self._silent = False
         self.error = "not connected yet"
-
-    @property
-    def open(self) -> bool:
-        return self._pg is not None
-
-    @property
-    def load(self) -> int:
-        return len(self._queue)
 
     async def keep_open(self) -> None:
         backoff_s = MIN_BACKOFF_S
@@ -146,12 +138,12 @@ class _Connection:
         pg.enter_pipeline_mode()
         descriptor = pg.socket
         self._loop.add_reader(descriptor, self._readable)
-        self._pg = pg
+        self.pg = pg
         reader.opened.set()
         try:
             while not (await asyncio.wait([self._lost], timeout=1))[0]:
                 patience_s = reader.timeout_s + 1
-                if self._queue and self._loop.time() - self._queue[0].asked_at > patience_s:
+                if self.queue and self._loop.time() - self.queue[0].asked_at > patience_s:
                     self._silent = True
                     self._break("the database does not answer")
             self.error = self._lost.result()
@@ -162,21 +154,21 @@ class _Connection:
     def _close(self) -> None:
         # Asking elsewhere what was not answered in time would only keep the caller waiting longer.
         failure = TimedOut if self._silent else Unavailable
-        self._pg, self._result, self._silent = None, None, False
-        while self._queue:
-            answer = self._queue.popleft().answer
+        self.pg, self._result, self._silent = None, None, False
+        while self.queue:
+            answer = self.queue.popleft().answer
             if not answer.done():
                 answer.set_exception(failure(self.error))
 
     def ask(self, name: bytes, params: Sequence[Cell]) -> asyncio.Future[Rows]:
-        pg = self._pg
+        pg = self.pg
         if pg is None:
             raise Unavailable(self.error)
         answer: asyncio.Future[Rows] = self._loop.create_future()
         try:
             pg.send_query_prepared(name, params)
             pg.pipeline_sync()
-            self._queue.append(_Waiting(answer, self._loop.time()))
+            self.queue.append(_Waiting(answer, self._loop.time()))
             if pg.flush():
                 self._loop.add_writer(pg.socket, self._writable)
         except psycopg.OperationalError as error:
@@ -185,12 +177,12 @@ class _Connection:
         return answer
 
     def _break(self, reason: str) -> None:
-        self._pg = None
+        self.pg = None
         if not self._lost.done():
             self._lost.set_result(reason.strip())
 
     def _writable(self) -> None:
-        pg = self._pg
+        pg = self.pg
         try:
             if pg is not None and not pg.flush():
                 self._loop.remove_writer(pg.socket)
@@ -198,17 +190,17 @@ class _Connection:
             self._break(str(error))
 
     def _readable(self) -> None:
-        pg = self._pg
+        pg = self.pg
         if pg is None:
             return
         try:
             pg.consume_input()
-            while self._queue and not pg.is_busy():
+            while self.queue and not pg.is_busy():
                 result = pg.get_result()
                 if result is None:
                     continue  # the end of one statement's results; its sync is still to come
                 if result.status == ExecStatus.PIPELINE_SYNC:
-                    self._answer(self._queue.popleft().answer)
+                    self._answer(self.queue.popleft().answer)
                 else:
                     self._result = result
         except psycopg.OperationalError as error:
@@ -299,24 +291,32 @@ class Reader:
         """The rows that a prepared statement gives for these parameters, in text form."""
         # All of them may be dead without our knowing yet; one more is one that was opened since.
         for _ in self._connections:
-            connection = await self._pick()
-            with suppress(Unavailable):
+            connection = self._best() or await self._opened()
+            try:
                 return await connection.ask(self._names[name], params)
-        connection = await self._pick()
+            except Unavailable:
+                continue
+        connection = self._best() or await self._opened()
         return await connection.ask(self._names[name], params)
 
-    async def _pick(self) -> _Connection:
-        """The open connection with the shortest queue. Raises Unavailable."""
+    def _best(self) -> _Connection | None:
+        """The open connection with the shortest queue."""
         best: _Connection | None = None
+        least = sys.maxsize
         for each in self._connections:
-            if each.open and (best is None or each.load < best.load):
-                best = each
-        if best is not None:
-            return best
-        self.opened.clear()
-        try:
-            async with asyncio.timeout(self._connect_wait_s):
-                await self.opened.wait()
-        except TimeoutError:
-            raise Unavailable(self._connections[0].error) from None
-        return await self._pick()
+            if each.pg is not None and len(each.queue) < least:
+                best, least = each, len(each.queue)
+        return best
+
+    async def _opened(self) -> _Connection:
+        """The first one to open. Raises Unavailable."""
+        while True:
+            self.opened.clear()
+            try:
+                async with asyncio.timeout(self._connect_wait_s):
+                    await self.opened.wait()
+            except TimeoutError:
+                raise Unavailable(self._connections[0].error) from None
+            best = self._best()
+            if best is not None:
+                return best

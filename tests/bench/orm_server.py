@@ -12,9 +12,10 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any
+from uuid import UUID
 
 import uvicorn
 from fastapi import Depends, FastAPI, Header, Request
@@ -35,6 +36,7 @@ class Account(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     did: Mapped[str]
     handle: Mapped[str | None]
+    pds: Mapped[str | None] = mapped_column(deferred=True)
     profile: Mapped[Profile] = relationship(lazy="raise")
 
 
@@ -75,6 +77,8 @@ class Track(Base):
     created_at: Mapped[str]
     sort_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
     indexed_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    file_id: Mapped[str | None] = mapped_column(deferred=True)
+    album_id: Mapped[UUID | None] = mapped_column(deferred=True)
     author: Mapped[Account] = relationship(lazy="raise")
     stat: Mapped[Stat] = relationship(lazy="raise")
 
@@ -84,6 +88,7 @@ class Like(Base):
     repo_id: Mapped[int] = mapped_column(primary_key=True)
     track_id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     rkey: Mapped[str] = mapped_column(primary_key=True)
+    sort_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), deferred=True)
 
 
 class AuthorView(BaseModel):
@@ -241,7 +246,7 @@ def _view(track: Track, like: str | None, *, signed_in: bool) -> TrackView:
     )
 
 
-async def serve(task: dict[str, Any]) -> None:
+async def serve(task: dict[str, Any], build: Callable[[str], FastAPI] = build) -> None:
     """Answers on a free port until standard input closes."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=256)
     dsn = task["dsn"].replace("postgresql://", "postgresql+asyncpg://")

@@ -25,6 +25,7 @@ from tests.bench import (
     plays,
     ranges,
     report,
+    rest,
     transcode,
     upload,
     verify,
@@ -34,7 +35,19 @@ from tests.bench.measure import QUICK_FACTOR, Finding, WrongAnswer
 from tests.bench.options import Options
 
 NAMES = (
-    *("pipeline", "verify", "ingest", "feed", "backfill", "live", "bigcar", "archive", "auth", "plays"),
+    *(
+        "pipeline",
+        "verify",
+        "ingest",
+        "feed",
+        "rest",
+        "backfill",
+        "live",
+        "bigcar",
+        "archive",
+        "auth",
+        "plays",
+    ),
     *("ranges", "zip", "upload", "transcode", "headline"),
 )
 WITHOUT_DATABASE = {
@@ -96,6 +109,7 @@ async def _one(name: str, options: Options, server: database.Server | None) -> F
         "pipeline": pipeline.run,
         "ingest": ingest.run,
         "feed": feed.run,
+        "rest": rest.run,
         "archive": archive.run,
         "backfill": backfill.run,
         "live": live.run,

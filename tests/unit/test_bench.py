@@ -12,7 +12,7 @@ import pytest
 from bin import bench
 from bin.settings import load
 from firehose.events import Action
-from tests.bench import feed, machine, replay, report, suite
+from tests.bench import feed, machine, replay, report, rest, suite
 from tests.bench.activity import COMMENT, LIKE, TRACK, Activity, did, seeded_rkey
 from tests.bench.capture import frames_of
 from tests.bench.measure import (
@@ -192,3 +192,17 @@ def test_unknown_bench_is_refused_with_2(capsys: pytest.CaptureFixture[str]):
 
 def test_names_of_the_command_are_those_of_the_suite():
     assert bench.NAMES == suite.NAMES
+
+
+def test_an_answer_of_ours_holds_all_that_the_other_has():
+    other = {"tracks": [{"id": 1, "tags": []}], "next_cursor": "theirs"}
+    rest.compare("page", {"tracks": [{"id": 1, "tags": [], "more": 1}], "next_cursor": "ours"}, other)
+    for wrong in (
+        {"tracks": [{"id": 2, "tags": []}]},
+        {"tracks": [{"id": 1}]},
+        {"tracks": []},
+        {"tracks": [{"id": 1, "tags": []}] * 2},
+        {},
+    ):
+        with pytest.raises(WrongAnswer):
+            rest.compare("page", wrong, other)

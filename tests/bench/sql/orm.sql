@@ -21,5 +21,7 @@ create table orm.track (
     description  text,
     created_at   text not null,
     sort_at      timestamptz not null,
-    indexed_at   timestamptz not null
+    indexed_at   timestamptz not null,
+    file_id      text,               -- these two for REST alone
+    album_id     uuid
 );

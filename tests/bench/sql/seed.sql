@@ -27,10 +27,11 @@ select id, 'Artist Nr. ' || id, 'https://cdn.example/avatar/' || did || '.jpg',
 from repo;
 
 -- As columns first: the ORM's tables hold them so, and cards are rendered from them.
+-- Some accounts have all of their tracks on one album.
 insert into orm.track
 select n, n % {accounts} + 1, pg_temp.rkey(n), pg_temp.cid(n), 'Track ' || n || ' with a title',
-       'Artist Nr. ' || n % {accounts} + 1, 'mp3', case when n % 3 = 0 then 'Album ' || n % 1000 end,
-       (n % 600 + 30)::int, 'https://audio.plyr.fm/audio/' || md5(n::text) || '.mp3',
+       'Artist Nr. ' || n % {accounts} + 1, 'mp3', case when n % 3 = 0 or n % {accounts} < 1000 then 'Album ' || n % 1000 end,
+       (n % 600 + 30)::int, 'https://audio.plyr.fm/audio/' || md5(n::text) || md5('sound ' || n),
        'bafkreibme22gw2h7y2h7tg2fhqotaqjucnbc24deqo72b6mkl2egezxhvy', 'audio/mpeg', 8000000 + n,
        'https://images.plyr.fm/images/' || md5('image ' || n) || '.webp',
        case when n % 4 = 0 then 'Recorded on a rainy afternoon, take ' || n || ', with the window open.' end,
