@@ -75,14 +75,14 @@ def without(catalog: Catalog, rkey: Rkey, record: Record, uri: str, now: str) ->
 def reordered(catalog: Catalog, rkey: Rkey, record: Record, uris: Iterable[str], now: str) -> Record:
     """Those of its items that are named first, in this order; the others behind them. What is named and is
     not in the list is not put there: somebody has taken it out meanwhile."""
-    left = _items(record)
-    first: list[Record] = []
-    for uri in uris:
-        found = next((each for each in left if _uri(each) == uri), None)
-        if found is not None:
-            first.append(found)
-            left.remove(found)
-    return _with_items(catalog, rkey, record, first + left, now)
+    items = _items(record)
+    left: dict[str | None, list[int]] = {}
+    for place in reversed(range(len(items))):
+        left.setdefault(_uri(items[place]), []).append(place)
+    first = [left[uri].pop() for uri in uris if left.get(uri)]
+    named = set(first)
+    order = first + [place for place in range(len(items)) if place not in named]
+    return _with_items(catalog, rkey, record, [items[place] for place in order], now)
 
 
 def led_by(catalog: Catalog, rkey: Rkey, record: Record, first: Sequence[Record], now: str) -> Record:

@@ -77,6 +77,8 @@ class OwnAlbums:
     async def rename(self, album: AlbumRow, title: str) -> Rkey:
         """The key of its list. Raises NameTaken, ListFull, InvalidRecord, NoSuchRecord, WriteFailed."""
         catalog, base = self._place.catalog, album_id(self._did, slug(title))
+        # Tracks may have longer words for it than lists: none of them is called otherwise in vain.
+        new_list(catalog, fresh_rkey(), ALBUM, title, [], now_text())
         await self._check_free(base, album)
         rkey = await self._list_of(album)
         if album.rkey is None:  # its tracks are in a list now
@@ -116,8 +118,9 @@ class OwnAlbums:
                 await self._tracks.delete(track.rkey)
             elif track.own and track.named:
                 await self._say(track, "")
-        async with self._place.pool.connection() as conn, conn.transaction():
-            await list_look.remove(conn, self._did, album.base)
+        if album.rank == 1:  # else that is how the first of its name looks
+            async with self._place.pool.connection() as conn, conn.transaction():
+                await list_look.remove(conn, self._did, album.base)
         if album.rkey is not None:
             rkey = album.rkey
             await self._lists.remove(rkey, effect=lambda conn: list_look.remove(conn, self._did, rkey))

@@ -97,6 +97,7 @@ class AlbumEdits:
     async def create(self, request: web.Request) -> web.StreamResponse:
         actor = await self._actor(request)
         asked = await body_of(request, NewAlbum)
+        _check_description(asked.description)
         id = await self._own(actor).create(_title(asked.title))
         row = await self._shown.by_id(id)
         if row is None:  # its PDS did not say enough to show it before the firehose does
@@ -116,11 +117,13 @@ class AlbumEdits:
         actor = await self._actor(request)
         row = await self._found(request, actor.did, "edit")
         asked = query_of(request, AlbumChange)
+        title = row.title if asked.title is None else _title(asked.title)
+        _check_description(asked.description)
         if asked.description is not None:
             await self._describe(row, asked.description)
-        if asked.title is None or asked.title.strip() == row.title:
+        if title == row.title:
             return await self._metadata(request.match_info["album_id"], actor.did)
-        rkey = await self._own(actor).rename(row, _title(asked.title))
+        rkey = await self._own(actor).rename(row, title)
         renamed = await self._shown.of_list(actor.did, rkey)
         if renamed is None:
             raise Refused(404, "album not found")
@@ -212,8 +215,6 @@ class AlbumEdits:
         return row
 
     async def _describe(self, row: AlbumRow, text: str) -> None:
-        if len(text.encode()) > MOST_DESCRIBED:
-            raise Refused(422, f"a description has at most {MOST_DESCRIBED} bytes")
         async with self._place.pool.connection() as conn:
             did, name = Did(row.did), row.rkey or row.base
             await list_look.describe(conn, did, name, text.replace("\0", "").strip() or None)
@@ -229,6 +230,11 @@ def _title(text: str) -> str:
     if not text.strip():
         raise Refused(422, "a title has at least one character")
     return text.strip()
+
+
+def _check_description(text: str | None) -> None:
+    if text is not None and len(text.encode()) > MOST_DESCRIBED:
+        raise Refused(422, f"a description has at most {MOST_DESCRIBED} bytes")
 
 
 def _edits(handler: Handler) -> Handler:

@@ -107,10 +107,12 @@ async def body_of(request: web.Request, shape: type[T], *, max_bytes: int = MAX_
 
 
 def object_in(raw: msgspec.Raw, name: str) -> dict[str, Any]:
-    """The member of a body that may be any JSON object. Raises Refused 422."""
+    """The member of a body that may be any JSON object, as deep as an answer can be that shows it again.
+    Raises Refused 422."""
     try:
         value = orjson.loads(bytes(raw))
-    except orjson.JSONDecodeError:
+        orjson.dumps({"of": [{name: value}]})
+    except (orjson.JSONDecodeError, orjson.JSONEncodeError):
         raise _unread("body", name) from None
     if not isinstance(value, dict):
         raise Refused(422, [problem(f"Expected `object` - at `$.{name}`", "body")])

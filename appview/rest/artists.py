@@ -21,7 +21,7 @@ from appview.auth.acting import Actor
 from appview.auth.desk import Desk
 from appview.media.attempt import Place
 from appview.own_records import NoSuchRecord, OwnRecords
-from appview.records import Record, WriteFailed
+from appview.records import Record, Swapped, WriteFailed
 from appview.rest import shapes
 from appview.rest.actors import Actors, unwritten
 from appview.rest.answers import Refused, answer, body_of, problem, rest, slashed
@@ -191,7 +191,11 @@ class Artists:
                 await own.rewrite(SELF, changed)
             except NoSuchRecord:
                 first = {"$type": self._collection, "createdAt": now}
-                await own.write(SELF, accepted(catalog, self._collection, SELF, first | change({})))
+                made = accepted(catalog, self._collection, SELF, first | change({}))
+                try:
+                    await own.write(SELF, made, fresh=True)
+                except Swapped:  # somebody else made one meanwhile
+                    await own.rewrite(SELF, changed)
         except WriteFailed as error:
             raise unwritten(f"failed to sync profile to ATProto: {error}", error) from error
         except InvalidRecord as error:

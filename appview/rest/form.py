@@ -48,6 +48,19 @@ class Form:
                 raise Refused(413, "the form is too large")
         return dict(parse_qsl(raw.decode(errors="replace"), keep_blank_values=True))
 
+    @classmethod
+    async def texts(cls, request: web.Request) -> dict[str, str]:
+        """The texts of a small form of either kind; of a name that comes twice, the last. Raises Refused 413,
+        too."""
+        plain = await cls.plain(request)
+        if plain is not None:
+            return plain
+        form, texts = cls.of(request, 2 * MAX_TEXT), dict[str, str]()
+        while (head := await form.next()) is not None:
+            if head.filename is None:
+                texts[head.name] = await form.text()
+        return texts
+
     async def next(self) -> Head | None:
         """The next part; None at the end."""
         while event := await self._event():

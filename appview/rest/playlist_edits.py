@@ -24,6 +24,7 @@ from appview.records import WriteFailed, fresh_rkey, now_text
 from appview.rest import shapes
 from appview.rest.actors import Actors, unwritten
 from appview.rest.answers import Handler, Refused, answer, body_of, rest
+from appview.rest.form import Form
 from appview.rest.pictures import Pictures
 from appview.rest.playlists import ShownLists
 from appview.rest.spec import Auth, described
@@ -33,6 +34,7 @@ from storage import feed, list_look, playlists
 from storage.playlists import PlaylistRow
 
 KIND = "playlist"  # how such a list calls itself
+MAX_ORDER = 1 << 20  # as many items as a list may have, with the longest of addresses
 _TRUE, _FALSE = {"true", "1", "on", "yes"}, {"false", "0", "off", "no"}
 _ERRORS = {
     403: "it is somebody else's, or the grant does not cover lists",
@@ -122,8 +124,7 @@ class PlaylistEdits:
         """A form of either kind."""
         lists, did = await self._own(request)
         row = await self._named(request, did)
-        form = await request.post()
-        texts = {name: value for name, value in form.items() if isinstance(value, str)}
+        texts = await Form.texts(request)
         if _flag(texts, "is_private"):
             raise Refused(400, _PRIVATE)
         on_profile = _flag(texts, "show_on_profile")
@@ -187,7 +188,9 @@ class PlaylistEdits:
     async def order(self, request: web.Request) -> web.StreamResponse:
         lists, did = await self._own(request)
         row = await self._named(request, did)
-        await lists.rewrite(row.rkey, self._reorder(row.rkey, await body_of(request, Order)))
+        await lists.rewrite(
+            row.rkey, self._reorder(row.rkey, await body_of(request, Order, max_bytes=MAX_ORDER))
+        )
         return await self._answer(did, row.rkey)
 
     @described(
@@ -199,7 +202,7 @@ class PlaylistEdits:
     )
     async def order_list(self, request: web.Request) -> web.StreamResponse:
         lists, _ = await self._own(request)
-        asked, text = await body_of(request, Order), request.match_info["rkey"]
+        asked, text = await body_of(request, Order, max_bytes=MAX_ORDER), request.match_info["rkey"]
         if not is_rkey(text):
             raise Refused(404, "list not found")
         try:

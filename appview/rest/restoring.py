@@ -78,11 +78,12 @@ class Restoring:
         """A PDS that has lost a record may have let go of its blob, too; then the address alone has to do."""
         records = OwnRecords(self._place, actor.session, actor.did, self._collection)
         try:
-            await records.write(rkey, record)
+            await records.write(rkey, record, fresh=True)
         except Declined as error:
             if "audioBlob" not in record or "blob" not in str(error).lower():
                 raise
             if "audioUrl" not in record:
                 message = "the sound was on the PDS alone, which does not have it any more"
                 raise Refused(400, {"error": "no_public_url", "message": message}) from error
-            await records.write(rkey, {name: value for name, value in record.items() if name != "audioBlob"})
+            without = {name: value for name, value in record.items() if name != "audioBlob"}
+            await records.write(rkey, without, fresh=True)

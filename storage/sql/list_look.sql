@@ -39,7 +39,7 @@ left join repo r on r.did = k.did
 where k.created_at < now() - make_interval(secs => %(age_s)s)
   and not exists (select from list l where l.repo_id = r.id and l.rkey = k.name)
   and not exists (select from track t
-                  where length(k.name) = 36
-                    and t.album_id = case when length(k.name) = 36 then k.name::uuid end)
+                  where t.album_id = case when k.name ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+                                          then k.name::uuid end)
 order by k.created_at limit %(limit)s
 for update of k skip locked

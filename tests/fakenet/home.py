@@ -134,7 +134,7 @@ class HomePds:
         if blob in self.lost_blobs:
             return xrpc_error("InvalidRequest", f"Could not find blob: {blob}")
         before = self.people[did].repo.get(collection, rkey)
-        if "swapRecord" in asked and (before is None or _cid(before) != asked["swapRecord"]):
+        if "swapRecord" in asked and asked["swapRecord"] != (None if before is None else _cid(before)):
             return xrpc_error("InvalidSwap", "Record was at another version")
         told = {"uri": f"at://{did}/{collection}/{rkey}", "cid": _cid(record), "validationStatus": "valid"}
         if before == record:

@@ -173,6 +173,28 @@ async def test_another_title_is_in_the_list_and_in_its_tracks(shelf: Shelf) -> N
     await shelf.proven()
 
 
+async def test_a_title_that_no_list_may_have_changes_no_track(shelf: Shelf) -> None:
+    """Tracks may name an album in more letters than lists have."""
+    await three(shelf)
+    path = f"/albums/{await id_of(shelf)}"
+    status, _ = await shelf.refused("PATCH", path, shelf.ana, params={"title": "x" * 65})
+    assert status == 422
+    assert {each["album"] for each in shelf.tracks(shelf.ana).values() if "album" in each} == {"Low Water"}
+    assert shelf.lists(shelf.ana) == []
+
+
+async def test_what_is_half_wrong_is_not_half_done(shelf: Shelf) -> None:
+    body = {"title": "Dusk", "description": "x" * 5001}
+    assert (await shelf.refused("POST", "/albums/", shelf.ana, json=body))[0] == 422
+    assert shelf.lists(shelf.ana) == []
+    made = await shelf.told(
+        "POST", "/albums/", shapes.AlbumMetadata, shelf.ana, json=body | {"description": "Mild."}
+    )
+    params = {"title": " ", "description": "Wild."}
+    assert (await shelf.refused("PATCH", f"/albums/{made['id']}", shelf.ana, params=params))[0] == 422
+    assert (await shown(shelf, "dusk"))["metadata"]["description"] == "Mild."
+
+
 async def test_a_title_that_another_album_has_is_refused(shelf: Shelf) -> None:
     await three(shelf)
     await shelf.publish(shelf.ana, R[4], "T4", album="Dusk")
@@ -267,6 +289,19 @@ async def test_a_cover_is_drawn_anew_and_seen_as_long_as_the_album(shelf: Shelf)
     assert await shelf.square.rows("select 1 from blob_owner where kind = 'list'") == []
 
 
+async def test_another_of_its_name_goes_without_the_first_ones_cover(shelf: Shelf) -> None:
+    """The cover is from when there was no list; both lists are another app's."""
+    await three(shelf)
+    path = f"/albums/{await id_of(shelf)}/cover"
+    url = (await shelf.told("POST", path, shapes.Cover, shelf.ana, data=cover(picture("red"))))["image_url"]
+    for rkey, n in ((R[4], 0), (R[5], 1)):
+        record = album("Low Water", [shelf.square.ana.uri(TRACK, R[n])])
+        await shelf.square.echo(shelf.square.pds.write(shelf.ana, "create", LIST, rkey, record))
+    second = await id_of(shelf, "low-water--2")
+    await shelf.told("DELETE", f"/albums/{second}", AlbumDeleted, shelf.ana)
+    assert (await shown(shelf))["metadata"]["image_url"] == url
+
+
 async def test_what_is_no_cover_is_refused(shelf: Shelf) -> None:
     await three(shelf)
     bob = await shelf.square.person("bob")
@@ -325,6 +360,8 @@ async def test_albums_from_before_there_were_ids_get_theirs(shelf: Shelf) -> Non
 
 async def test_the_cover_of_what_was_deleted_elsewhere_is_swept(shelf: Shelf) -> None:
     await three(shelf)
+    # As long as the id of an album, and the key of a list that is gone.
+    await shelf.square.rows("insert into list_look (did, name) values (%s, %s)", shelf.ana, "x" * 36)
     path = f"/albums/{await id_of(shelf)}/cover"
     await shelf.told("POST", path, shapes.Cover, shelf.ana, data=cover(picture("red")))
     async with make_pool(shelf.square.dsn, max_size=2, name="test") as pool:
@@ -334,7 +371,7 @@ async def test_the_cover_of_what_was_deleted_elsewhere_is_swept(shelf: Shelf) ->
             return (await sweep(None)).result["lists"]  # type: ignore[arg-type]
 
         await shelf.square.rows("update list_look set created_at = now() - interval '1 day'")
-        assert await swept() == 0
+        assert [await swept(), await swept()] == [1, 0]
         for rkey in R[:3]:
             await shelf.square.echo(shelf.square.pds.write(shelf.ana, "delete", TRACK, rkey, None))
         assert await swept() == 1

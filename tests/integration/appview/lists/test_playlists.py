@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import aiohttp
+import orjson
 import pytest
 
 from appview.list_record import MOST_ITEMS
@@ -150,7 +152,9 @@ async def test_a_playlist_is_called_otherwise_and_shown_with_its_owners_profile(
     assert shelf.lists(shelf.ana)[0]["name"] == "Nights"
     assert await shelf.told("GET", by_artist, list[shapes.Playlist]) == [after]
     assert await shelf.told("GET", f"{PLAYLISTS}/by-artist/did:plc:nobody", list[shapes.Playlist]) == []
-    again = await shelf.told("PATCH", path, shapes.Playlist, shelf.ana, data={"show_on_profile": "false"})
+    parts = aiohttp.FormData(default_to_multipart=True)
+    parts.add_field("show_on_profile", "false")
+    again = await shelf.told("PATCH", path, shapes.Playlist, shelf.ana, data=parts)
     assert again == after | {"show_on_profile": False}
 
 
@@ -252,6 +256,14 @@ async def test_what_cannot_be_is_refused(shelf: Shelf) -> None:
     assert (await post({"name": "x", "is_private": True}, PLAYLISTS))[0] == 400
     assert (await shelf.refused("PATCH", path, shelf.ana, data={"is_private": "true"}))[0] == 400
     assert (await shelf.refused("PATCH", path, shelf.ana, data={"show_on_profile": "maybe"}))[0] == 422
+    for kind, body, status in (
+        ("multipart/form-data", b"x", 400),
+        ("multipart/form-data; boundary=x", b"--x\r\nbroken", 400),
+        ("text/plain", b"name=x", 400),
+        ("application/x-www-form-urlencoded", b"name=" + bytes(70_000), 413),
+    ):
+        headers = {"Content-Type": kind}
+        assert (await shelf.refused("PATCH", path, shelf.ana, data=body, headers=headers))[0] == status
     told = await shelf.refused("PUT", f"/lists/{R[4]}/reorder", shelf.ana, json={"items": []})
     assert told == (404, "list not found")
     assert len(shelf.lists(shelf.ana)) == 1
@@ -263,6 +275,12 @@ async def test_a_full_playlist_takes_no_more(shelf: Shelf) -> None:
     await shelf.square.echo(shelf.square.pds.write(shelf.ana, "create", LIST, R[5], record))
     [(id,)] = await shelf.square.rows("select id::text from list")
     assert len(await titles(shelf, id)) == MOST_ITEMS
+    # Every item can be named in its new order.
+    cid = (await reference(shelf, one))["track_cid"]
+    items = {"items": [{"uri": one, "cid": cid}] * MOST_ITEMS}
+    assert len(orjson.dumps(items)) > 1 << 16
+    for path in (f"{PLAYLISTS}/{id}/reorder", f"/lists/{R[5]}/reorder"):
+        assert (await shelf.ask("PUT", path, shelf.ana, json=items)).status == 200
     body = await reference(shelf, two)
     assert await shelf.refused("POST", f"{PLAYLISTS}/{id}/tracks", shelf.ana, json=body) == (
         400, "a playlist has at most 500 tracks",

@@ -20,14 +20,15 @@ Path = tuple[str, str, str]  # DID, collection, rkey
 
 class RecordKeeper:
     """`records` by path. `status`: what is answered instead, while it is not 200. `refuses`: rkeys that are
-    never written; `puts_left`: how many writes it takes before it is away. `asked`: the calls that came, in
-    order."""
+    never written; `puts_left`: how many writes it takes before it is away. `unseen`: how many questions
+    for a record it says there is none to, though there is. `asked`: the calls that came, in order."""
 
     def __init__(self) -> None:
         self.records: dict[Path, dict[str, Any]] = {}
         self.status = 200
         self.refuses: set[str] = set()
         self.puts_left: int | None = None
+        self.unseen = 0
         self.asked: list[str] = []
         self.url = ""
         self._rev_us = 0
@@ -82,7 +83,8 @@ class RecordKeeper:
     async def _get(self, request: web.Request) -> web.Response:
         path = request.query["repo"], request.query["collection"], request.query["rkey"]
         record = self.records.get(path)
-        if record is None:
+        if record is None or self.unseen:
+            self.unseen -= record is not None
             return web.json_response({"error": "RecordNotFound", "message": "none"}, status=400)
         return web.json_response({"uri": _uri(path), "cid": _cid(record), "value": record})
 

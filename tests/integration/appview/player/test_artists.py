@@ -109,6 +109,15 @@ async def test_who_has_no_record_yet_gets_one_with_the_first_change(room: Room) 
     assert set(record(room, "ann")) == {"$type", "createdAt", "bio"}
 
 
+async def test_what_the_pds_did_not_see_at_first_is_not_overwritten(room: Room) -> None:
+    ann = await room.someone("ann")
+    before = {"$type": PROFILE, "createdAt": "2026-01-02T00:00:00Z", "bio": "Sings.", "mood": {"n": 1}}
+    room.pds.records[room.names["ann"], PROFILE, "self"], room.pds.unseen = dict(before), 1
+    await room.told("PUT", "/artists/me", ann, json={"bio": "Hums."})
+    after = record(room, "ann")
+    assert after == before | {"bio": "Hums.", "updatedAt": after["updatedAt"]}
+
+
 async def test_what_is_chosen_beside_the_record_needs_no_grant(room: Room) -> None:
     room.person("ann")
     ann = await room.key("ann", granted=False)

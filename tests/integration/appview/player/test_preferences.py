@@ -107,6 +107,18 @@ async def test_what_makes_no_sense_is_told_where(room: Room, body: bytes, where:
     assert await room.rows("select from preference") == []
 
 
+async def test_settings_that_no_answer_could_show_are_not_kept(room: Room) -> None:
+    ann = await room.someone("ann")
+    statuses: list[int] = []
+    for levels in (200, *range(248, 258), 5000):  # about where it becomes too much, each one
+        deep = b"[" * levels + b"]" * levels
+        told = await room.ask("POST", "/preferences/", ann, data=b'{"ui_settings":{"mine":%b}}' % deep)
+        statuses.append(told.status)
+        assert (await room.ask("GET", "/preferences/", ann)).status == 200
+    assert set(statuses) == {200, 422}
+    assert statuses == sorted(statuses)
+
+
 async def test_numbers_beyond_64_bits_do_no_harm(room: Room) -> None:
     ann = await room.someone("ann")
     answer = await room.ask("POST", "/preferences/", ann, data=b'{"ui_settings": {"n": %d}}' % 2**90)

@@ -146,6 +146,17 @@ async def test_what_is_no_state_is_refused(room: Room, body: bytes) -> None:
     assert await room.rows("select from queue") == []
 
 
+@pytest.mark.parametrize("levels", [300, 5000])
+async def test_a_state_that_no_answer_could_show_is_not_kept(room: Room, levels: int) -> None:
+    ann = await room.someone("ann")
+    first = good(await write(room, ann, {"current_index": 1}))
+    deep = b"[" * levels + b"]" * levels
+    refused = await room.ask("PUT", "/queue/", ann, data=b'{"state":{"mine":%b}}' % deep)
+    assert (refused.status, good(await room.ask("GET", "/queue/", ann))) == (422, first)
+    fits = b"[" * 200 + b"]" * 200
+    good(await room.ask("PUT", "/queue/", ann, data=b'{"state":{"mine":%b}}' % fits))
+
+
 async def test_a_queue_does_not_grow_without_end(room: Room) -> None:
     ann = await room.someone("ann")
     assert detail(await write(room, ann, {"a": "x" * 262_144}))[0] == 413

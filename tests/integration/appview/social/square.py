@@ -98,7 +98,7 @@ class Square:
     async def ask(
         self, method: str, path: str, who: Did | None = None, *, at: int = 0, **options: Any
     ) -> Answer:
-        headers = bearer(self.keys[who]) if who else {}
+        headers = options.pop("headers", {}) | (bearer(self.keys[who]) if who else {})
         url = self.urls[at % len(self.urls)] + path
         async with self.http.request(
             method, url, headers=headers, allow_redirects=False, **options

@@ -57,6 +57,16 @@ async def test_what_is_there_is_left_alone(square: Square) -> None:
     assert square.pds.asked[PUT] == 0
 
 
+async def test_what_is_there_after_all_is_not_overwritten(square: Square) -> None:
+    """Ana writes it anew by another app between the question and the answer."""
+    newer = track("One, again")
+    square.pds.write(square.ana.did, "update", TRACK, RKEY, newer)
+    square.pds.instead[REPO + "getRecord"] = xrpc_error("RecordNotFound", "none")
+    answer = await restore(square, square.ana.did)
+    assert detail(answer) == (502, "failed to restore the record")
+    assert square.pds.records(square.ana.did, TRACK) == {RKEY: newer}
+
+
 async def test_who_may_not_restore_it(square: Square) -> None:
     lose(square)
     bob = await square.person("bob")
