@@ -4,7 +4,6 @@ when, and though the account itself never writes again."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import pytest
 from indexer.reconcile import Found, Reconciler
 from indexer.replay import rebuild_projections
 from indexer.shadow import replay
-from storage.postgres import Pool, make_pool
+from storage.postgres import Pool
 from tests.fakenet.pds import GET_REPO, GET_REPO_STATUS
 from tests.fakenet.repo import START_US, FakeRepo
 from tests.fakenet.server import Fault
@@ -23,9 +22,7 @@ from tests.integration.indexer.network import (
     Net,
     Tools,
     committed,
-    equipped,
     ingesting,
-    made,
     one,
     until,
 )
@@ -130,10 +127,10 @@ async def test_c11_a_commit_of_the_old_host_that_comes_after_the_new_one_was_rea
         await in_step(pool, ana)
         net.emit("#commit", ghost(kept))
         await until(lambda: one(pool, TITLES), "Ghostly, Ghost")
-        assert await reconciler(pool, tools).once() == {Found.AHEAD: 1}
+        assert await reconciler(pool, tools).everybody() == {Found.AHEAD: 1}
         await in_step(pool, ana)
         assert await one(pool, TITLES) == "One, Two"
-        assert await reconciler(pool, tools).once() == {Found.IN_STEP: 1}
+        assert await reconciler(pool, tools).everybody() == {Found.IN_STEP: 1}
     await sound(pool, database, tmp_path)
 
 
@@ -187,7 +184,7 @@ async def test_a_host_that_is_asked_a_moment_before_its_newest_commit_shows_is_n
         net.pds.host(ana.frozen())
         net.emit("#commit", ana.write([("create", TRACK, R3, track("Three"))]))
         await committed(pool, net)
-        sweep = asyncio.create_task(reconciler(pool, tools, grace_s=0.5).once())
+        sweep = asyncio.create_task(reconciler(pool, tools, grace_s=0.5).everybody())
         await until(lambda: asked(net, ana), True)
         net.pds.host(ana)
         assert await sweep == {Found.IN_STEP: 1}
