@@ -55,6 +55,7 @@ class Practice:
             "--public-url": f"http://localhost:{self.port}",
             **self.flags,
         }
+        flags = {name: value for name, value in flags.items() if value}
         given = [word for pair in flags.items() for word in pair]
         code = await asyncio.to_thread(main, ["doctor", *words, "--dev-loopback", *given])
         return code, self.capsys.readouterr().out
@@ -169,8 +170,9 @@ async def test_dead_rows_and_lost_settings_of_a_hot_table_are_told(practice: Pra
 
 async def test_a_transaction_that_is_forgotten_is_told(practice: Practice) -> None:
     """And who waits for it: with the bounds that a test has time for."""
+    practice.sql("create table held ()")
     with psycopg.connect(practice.dsn, application_name="somebody") as forgotten:
-        forgotten.execute("lock table pulse")
+        forgotten.execute("lock table held")
         waiting = asyncio.create_task(_lock(practice.dsn))
         async with await psycopg.AsyncConnection.connect(practice.dsn, autocommit=True) as conn:
             assert [each.verdict for each in await looks.locks(conn)] == ["ok"]
@@ -184,7 +186,7 @@ async def test_a_transaction_that_is_forgotten_is_told(practice: Practice) -> No
 
 async def _lock(dsn: str) -> None:
     async with await psycopg.AsyncConnection.connect(dsn, application_name="another") as conn:
-        await conn.execute("lock table pulse")
+        await conn.execute("lock table held")
 
 
 async def test_a_store_that_takes_nothing_is_a_failure(practice: Practice) -> None:
@@ -268,6 +270,17 @@ async def test_pictures_without_renditions_are_told(practice: Practice) -> None:
     [(verdict, text, todo)] = await practice.findings("images")
     assert (verdict, text.split(";")[0]) == ("warn", "1 lack a rendition")
     assert todo == "see that it runs: plyr jobs list --kind images.render"
+
+
+async def test_where_nothing_is_nothing_is_made(practice: Practice, tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    practice.flags["--data-dir"] = str(empty)
+    practice.flags["--database-url"] = ""
+    code, text = await practice.examine()
+    assert "skip  database   no database in" in text
+    assert "skip  storage    " in text
+    assert code == 0
+    assert not empty.exists()
 
 
 async def test_without_a_database_the_rest_is_looked_at(practice: Practice) -> None:
