@@ -33,6 +33,16 @@ def health(service: Service):
     return handle
 
 
+def document_of(did: str, public_url: str | None) -> dict[str, object]:
+    """The DID document of this service."""
+    endpoint = public_url or f"http://{unquote(did.removeprefix('did:web:'))}"
+    return {
+        "@context": ["https://www.w3.org/ns/did/v1"],
+        "id": did,
+        "service": [{"id": "#plyr_appview", "type": "PlyrAppView", "serviceEndpoint": endpoint}],
+    }
+
+
 def did_document(service: Service):
     """`/.well-known/did.json`: who this service is, asked at the host that its did:web names; 404 anywhere
     else (X11)."""
@@ -42,13 +52,7 @@ def did_document(service: Service):
     async def handle(request: web.Request) -> web.Response:
         if did is None or request.host.lower() != host.lower():
             raise web.HTTPNotFound(text="No DID document at this host.\n")
-        endpoint = service.config.public_url or f"http://{host}"
-        document = {
-            "@context": ["https://www.w3.org/ns/did/v1"],
-            "id": did,
-            "service": [{"id": "#plyr_appview", "type": "PlyrAppView", "serviceEndpoint": endpoint}],
-        }
-        return answered(orjson.dumps(document), None)
+        return answered(orjson.dumps(document_of(did, service.config.public_url)), None)
 
     return handle
 

@@ -31,6 +31,7 @@ COMMANDS = {
     "scheduler": Command(
         "bin.scheduler", "only put the house's own jobs into the queue", True, "migrated", supervised=True
     ),
+    "doctor": Command("bin.doctor", "look at everything that can be amiss, and say what to do", True),
     "sync": Command("bin.sync", "make the index whole: backfill and resync, and how that goes", group=True),
     "jobs": Command("bin.jobs", "what is being done for whom: look, retry, cancel", group=True),
     "archive": Command("bin.archive", "everything that happened, in Parquet files", group=True),

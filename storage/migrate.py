@@ -28,6 +28,7 @@ import psycopg
 from psycopg.rows import TupleRow
 
 from storage import queue_tables
+from storage.postgres import Connection
 from storage.queue_tables import MigrationFailed
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "MigrationFailed",
     "MigrationLockBusy",
     "MigrationsMisnumbered",
+    "applied",
     "migrate",
     "pending",
     "read",
@@ -130,8 +132,7 @@ async def migrate(
     async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as conn:
         await _lock(conn, lock_timeout_s)
         await conn.execute(_CREATE_LEDGER)
-        rows = await (await conn.execute("select version, name, checksum from schema_migration")).fetchall()
-        for migration in pending(known, {version: (name, checksum) for version, name, checksum in rows}):
+        for migration in pending(known, await applied(conn)):
             async with conn.transaction():
                 await conn.execute(cast(LiteralString, migration.sql))
                 await conn.execute(
@@ -143,6 +144,15 @@ async def migrate(
             done += await queue_tables.bring(conn)
         await conn.execute("select pg_advisory_unlock(%s)", (LOCK_KEY,))
     return done
+
+
+async def applied(conn: Connection) -> dict[int, tuple[str, str]]:
+    """{version: (name, checksum)} of the database; none where nothing was ever migrated."""
+    row = await (await conn.execute("select to_regclass('schema_migration') is not null")).fetchone()
+    if row is None or not row[0]:
+        return {}
+    rows = await (await conn.execute("select version, name, checksum from schema_migration")).fetchall()
+    return {version: (name, checksum) for version, name, checksum in rows}
 
 
 async def _lock(conn: psycopg.AsyncConnection[TupleRow], timeout_s: float) -> None:

@@ -19,6 +19,7 @@ from storage.postgres import Connection
 from storage.queries import load
 
 _SQL = load("queue_tables")
+_NOT_OURS = "the database has a schema procrastinate already, and not from plyr; rename it"
 
 
 class MigrationFailed(Exception):
@@ -50,6 +51,20 @@ def missing(known: list[str], made: str) -> list[str]:
     return known[known.index(made) + 1 :]
 
 
+async def behind(conn: Connection) -> list[str]:
+    """Names of the package's steps that the database lacks. Raises MigrationFailed."""
+    known = [file.stem for file in steps()]
+    row = await (await conn.execute(_SQL["found"])).fetchone()
+    assert row is not None
+    schema, ledger = row
+    if not schema:
+        return known
+    if not ledger:
+        raise QueueNotOurs(_NOT_OURS)
+    row = await (await conn.execute(_SQL["made"])).fetchone()
+    return known if row is None else missing(known, row[0])
+
+
 async def bring(conn: Connection) -> list[str]:
     """Returns what was done, by name. `conn` is autocommit, and holds the lock of migrations. Raises
     MigrationFailed."""
@@ -63,7 +78,7 @@ async def bring(conn: Connection) -> list[str]:
         await conn.execute(_SQL["vacuum_soon"])
         return [f"procrastinate {known[-1]}"]
     if not ledger:
-        raise QueueNotOurs("the database has a schema procrastinate already, and not from plyr; rename it")
+        raise QueueNotOurs(_NOT_OURS)
     row = await (await conn.execute(_SQL["made"])).fetchone()
     assert row is not None
     todo = missing(known, row[0])

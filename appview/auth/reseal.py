@@ -29,6 +29,11 @@ async def count_by_key(conn: Connection, ring: KeyRing) -> Counter[str | None]:
     return counts
 
 
+async def count(conn: Connection) -> int:
+    """How many secrets are sealed, with whatever key."""
+    return len([one async for one in sealed.every(conn)])
+
+
 async def reseal(conn: Connection, ring: KeyRing) -> Resealed:
     """Seal with the first key what another one sealed. Servers may run: what they change meanwhile is looked
     at in another round, until a round finds nothing."""

@@ -17,18 +17,25 @@ from storage import link_checks
 from storage.postgres import Pool
 
 AT_ONCE = 200
+TIMEOUT_S = 10.0
 _PATH = ".subject.uri"
 _MAX_BYTES = 4096
-_TIMEOUT_S = 10.0
 _LONGEST_WAIT_S = 3600.0
 _MOST = 2**31 - 1
 _NOT_THIS_ONE = frozenset({400, 404, 410, 422})
 
 
 def check_links(
-    pool: Pool, http: GuardedClient, url: str | None, like: Nsid, *, at_once: int = AT_ONCE
+    pool: Pool,
+    http: GuardedClient,
+    url: str | None,
+    like: Nsid,
+    *,
+    at_once: int = AT_ONCE,
+    timeout_s: float = TIMEOUT_S,
 ) -> Run:
-    """Asks the index at `url` about `at_once` tracks that somebody likes; None: nobody is asked."""
+    """Asks the index at `url` about `at_once` tracks that somebody likes, each time for `timeout_s` at most;
+    None: nobody is asked."""
 
     async def run(work: Work) -> Done:
         counts = {"tracks": 0, "differ": 0, "refused": 0}
@@ -38,7 +45,7 @@ def check_links(
             await link_checks.tidy(conn)
             liked = await link_checks.next_ones(conn, limit=at_once)
         for track in liked:
-            theirs = await _asked(http, url, track.uri, like)
+            theirs = await _asked(http, url, track.uri, like, timeout_s)
             if theirs is None:
                 counts["refused"] += 1
                 continue
@@ -53,12 +60,12 @@ def check_links(
     return run
 
 
-async def _asked(http: GuardedClient, url: str, target: str, like: Nsid) -> int | None:
+async def _asked(http: GuardedClient, url: str, target: str, like: Nsid, timeout_s: float) -> int | None:
     """Accounts that like it; None where they will not tell of this one. Raises TryLater."""
     query = urlencode({"target": target, "collection": like, "path": _PATH})
     where = f"{url}/links/count/distinct-dids?{query}"
     try:
-        told = await http.get_json(where, max_bytes=_MAX_BYTES, timeout_s=_TIMEOUT_S)
+        told = await http.get_json(where, max_bytes=_MAX_BYTES, timeout_s=timeout_s)
     except BadStatus as error:
         if error.status in _NOT_THIS_ONE:
             return None

@@ -15,7 +15,7 @@ from aiohttp import web
 from appview.jobs.links import check_links
 from appview.jobs.tasks import Done, TryLater, Work
 from bin.cli import main
-from firehose.net import GuardedClient
+from firehose.net import GuardedClient, TimedOut
 from lexicons.catalog import Catalog
 from storage.postgres import make_pool
 from tests.integration.appview.seed import Seed
@@ -26,9 +26,9 @@ NOBODY = cast(Work, SimpleNamespace())  # the task does not look at whose job it
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-async def check(world: World, url: str | None, at_once: int = 200) -> Done:
+async def check(world: World, url: str | None, at_once: int = 200, **options: float) -> Done:
     async with make_pool(world.dsn, max_size=1, name="test") as pool, GuardedClient(True) as http:
-        task = check_links(pool, http, url, world.server.catalog.collections.like, at_once=at_once)
+        task = check_links(pool, http, url, world.server.catalog.collections.like, at_once=at_once, **options)
         return await task(NOBODY)
 
 
@@ -167,6 +167,25 @@ async def test_nobody_there_is_tried_later(world: World) -> None:
         pass
     with pytest.raises(TryLater):
         await check(world, url)
+    assert kept(world) == []
+
+
+async def test_who_takes_too_long_is_tried_later(world: World) -> None:
+    liked(world.seed)
+    asked_enough = asyncio.Event()
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Length": "12"})
+        await response.prepare(request)
+        await response.write(b'{"tot')
+        await asked_enough.wait()
+        return response
+
+    async with saying(answer) as url:
+        with pytest.raises(TryLater) as raised:
+            await check(world, url, timeout_s=0.2)
+        asked_enough.set()
+    assert isinstance(raised.value.__cause__, TimedOut)
     assert kept(world) == []
 
 
