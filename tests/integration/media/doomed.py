@@ -38,6 +38,7 @@ from appview.jobs.watch import JobWatch
 from appview.jobs.worker import Worker
 from appview.limits import Limit
 from appview.media.attempt import Place
+from appview.media.opus import KIND, LANE, OpusRenditions
 from appview.media.pipeline import Uploads
 from appview.media.receive import Receiver, UploadLimits
 from appview.media.replacement import Replacements
@@ -48,6 +49,7 @@ from appview.rest.tracks import Tracks
 from appview.service import AppConfig
 from bin.kinds import job_queue
 from bin.settings import ROOT
+from storage import jobs
 from storage.postgres import Pool
 from tests.integration.media.borders import Life, MortalPds, MortalStore, mortal_pool
 from tests.integration.media.studio import CATALOG, WISH, Premises, furnished
@@ -131,18 +133,25 @@ async def mortal(at: Premises, life: Life) -> AsyncIterator[tuple[Place, Any]]:
 
 
 async def work(at: Premises, life: Life, *, id: UUID | None, lives: bool) -> None:
+    lanes = {"heavy": 2, "light": 1, LANE: 1}
     async with mortal(at, life) as (place, _):
+        if id is not None:  # alone, so that its borders are its own
+            async with place.pool.connection() as conn:
+                job = await jobs.get(conn, id)
+            assert job is not None
+            lanes = {LANE: 1} if job.kind == KIND else {"heavy": 2, "light": 1}
         tasks = [
             Task("blobs.collect", house.collect_blobs(at.dsn, place.store, grace=_NONE, keep=_NONE)),
             Task("tracks.sweep", house.sweep_tracks(place.pool, CATALOG.collections.track)),
             Uploads(place).task,
             Replacements(place).task,
+            *OpusRenditions(place.pool, place.store, place.queue, place.scratch).tasks,
         ]
         worker = Worker(
             at.dsn,
             place.pool,
             tasks,
-            {"heavy": 2, "light": 1},
+            lanes,
             heartbeat_s=HEARTBEAT_S,
             stalled_s=STALLED_S if lives else _NEVER_S,
             revive_s=HEARTBEAT_S,
