@@ -96,8 +96,8 @@ class Facts(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What making tracks needs. `queue`: where goes what can wait until there is a track; `public_url`: where people reach us; `pds_bytes`: nothing larger is offered
-    to a PDS."""
+    """What making tracks needs. `queue`: for what has time until there is a track; `public_url`: where people
+    reach us; `pds_bytes`: nothing larger is offered to a PDS."""
 
     pool: Pool
     store: BlobStore

@@ -1,6 +1,7 @@
 """Task `opus`: an Opus of what an artist uploaded, to be had beside what is played: smaller, and as good.
 
-    upload or replace ─▶ want, in the transaction in which the track is done ─▶ opus: original ─▶ sound_rendition
+    upload or replace ─▶ want, in the transaction in which the track is done
+    job `opus`: original ─▶ Opus ─▶ blob ─▶ row in sound_rendition, if a track has the sound
 
 Contract: nobody waits for it, the track plays without. Killed anywhere it is made once more, of the same
 bytes the same bytes, so there is no second blob. It belongs to the sound, and goes when that goes; where no
@@ -37,7 +38,8 @@ NOTHING = "nothing to make: no track has the sound any more, or there is one"
 
 
 async def want(conn: Connection, queue: Queue, sound_id: int) -> bool:
-    """Have it made of what was uploaded as this sound, in the caller's transaction; False: it is, or will be."""
+    """Have it made of what was uploaded as this sound, in the caller's transaction. False: it is, or will be
+    anyhow."""
     if await sounds.original(conn, sound_id, Format.OPUS) is None:
         return False
     return await queue.enqueue(conn, KIND, subject=str(sound_id), args={"sound": sound_id}) is not None

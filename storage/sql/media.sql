@@ -2,10 +2,10 @@
 
 -- name: blob
 -- A blob of area $1 by its hash ($2), or of an image the smallest rendition that is at least $3 pixels wide, or of a
--- sound its rendition in format $4, else nothing, where 'mp3' is the sound itself if every browser plays it; and whether
--- it may be seen: it is of a track that is in sight, or of one whose account is hidden; or of a list or of an album that is a title alone,
--- likewise. A rendition is seen where its image or sound is. What only a revision has (did/rkey/n) is not of its track
--- any more, and an original is for its artist alone, unless it is what is played.
+-- sound its rendition in format $4, else nothing; as 'mp3' the sound itself if every browser plays it. And whether it may
+-- be seen: it is of a track that is in sight, or of one whose account is hidden; or of a list or of an album that is a
+-- title alone, likewise. A rendition is seen where its image or sound is. What only a revision has (did/rkey/n) is not of
+-- its track any more, and an original is for its artist alone, unless it is what is played.
 with wanted as materialized (
     select id, sha256, mime,
            $4::text = 'opus'

@@ -133,13 +133,7 @@ async def mortal(at: Premises, life: Life) -> AsyncIterator[tuple[Place, Any]]:
 
 
 async def work(at: Premises, life: Life, *, id: UUID | None, lives: bool) -> None:
-    lanes = {"heavy": 2, "light": 1, LANE: 1}
     async with mortal(at, life) as (place, _):
-        if id is not None:  # alone, so that its borders are its own
-            async with place.pool.connection() as conn:
-                job = await jobs.get(conn, id)
-            assert job is not None
-            lanes = {LANE: 1} if job.kind == KIND else {"heavy": 2, "light": 1}
         tasks = [
             Task("blobs.collect", house.collect_blobs(at.dsn, place.store, grace=_NONE, keep=_NONE)),
             Task("tracks.sweep", house.sweep_tracks(place.pool, CATALOG.collections.track)),
@@ -147,6 +141,11 @@ async def work(at: Premises, life: Life, *, id: UUID | None, lives: bool) -> Non
             Replacements(place).task,
             *OpusRenditions(place.pool, place.store, place.queue, place.scratch).tasks,
         ]
+        lanes = {"heavy": 2, "light": 1, LANE: 1}
+        if id is not None:  # what has time is done alone, so that all borders are of one job
+            later = await _kind(place.pool, id) == KIND
+            tasks = [task for task in tasks if (task.lane == LANE) == later]
+            lanes = {lane: places for lane, places in lanes.items() if (lane == LANE) == later}
         worker = Worker(
             at.dsn,
             place.pool,
@@ -162,6 +161,13 @@ async def work(at: Premises, life: Life, *, id: UUID | None, lives: bool) -> Non
             await asyncio.sleep(0.02)
         working.cancel()
         await asyncio.wait([working])
+
+
+async def _kind(pool: Pool, id: UUID) -> str:
+    async with pool.connection() as conn:
+        job = await jobs.get(conn, id)
+    assert job is not None
+    return job.kind
 
 
 async def _is_over(pool: Pool, id: UUID | None) -> bool:
