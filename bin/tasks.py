@@ -14,6 +14,7 @@ from appview.jobs.tasks import Task
 from appview.media.export import Exporter
 from appview.media.leftovers import Leftovers
 from appview.media.mirror import MirrorConfig, Mirrors
+from appview.media.opus import OpusRenditions
 from appview.media.pipeline import Uploads
 from appview.media.replacement import Replacements
 from bin import blob_store
@@ -59,6 +60,7 @@ async def tasks(settings: Settings, catalog: Catalog, pool: Pool) -> AsyncIterat
             Replacements(place).task,
             *Exporter(pool, store, keep_days=settings.export_keep_days).tasks,
             *Mirrors(pool, store, http, job_queue(), catalog, mirrored).tasks,
+            *OpusRenditions(pool, store, job_queue(), place.scratch).tasks,
             Uploads(place).task,
             *play_tasks(pool, settings.play_folder),
         ]

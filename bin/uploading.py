@@ -5,6 +5,7 @@ from __future__ import annotations
 from appview.media.attempt import Place
 from appview.media.receive import MIB, UploadLimits
 from appview.pds import Pds
+from bin.kinds import job_queue
 from bin.settings import Settings
 from bin.signing_in import own_origin
 from lexicons.catalog import Catalog
@@ -25,6 +26,7 @@ def track_place(settings: Settings, catalog: Catalog, pool: Pool, store: BlobSto
     return Place(
         pool=pool,
         store=store,
+        queue=job_queue(),
         pds=pds,
         catalog=catalog,
         public_url=own_origin(settings) or f"http://{settings.host}",

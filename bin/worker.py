@@ -30,7 +30,12 @@ COUNT_EVERY_S = 5.0
 
 def places(settings: Settings) -> dict[str, int]:
     """How many jobs of each lane are done at once."""
-    return {"light": settings.light_jobs, "heavy": settings.heavy_jobs, "mirror": settings.mirror_jobs}
+    return {
+        "light": settings.light_jobs,
+        "heavy": settings.heavy_jobs,
+        "later": min(1, settings.heavy_jobs),  # it encodes, too
+        "mirror": settings.mirror_jobs,
+    }
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

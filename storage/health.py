@@ -96,8 +96,8 @@ class FailingJob:
 
 @dataclass(frozen=True, slots=True)
 class Jobs:
-    """`counts`: of those that are kept. `late_s`: how long the oldest waits that could be done now, and not
-    for a stranger's PDS; None: none waits. `workers`: lanes of workers that live."""
+    """`counts`: of those that are kept. `late_s`: how long the oldest waits that could be done now, has no
+    time, and waits for no stranger's PDS; None: none waits. `workers`: lanes of workers that live."""
 
     counts: list[JobCount]
     late_s: float | None

@@ -8,6 +8,7 @@ from enum import Enum
 from storage.blobs.store import Area, Key
 from storage.queries import load
 from storage.reader import Reads
+from storage.sounds import Format
 
 _SQL = load("media")
 
@@ -34,14 +35,13 @@ class Found:
 
 
 async def find(
-    reads: Reads, area: Area, sha256: str, *, width: int | None = None, playable: bool = False
+    reads: Reads, area: Area, sha256: str, *, width: int | None = None, form: Format | None = None
 ) -> Found | None:
-    """The blob, or of an image the smallest rendition that is as wide, or of a sound, where
-    `playable`, what every browser plays; None where we have no such blob."""
+    """The blob, or of an image the smallest rendition that is as wide, or of a sound its rendition in this
+    form, as MP3 itself where every browser plays it; None where we have no such blob."""
     wide = None if width is None else b"%d" % width
-    rows = await reads.fetch(
-        "media_blob", area.encode(), b"\\x" + sha256.encode(), wide, b"t" if playable else b"f"
-    )
+    named = None if form is None else form.encode()
+    rows = await reads.fetch("media_blob", area.encode(), b"\\x" + sha256.encode(), wide, named)
     if not rows.count:
         return None
     own, mime, title, hidden = (rows.cell(0, column) for column in range(4))
@@ -58,11 +58,12 @@ async def elsewhere(reads: Reads, file_id: str) -> bytes | None:
 
 @dataclass(frozen=True, slots=True)
 class TrackMedia:
-    """Hashes of what we have of a track: its sound as what it is served, and its cover."""
+    """Hashes of what we have of a track: its sound as what it is served, its cover, and an Opus of it."""
 
     sound: str | None = None
     mime: str | None = None
     cover: str | None = None
+    opus: str | None = None
 
 
 async def of_track(reads: Reads, track_id: int) -> TrackMedia:
@@ -71,5 +72,5 @@ async def of_track(reads: Reads, track_id: int) -> TrackMedia:
     if not rows.count:
         return TrackMedia()
     return TrackMedia(
-        *[None if cell is None else cell.decode() for cell in (rows.cell(0, n) for n in range(3))]
+        *[None if cell is None else cell.decode() for cell in (rows.cell(0, n) for n in range(4))]
     )

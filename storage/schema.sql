@@ -480,7 +480,6 @@ create table track_media (
     rkey          text not null,
     original_id   bigint references blob,       -- as it was uploaded; null: mirrored
     stream_id     bigint references blob,       -- what is played: the original, or made of it
-    opus_id       bigint references blob,       -- the same, smaller
     cover_id      bigint references blob,
     job_id        uuid,                 -- who is making it
     published_at  timestamptz,          -- since when its record is on the PDS; null: it is not yet
@@ -490,7 +489,6 @@ create table track_media (
 );
 create index track_media_original on track_media (original_id);
 create index track_media_stream on track_media (stream_id);
-create index track_media_opus on track_media (opus_id);
 create index track_media_cover on track_media (cover_id);
 
 -- What a track sounded like before: the last of these were kept.
@@ -500,7 +498,6 @@ create table track_revision (
     revision     int not null,          -- counts from 1
     original_id  bigint not null references blob,
     stream_id    bigint not null references blob,
-    opus_id      bigint references blob,
     replaced_at  timestamptz not null default now(),
     primary key (did, rkey, revision)
 );
@@ -525,11 +522,14 @@ create table image_drawn (
     check ((width is null) <> (error is null))
 );
 
--- What plays in every browser, made of a mirrored sound that does not. Its owner in blob_owner is kind 'sound', owner
--- the id of that sound's blob: it stays as long.
+-- What was made of a sound beside it: an MP3 of a mirrored one that does not play everywhere, and an Opus, which is
+-- smaller, of what artists uploaded. Its owner in blob_owner is kind 'sound', owner the id of that sound's blob: it
+-- stays as long.
 create table sound_rendition (
-    blob_id       bigint primary key references blob on delete cascade,
-    rendition_id  bigint not null references blob
+    blob_id       bigint not null references blob on delete cascade,
+    rendition_id  bigint not null references blob,
+    format        text not null default 'mp3' check (format in ('mp3', 'opus')),
+    primary key (blob_id, format)
 );
 create index sound_rendition_of on sound_rendition (rendition_id);
 

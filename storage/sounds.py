@@ -1,21 +1,32 @@
 """Tables `sound`: what is known of the bytes of a blob that is sound, whoever has it; and `sound_rendition`:
-what was made of one that not every browser plays.
+what was made of one, an MP3 where not every browser plays it, an Opus to be smaller.
 
-The sound owns its rendition (kind `sound`, owner its blob's id) until the collector forgets it. A rendition
-plays everywhere, so it has none itself.
+The sound owns its renditions (kind `sound`, owner its blob's id) until the collector forgets it. A rendition
+has none itself.
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from enum import StrEnum
+
+from psycopg.rows import class_row
 
 from storage.blobs import rows
+from storage.blobs.rows import Blob
 from storage.postgres import Connection
 from storage.queries import load
 
 _SQL = load("sounds")
 
 OWNER = "sound"
+
+
+class Format(StrEnum):
+    """Of renditions."""
+
+    MP3 = "mp3"
+    OPUS = "opus"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +57,33 @@ async def put(conn: Connection, blob_id: int, head: SoundHead) -> None:
     await conn.execute(_SQL["put_sound"], {"blob_id": blob_id} | asdict(head))
 
 
-async def add_rendition(conn: Connection, blob_id: int, rendition_id: int) -> None:
-    """Keep what plays everywhere for as long as the sound that does not; in the caller's transaction. Where
-    there is one already, nothing happens. Raises BeingDeleted."""
-    params = {"blob_id": blob_id, "rendition_id": rendition_id}
+async def add_rendition(conn: Connection, blob_id: int, rendition_id: int, form: Format) -> None:
+    """Keep what was made of a sound for as long as that; in the caller's transaction, in which somebody owns
+    it. Where there is one already, nothing happens. Raises BeingDeleted."""
+    params = {"blob_id": blob_id, "rendition_id": rendition_id, "format": form}
     if await (await conn.execute(_SQL["add_rendition"], params)).fetchone() is not None:
         await rows.claim(conn, rendition_id, kind=OWNER, owner=str(blob_id))
 
 
-async def has_rendition(conn: Connection, sha256: str) -> bool:
+async def has_rendition(conn: Connection, sha256: str, form: Format) -> bool:
     """Whether there is one of the public sound of this hash."""
-    row = await (await conn.execute(_SQL["has_rendition"], {"sha256": sha256})).fetchone()
+    params = {"sha256": sha256, "format": form}
+    row = await (await conn.execute(_SQL["has_rendition"], params)).fetchone()
     return row is not None and bool(row[0])
+
+
+async def original(conn: Connection, blob_id: int, form: Format) -> Blob | None:
+    """What a sound was made of that has no such rendition yet and that a track has, which it does until the
+    transaction ends; None: there is nothing to be made."""
+    async with conn.cursor(row_factory=class_row(Blob)) as cursor:
+        await cursor.execute(_SQL["original"], {"blob_id": blob_id, "format": form})
+        return await cursor.fetchone()
+
+
+async def without(conn: Connection, form: Format, *, kind: str, limit: int) -> list[int]:
+    """Sounds that were uploaded here and have no such rendition, nor a job of this kind."""
+    cursor = await conn.execute(_SQL["without"], {"format": form, "kind": kind, "limit": limit})
+    return [int(row[0]) for row in await cursor.fetchall()]
 
 
 async def put_analysis(conn: Connection, blob_id: int, body: SoundBody) -> None:

@@ -40,14 +40,13 @@ class TrackMedia:
     rkey: Rkey
     original_id: int | None
     stream_id: int | None
-    opus_id: int | None
     cover_id: int | None
     job_id: UUID | None
     published_at: datetime | None
 
     @property
     def blobs(self) -> frozenset[int]:
-        found = (self.original_id, self.stream_id, self.opus_id, self.cover_id)
+        found = (self.original_id, self.stream_id, self.cover_id)
         return frozenset(id for id in found if id is not None)
 
 
@@ -85,11 +84,9 @@ async def holder(conn: Connection, did: Did, original_id: int) -> TrackMedia | N
     return await _one(conn, "holder", {"did": did, "original_id": original_id})
 
 
-async def publish(
-    conn: Connection, did: Did, rkey: Rkey, *, stream_id: int, opus_id: int | None, cover_id: int | None
-) -> bool:
+async def publish(conn: Connection, did: Did, rkey: Rkey, *, stream_id: int, cover_id: int | None) -> bool:
     """Its record is there. False: the track is not. Raises BeingDeleted where a blob is not."""
-    params = {"did": did, "rkey": rkey, "stream_id": stream_id, "opus_id": opus_id, "cover_id": cover_id}
+    params = {"did": did, "rkey": rkey, "stream_id": stream_id, "cover_id": cover_id}
     await conn.execute(_SQL["publish"], params)
     found = await get(conn, did, rkey)
     if found is None:
@@ -139,7 +136,6 @@ async def revise(
     *,
     original_id: int,
     stream_id: int,
-    opus_id: int | None,
     keep: int,
 ) -> None:
     """Give it another sound, and keep what it was as its newest revision, of which `keep` stay. Said again it
@@ -152,7 +148,7 @@ async def revise(
         revision, *ids = kept
         await _claim(conn, {id for id in ids if id is not None}, owner_of(did, rkey, revision))
     params = {"did": did, "rkey": rkey, "original_id": original_id, "stream_id": stream_id}
-    await conn.execute(_SQL["resound"], {**params, "opus_id": opus_id})
+    await conn.execute(_SQL["resound"], params)
     await settle(conn, did, rkey)
     cursor = await conn.execute(_SQL["drop_revisions"], {"did": did, "rkey": rkey, "keep": keep})
     for (revision,) in await cursor.fetchall():

@@ -80,7 +80,8 @@ Undo = Callable[[Work], Awaitable[None]]
 class Task:
     """`kind` is its name in the database. `failed` undoes what was begun, also after a cancellation: it is
     idempotent, too, and the job ends when it has returned. `lane`: jobs of a lane wait for each other's
-    places (`heavy`: they encode; `mirror`: they wait for strangers; `light`: the rest)."""
+    places (`heavy`: they encode; `later`: likewise, and nobody waits for it; `mirror`: they
+    wait for strangers; `light`: the rest)."""
 
     kind: str
     run: Run

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from appview.jobs.tasks import Work
+from appview.jobs.tasks import Queue, Work
 from appview.media import container, scratch
 from appview.media.ffmpeg import Progress
 from appview.media.probe import Probe
@@ -96,11 +96,12 @@ class Facts(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What making tracks needs. `public_url`: where people reach us; `pds_bytes`: nothing larger is offered
-    to a PDS."""
+    """What making tracks needs. `queue`: for what has time until there is a track; `public_url`: where people
+    reach us; `pds_bytes`: nothing larger is offered to a PDS."""
 
     pool: Pool
     store: BlobStore
+    queue: Queue
     pds: Pds
     catalog: Catalog
     public_url: str
@@ -195,20 +196,26 @@ class Attempt:
 
     async def told(self, step: Step, make: Callable[[Progress], Awaitable[T]]) -> T:
         """What `make` comes to, while the owner is told how far it is; a cancelled job cancels it."""
-        said, heard = SAID[step], 0.0
+        said = SAID[step]
+        return await told(self.work, said.phase, said.message, make)
 
-        def on_progress(done: float) -> None:
-            nonlocal heard
-            heard = done
 
-        task = asyncio.ensure_future(make(on_progress))
-        try:
-            while not (await asyncio.wait({task}, timeout=_TELL_EVERY_S))[0]:
-                await self.work.report(said.phase, said.message, heard)
-            return task.result()
-        finally:
-            task.cancel()
-            await asyncio.wait({task})
+async def told(work: Work, phase: str, message: str, make: Callable[[Progress], Awaitable[T]]) -> T:
+    """What `make` comes to, while its job says how far it is; a cancelled job cancels it."""
+    heard = 0.0
+
+    def on_progress(done: float) -> None:
+        nonlocal heard
+        heard = done
+
+    task = asyncio.ensure_future(make(on_progress))
+    try:
+        while not (await asyncio.wait({task}, timeout=_TELL_EVERY_S))[0]:
+            await work.report(phase, message, heard)
+        return task.result()
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
 
 
 @contextlib.asynccontextmanager

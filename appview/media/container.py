@@ -28,7 +28,8 @@ MP4 = Container("MP4", "mov", ".m4a", "audio/mp4")
 MP3 = Container("MP3", "mp3", ".mp3", "audio/mpeg")
 ADTS = Container("AAC", "aac", ".aac", "audio/aac")
 CAF = Container("CAF", "caf", ".caf", "audio/x-caf")
-SUFFIXES = {one.mime: one.suffix for one in (WAV, AIFF, FLAC, OGG, WEBM, MP4, MP3, ADTS, CAF)}
+OPUS = Container("Opus", "ogg", ".opus", "audio/ogg; codecs=opus")  # what we make; others' are Ogg
+SUFFIXES = {one.mime: one.suffix for one in (WAV, AIFF, FLAC, OGG, WEBM, MP4, MP3, ADTS, CAF, OPUS)}
 
 BY_NAME = {each.name: each for each in (WAV, AIFF, FLAC, OGG, WEBM, MP4, MP3, ADTS, CAF)}
 

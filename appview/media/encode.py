@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from appview.media import mp3
+from appview.media import container, mp3
 from appview.media.ffmpeg import Limits, Progress, run, source
 from appview.media.probe import Probe
 
@@ -41,7 +41,11 @@ FORMATS = {
     Target.M4A: Format(
         "audio/mp4", 320, ("-c:a", "aac", "-b:a", "256k", "-movflags", "+faststart", "-f", "ipod")
     ),
-    Target.OPUS: Format("audio/ogg", 320, ("-c:a", "libopus", "-b:a", "160k", "-f", "ogg")),
+    Target.OPUS: Format(  # the same bytes each time: what is made once more is no other blob
+        container.OPUS.mime,
+        320,
+        ("-c:a", "libopus", "-b:a", "160k", "-vbr", "on", "-bitexact", "-f", "ogg"),
+    ),
 }
 
 

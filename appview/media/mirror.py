@@ -39,7 +39,7 @@ from storage.blobs.rows import BeingDeleted, Blob
 from storage.blobs.store import Area, BlobStore, Digest, StoreDown
 from storage.mirrors import Wanted
 from storage.postgres import Connection, Pool
-from storage.sounds import SoundHead
+from storage.sounds import Format, SoundHead
 
 KIND = "mirror"
 SWEEP = "mirror.sweep"
@@ -195,7 +195,7 @@ class Mirrors:
                 there = await mirrors.put(conn, wish, kept.id)
                 await sounds.put(conn, kept.id, _head(found))
                 if made is not None:
-                    await sounds.add_rendition(conn, kept.id, made.id)
+                    await sounds.add_rendition(conn, kept.id, made.id, Format.MP3)
         return Done(said if there else "the track was deleted or changed meanwhile")
 
     async def _rendition(
@@ -204,7 +204,7 @@ class Mirrors:
         """An MP3 of what not every browser plays, and what is said of it. None: there is one, none is needed,
         or it cannot be."""
         async with self._pool.connection() as conn:
-            if found.playable or await sounds.has_rendition(conn, digest.sha256):
+            if found.playable or await sounds.has_rendition(conn, digest.sha256, Format.MP3):
                 return None, "mirrored"
         total, account = await self._left(wish, name)
         if min(total, account) < digest.size + mp3.most_bytes(found.duration_s):

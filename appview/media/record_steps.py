@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from appview.jobs.tasks import TaskFailed, TryLater
+from appview.media import opus
 from appview.media.attempt import OWNER, Attempt, Place
 from appview.media.failures import MediaFailed
 from appview.media.images import prepare, store_image
@@ -138,11 +139,12 @@ async def take_over(at: Attempt, conn: Connection) -> None:
     """From here on the blobs are the track's. Raises TaskFailed where it is none any more."""
     assert at.facts.stream is not None
     there = await track_media.publish(
-        conn, at.did, at.rkey, stream_id=at.facts.stream, opus_id=None, cover_id=at.facts.cover
+        conn, at.did, at.rkey, stream_id=at.facts.stream, cover_id=at.facts.cover
     )
     if not there:
         raise _deleted()
     await rows.release(conn, kind=OWNER, owner=at.owner)
+    await opus.want(conn, at.place.queue, at.facts.stream)
 
 
 async def adopt(at: Attempt, conn: Connection) -> None:

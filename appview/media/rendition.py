@@ -24,7 +24,7 @@ _CHUNK = 1 << 20
 async def keep(pool: Pool, store: BlobStore, name: str, path: Path) -> tuple[Blob, SoundHead]:
     """An MP3 of ours, staged under `name` and published. Raises Unreadable, StoreDown, BeingDeleted."""
     told = await asyncio.to_thread(mp3.told, path)
-    digest = await store.stage(name, _chunks(path))
+    digest = await store.stage(name, chunks(path))
     async with pool.connection() as conn:
         blob = await publish(conn, store, name, Area.AUDIO, digest, mime=container.MP3.mime)
     kind = Target.MP3.value
@@ -43,7 +43,8 @@ async def make(pool: Pool, store: BlobStore, scratch: Path, name: str, path: Pat
     return blob
 
 
-async def _chunks(path: Path) -> AsyncIterator[bytes]:
+async def chunks(path: Path) -> AsyncIterator[bytes]:
+    """What is in a file."""
     with await asyncio.to_thread(path.open, "rb") as file:
         while chunk := await asyncio.to_thread(file.read, _CHUNK):
             yield chunk

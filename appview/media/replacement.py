@@ -15,6 +15,7 @@ import structlog
 from msgspec import to_builtins
 
 from appview.jobs.tasks import Done, Queue, Task, TaskFailed, Work
+from appview.media import opus
 from appview.media.attempt import OWNER, Attempt, Facts, Place, Wish, begun
 from appview.media.pipeline import MEDIA_STEPS, Steps, done, drop, walk
 from appview.media.record_steps import offer_again, sound_of
@@ -154,10 +155,10 @@ async def _take_over(at: Attempt, conn: Connection, *, heard: bool = True) -> No
             at.rkey,
             original_id=facts.original,
             stream_id=facts.stream,
-            opus_id=None,
             keep=KEPT_REVISIONS,
         )
     await rows.release(conn, kind=OWNER, owner=at.owner)
+    await opus.want(conn, at.place.queue, facts.stream)
 
 
 async def _is_written(at: Attempt) -> bool:

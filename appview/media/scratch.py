@@ -14,10 +14,10 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, AsyncIterator, Generator
 from pathlib import Path
 
-from storage.blobs.store import BlobStore
+from storage.blobs.store import BlobStore, Key
 
 _PREFIX = "room-"
 
@@ -42,13 +42,26 @@ def room(folder: Path) -> Generator[Path]:
 async def staged_file(store: BlobStore, name: str, folder: Path) -> AsyncGenerator[Path]:
     """What is staged under `name`, as a file: the store's own, or a copy in a room below `folder`."""
     path = store.staged_path(name)
+    async with _as_file(path, store.read_staged(name), folder) as file:
+        yield file
+
+
+@contextlib.asynccontextmanager
+async def kept_file(store: BlobStore, key: Key, folder: Path) -> AsyncGenerator[Path]:
+    """A blob as a file, likewise. Raises BlobMissing where only a copy could be made and it is not there."""
+    async with _as_file(store.path(key), store.read(key), folder) as file:
+        yield file
+
+
+@contextlib.asynccontextmanager
+async def _as_file(path: Path | None, chunks: AsyncIterator[bytes], folder: Path) -> AsyncGenerator[Path]:
     if path is not None:
         yield path
         return
     with room(folder) as place:
-        copy = place / "staged"
+        copy = place / "copy"
         with await asyncio.to_thread(copy.open, "wb") as file:
-            async for chunk in store.read_staged(name):
+            async for chunk in chunks:
                 await asyncio.to_thread(file.write, chunk)
         yield copy
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import mimetypes
 import re
 from time import monotonic
+from typing import Literal
 
 import msgspec
 from aiohttp import hdrs, web
@@ -25,6 +26,7 @@ from storage import media
 from storage.blobs.store import Area, BlobStore, Key
 from storage.media import Found, Sight
 from storage.reader import Reads
+from storage.sounds import Format
 
 SIGHT_S = 0.5
 MOST_KNOWN = 10_000
@@ -38,8 +40,9 @@ class _Width(msgspec.Struct):
     w: int | None = None
 
 
-class _Playable(msgspec.Struct):
+class _Form(msgspec.Struct):
     playable: str = ""
+    format: Literal["opus"] | None = None
 
 
 class Media:
@@ -54,7 +57,7 @@ class Media:
         self._config = config
         self._origin = origin
         # A player asks many times a second for the same sound when somebody drags its slider.
-        self._known: dict[tuple[Area, str, int | None, bool], tuple[float, Found | None]] = {}
+        self._known: dict[tuple[Area, str, int | None, Format | None], tuple[float, Found | None]] = {}
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         router.add_get("/audio/{file_id}", rest(self.audio))
@@ -70,15 +73,22 @@ class Media:
         return "'self'" if here else "'self' https:"
 
     @described(
-        "A sound, whole or in parts, with `playable` as every browser plays it; 307 where it is elsewhere",
-        query=_Playable,
+        "A sound, whole or in parts, as it is, as every browser plays it (`playable`), or in a `format`; 307"
+        " where it is elsewhere",
+        query=_Form,
         media="audio/*",
-        errors={404: "`audio file not found`", 410: "it is not to be had any more"},
+        errors={404: "`audio file not found`", 410: "it is not to be had any more", 422: "no such format"},
     )
     async def audio(self, request: web.Request) -> web.StreamResponse:
-        """`?playable`: the sound itself where every browser plays it, else the MP3 made of it, else 404."""
-        save, playable = "download" in request.query, "playable" in request.query
-        return await self._sound(request, save=save, playable=playable)
+        """`?playable`: the sound itself where every browser plays it, else the MP3 made of it, else 404.
+        `?format=opus`: the Opus made of it, else 404."""
+        form = Format.MP3 if "playable" in request.query else None
+        named = request.query.get("format")
+        if named is not None:
+            if named != Format.OPUS:
+                raise Refused(422, "format is opus, or not said")
+            form = Format.OPUS
+        return await self._sound(request, save="download" in request.query, form=form)
 
     @described(
         "A sound as a file to save, named after its track; 307 where that says that it is elsewhere",
@@ -105,12 +115,14 @@ class Media:
             raise _missing(Area.AUDIO)
         return answer({"url": far.url, "file_id": file_id, "file_type": far.file_type})
 
-    async def _sound(self, request: web.Request, *, save: bool, playable: bool = False) -> web.StreamResponse:
+    async def _sound(
+        self, request: web.Request, *, save: bool, form: Format | None = None
+    ) -> web.StreamResponse:
         file_id = request.match_info["file_id"]
-        found = await self._in_sight(Area.AUDIO, file_id, playable=playable)
+        found = await self._in_sight(Area.AUDIO, file_id, form=form)
         if found is not None:
             return await self._served(request, found, save=save)
-        far = None if playable or is_page(request) else await elsewhere(self._reads, request, file_id)
+        far = None if form or is_page(request) else await elsewhere(self._reads, request, file_id)
         if far is None:
             raise _missing(Area.AUDIO)
         headers = {hdrs.LOCATION: far.url, hdrs.CACHE_CONTROL: "no-store", "Access-Control-Allow-Origin": "*"}
@@ -152,10 +164,10 @@ class Media:
         return await self._served(request, found, save="download" in request.query)
 
     async def _in_sight(
-        self, area: Area, sha256: str, width: int | None = None, *, playable: bool = False
+        self, area: Area, sha256: str, width: int | None = None, *, form: Format | None = None
     ) -> Found | None:
         """What may be seen; None: we have nothing that is. Raises Refused 410 for what is hidden."""
-        found = await self.find(area, sha256, width, playable=playable) if _SHA256.fullmatch(sha256) else None
+        found = await self.find(area, sha256, width, form=form) if _SHA256.fullmatch(sha256) else None
         if found is None or found.sight is Sight.NOWHERE:
             return None
         if found.sight is Sight.HIDDEN:
@@ -167,14 +179,14 @@ class Media:
         return await serve(request, self._store, Served(found.key, found.mime, filename), self._config)
 
     async def find(
-        self, area: Area, sha256: str, width: int | None = None, *, playable: bool = False
+        self, area: Area, sha256: str, width: int | None = None, *, form: Format | None = None
     ) -> Found | None:
         """What `storage.media.find` said, at most SIGHT_S ago."""
-        name = area, sha256, width, playable
+        name = area, sha256, width, form
         until, found = self._known.get(name, (0.0, None))
         if monotonic() >= until:
             until = monotonic() + SIGHT_S  # from before the question: the answer is as old as that
-            found = await media.find(self._reads, area, sha256, width=width, playable=playable)
+            found = await media.find(self._reads, area, sha256, width=width, form=form)
             if len(self._known) >= MOST_KNOWN:
                 self._known.clear()
             self._known[name] = until, found

@@ -12,6 +12,7 @@ from urllib.parse import quote, urlsplit
 import orjson
 from aiohttp import web
 
+from appview.media.container import OPUS
 from appview.service import Service
 from appview.web.home import track_card
 from appview.web.site import Site
@@ -46,6 +47,7 @@ class TrackPage:
             "plays": int(row[3] or 0),
             "description": track["record"].get("description"),
             "has": has,
+            "opus_type": OPUS.mime,
             "elsewhere": None if has.sound else link(track["audio"].get("url")),
             "oembed": f"/oembed?url={quote(f'{self._site.base(request)}/track/{text}', safe='')}",
             "data": f"/xrpc/{namespace}.feed.getTrack?uri={quote(track['uri'], safe='')}",

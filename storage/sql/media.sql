@@ -1,14 +1,15 @@
 -- Statements for storage/reader.py: numbered parameters, prepared once per connection.
 
 -- name: blob
--- A blob of area $1 by its hash ($2), or of an image the smallest rendition that is at least $3 pixels wide, or where
--- $4, of a sound what every browser plays: itself, else its rendition, else nothing; and whether it may be seen: it is
--- of a track that is in sight, or of one whose account is hidden; or of a list or of an album that is a title alone,
--- likewise. A rendition is seen where its image or sound is. What only a revision has (did/rkey/n) is not of its track
--- any more, and an original is for its artist alone, unless it is what is played.
+-- A blob of area $1 by its hash ($2), or of an image the smallest rendition that is at least $3 pixels wide, or of a
+-- sound its rendition in format $4, else nothing; as 'mp3' the sound itself if every browser plays it. And whether it may
+-- be seen: it is of a track that is in sight, or of one whose account is hidden; or of a list or of an album that is a
+-- title alone, likewise. A rendition is seen where its image or sound is. What only a revision has (did/rkey/n) is not of
+-- its track any more, and an original is for its artist alone, unless it is what is played.
 with wanted as materialized (
     select id, sha256, mime,
-           $4::bool and exists (select from sound where blob_id = blob.id and not playable) as unplayable
+           $4::text = 'opus'
+           or $4::text = 'mp3' and exists (select from sound where blob_id = blob.id and not playable) as another
       from blob where area = $1::text and sha256 = $2::bytea and state = 'published'
 ), owner as materialized (
     select o.kind, o.owner, o.blob_id
@@ -52,8 +53,8 @@ select encode(coalesce(s.sha256, p.sha256, w.sha256), 'hex'), coalesce(s.mime, p
   left join lateral (
       select b.sha256, b.mime
         from sound_rendition n join blob b on b.id = n.rendition_id and b.state = 'published'
-       where n.blob_id = w.id and w.unplayable) p on true
- where p.sha256 is not null or w.unplayable is not true
+       where n.blob_id = w.id and n.format = $4::text and w.another) p on true
+ where p.sha256 is not null or w.another is not true
 
 -- name: elsewhere
 -- What REST shows of the track whose sound is called $1, of several the first: where it is, if it is not here.
@@ -65,13 +66,16 @@ select t.rest
  limit 1
 
 -- name: of_track
--- What track $1 is played and shown with, where we have it: made here, or mirrored.
-select encode(coalesce(p.sha256, s.sha256), 'hex'), coalesce(p.mime, s.mime), encode(c.sha256, 'hex')
+-- What track $1 is played and shown with, where we have it: made here, or mirrored; and the Opus of its sound.
+select encode(coalesce(p.sha256, s.sha256), 'hex'), coalesce(p.mime, s.mime), encode(c.sha256, 'hex'),
+       encode(o.sha256, 'hex')
   from track t
   join repo r on r.id = t.repo_id
   join track_media m on m.did = r.did and m.rkey = t.rkey
   left join blob s on s.id = m.stream_id and s.state = 'published' and s.area = 'audio'
-  left join sound_rendition n on n.blob_id = s.id
+  left join sound_rendition n on n.blob_id = s.id and n.format = 'mp3'
   left join blob p on p.id = n.rendition_id and p.state = 'published'
+  left join sound_rendition u on u.blob_id = s.id and u.format = 'opus'
+  left join blob o on o.id = u.rendition_id and o.state = 'published'
   left join blob c on c.id = m.cover_id and c.state = 'published'
  where t.id = $1::bigint

@@ -67,10 +67,10 @@ select did, rkey from placed where place <= %(per_pds)s order by due, did limit 
 select (select coalesce(sum(b.bytes), 0)::bigint from blob b
          where b.area = 'audio'
            and (b.unowned_at is not null or b.id in (select stream_id from track_media where original_id is null)
-                or b.id in (select rendition_id from sound_rendition))),
+                or b.id in (select rendition_id from sound_rendition where format = 'mp3'))),
        (select coalesce(sum(b.bytes), 0)::bigint from blob b
          where b.id in (select unnest(array[m.stream_id, n.rendition_id])
-                          from track_media m left join sound_rendition n on n.blob_id = m.stream_id
+                          from track_media m left join sound_rendition n on n.blob_id = m.stream_id and n.format = 'mp3'
                          where m.did = %(did)s and m.rkey <> %(rkey)s and m.original_id is null))
 
 -- name: leave
@@ -80,7 +80,7 @@ set error = %(error)s, due = now() + make_interval(secs => %(wait_s)s), updated_
 where w.due <= now()
   and (%(all)s or w.did in (
       select m.did from (select distinct did, unnest(array[stream_id, rendition_id]) as id
-                           from track_media left join sound_rendition on blob_id = stream_id
+                           from track_media left join sound_rendition on blob_id = stream_id and format = 'mp3'
                           where original_id is null and did in (select did from mirror where due <= now())) m
       join blob b on b.id = m.id group by m.did having sum(b.bytes) >= %(account_bytes)s))
 

@@ -6,13 +6,31 @@ on conflict (blob_id) do nothing
 
 -- name: add_rendition
 -- Who makes the same twice keeps the one that there was.
-insert into sound_rendition (blob_id, rendition_id) values (%(blob_id)s, %(rendition_id)s)
+insert into sound_rendition (blob_id, rendition_id, format) values (%(blob_id)s, %(rendition_id)s, %(format)s)
 on conflict do nothing returning 1
 
 -- name: has_rendition
 -- Asked before a blob is published, so by its hash.
 select exists (select from sound_rendition n join blob b on b.id = n.blob_id
-               where b.area = 'audio' and b.sha256 = decode(%(sha256)s, 'hex'))
+               where b.area = 'audio' and b.sha256 = decode(%(sha256)s, 'hex') and n.format = %(format)s)
+
+-- name: original
+-- What a track that was made here, and has this sound, was uploaded as; that it has it stays so until the transaction
+-- ends. Nothing, where there is such a rendition already.
+select b.id, b.area, encode(b.sha256, 'hex') as sha256, b.bytes, b.crc32, b.mime, b.state, b.owners, b.unowned_at
+from track_media m join blob b on b.id = m.original_id
+where m.stream_id = %(blob_id)s and m.published_at is not null
+  and not exists (select from sound_rendition where blob_id = %(blob_id)s and format = %(format)s)
+limit 1 for share of m
+
+-- name: without
+-- Sounds of tracks that were made here and have no such rendition, the newest first; those aside about which a job of
+-- this kind is remembered.
+select m.stream_id from track_media m
+where m.original_id is not null and m.published_at is not null
+  and not exists (select from sound_rendition n where n.blob_id = m.stream_id and n.format = %(format)s)
+  and not exists (select from job j where j.kind = %(kind)s and j.subject = m.stream_id::text)
+group by m.stream_id order by max(m.published_at) desc limit %(limit)s
 
 -- name: put_analysis
 -- What was found by decoding it.

@@ -13,18 +13,18 @@ returning rkey
 
 -- name: holder
 -- Who has this sound already.
-select did, rkey, original_id, stream_id, opus_id, cover_id, job_id, published_at
+select did, rkey, original_id, stream_id, cover_id, job_id, published_at
 from track_media where did = %(did)s and original_id = %(original_id)s
 
 -- name: get
 -- One track's, locked until the transaction ends.
-select did, rkey, original_id, stream_id, opus_id, cover_id, job_id, published_at
+select did, rkey, original_id, stream_id, cover_id, job_id, published_at
 from track_media where did = %(did)s and rkey = %(rkey)s for update
 
 -- name: publish
 -- Its record is on the PDS. Said again it changes nothing.
 update track_media
-set stream_id = %(stream_id)s, opus_id = %(opus_id)s, cover_id = %(cover_id)s,
+set stream_id = %(stream_id)s, cover_id = %(cover_id)s,
     published_at = coalesce(published_at, now()), job_id = null
 where did = %(did)s and rkey = %(rkey)s
 
@@ -39,18 +39,18 @@ update track_media set cover_id = %(cover_id)s where did = %(did)s and rkey = %(
 -- name: resound
 -- Other sound.
 update track_media
-set original_id = %(original_id)s, stream_id = %(stream_id)s, opus_id = %(opus_id)s
+set original_id = %(original_id)s, stream_id = %(stream_id)s
 where did = %(did)s and rkey = %(rkey)s
 
 -- name: keep_revision
 -- What it sounded like until now. The number is the next of this track.
-insert into track_revision (did, rkey, revision, original_id, stream_id, opus_id, replaced_at)
+insert into track_revision (did, rkey, revision, original_id, stream_id, replaced_at)
 select m.did, m.rkey,
        1 + coalesce((select max(revision) from track_revision r where r.did = m.did and r.rkey = m.rkey), 0),
-       m.original_id, m.stream_id, m.opus_id, now()
+       m.original_id, m.stream_id, now()
 from track_media m
 where m.did = %(did)s and m.rkey = %(rkey)s and m.original_id is not null and m.stream_id is not null
-returning revision, original_id, stream_id, opus_id
+returning revision, original_id, stream_id
 
 -- name: revisions
 -- What it sounded like before, the newest first.

@@ -14,6 +14,7 @@ import pytest
 from appview.auth.keyring import GivenKeys, KeyRing, new_key
 from appview.guards import GuardConfig
 from appview.limits import Limit
+from appview.media.container import OPUS
 from appview.media.serve import ALONE
 from appview.media.signed import BadLink, Expired, Links
 from appview.rest.media import SIGHT_S, Media
@@ -303,6 +304,58 @@ async def test_a_sound_comes_as_every_browser_plays_it(world: World, store: File
     await asyncio.sleep(SIGHT_S)
     for path in (f"/audio/{found.sha256}", f"/audio/{found.sha256}?playable", f"/audio/{made.sha256}"):
         assert await status(world, path) == 410
+
+
+async def test_a_sound_comes_as_opus_where_that_was_made(world: World, store: FilesystemStore) -> None:
+    """Of what its track plays, be it playable itself or not, and gone with it."""
+    uri = world.seed.track(world.seed.account("ann"), "one")
+    world.seed.commit()
+    found = await keep(world.dsn, store, SOUND, owner=owner_of(uri))
+    head = "insert into sound values (%s, 'x', 'x', 44100, 2, 3, %s)"
+    world.seed.conn.execute(head, (found.id, True))
+    world.seed.commit()
+    path = f"/audio/{found.sha256}"
+    asked = await world.server.request(
+        "GET", f"{path}?format=opus", headers={"Origin": "https://else.example"}
+    )
+    assert asked.status == 404
+    assert "immutable" not in asked.headers.get("Cache-Control", "")
+    for unknown in ("", "mp3", "OPUS", "flac"):
+        assert await status(world, f"{path}?format={unknown}") == 422
+
+    made = await keep(world.dsn, store, OTHER, mime=OPUS.mime, kind="sound", owner=str(found.id))
+    world.seed.conn.execute(head, (made.id, False))
+    world.seed.conn.execute("insert into sound_rendition values (%s, %s, 'opus')", (found.id, made.id))
+    world.seed.commit()
+    await asyncio.sleep(SIGHT_S)
+    answer = await world.server.request("GET", f"{path}?format=opus")
+    assert (answer.status, answer.body) == (200, OTHER)
+    assert answer.headers["Content-Type"] == "audio/ogg; codecs=opus"
+    assert answer.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+    part = await world.server.request("GET", f"{path}?format=opus", headers={"Range": "bytes=1-4"})
+    assert (part.status, part.body) == (206, OTHER[1:5])
+    known = {"If-None-Match": answer.headers["ETag"]}
+    assert (await world.server.request("GET", f"{path}?format=opus", headers=known)).status == 304
+    saved = await world.server.request("GET", f"{path}?format=opus&download")
+    assert saved.headers["Content-Disposition"].endswith("''one.opus")
+    for query in ("", "?playable"):
+        plain = await world.server.request("GET", path + query, headers=known)
+        assert (plain.status, plain.body, plain.headers["Content-Type"]) == (200, SOUND, "audio/mpeg")
+    own = f"/audio/{made.sha256}"
+    assert (await status(world, own), await status(world, f"{own}?playable")) == (200, 404)
+    assert await status(world, f"{own}?format=opus") == 404
+
+    world.seed.conn.execute("update profile set hidden = true")
+    world.seed.commit()
+    await asyncio.sleep(SIGHT_S)
+    for gone in (f"{path}?format=opus", own):
+        assert await status(world, gone) == 410
+    world.seed.conn.execute("update profile set hidden = false")
+    world.seed.forget(uri)
+    world.seed.commit()
+    await asyncio.sleep(SIGHT_S)
+    for gone in (f"{path}?format=opus", own):
+        assert await status(world, gone) == 404
 
 
 async def test_what_is_private_wants_a_signed_address(world: World, store: FilesystemStore) -> None:

@@ -11,6 +11,7 @@ import pytest
 from aiohttp import web
 
 from appview.auth.keyring import GivenKeys, KeyRing, new_key
+from appview.media.container import OPUS
 from appview.media.serve import ALONE
 from appview.media.signed import Links
 from appview.rest.media import Media
@@ -59,8 +60,9 @@ def has(world: World, uri: str, sound: Blob | None, cover: Blob | None = None) -
     world.seed.commit()
 
 
+@pytest.mark.parametrize("with_opus", [False, True])
 async def test_a_browser_plays_a_track_and_seeks_in_it(
-    world: World, store: FilesystemStore, tmp_path: Path
+    world: World, store: FilesystemStore, tmp_path: Path, with_opus: bool
 ) -> None:
     uri = world.seed.track(world.seed.account("ann"), "Night ferry", duration=LENGTH_S)
     number = world.seed.stat(uri)
@@ -72,6 +74,12 @@ async def test_a_browser_plays_a_track_and_seeks_in_it(
     picture = (tmp_path / "a.png").read_bytes()
     cover = await keep(world.dsn, store, picture, area=Area.IMAGE, mime="image/png", owner=owner_of(uri))
     has(world, uri, sound, cover)
+    if with_opus:
+        await ffmpeg("-i", source, "-c:a", "libopus", tmp_path / "a.opus")
+        data = (tmp_path / "a.opus").read_bytes()
+        made = await keep(world.dsn, store, data, mime=OPUS.mime, kind="sound", owner=str(sound.id))
+        world.seed.conn.execute("insert into sound_rendition values (%s, %s, 'opus')", (sound.id, made.id))
+        world.seed.commit()
     async with opened() as browser:
         page = await new_page(browser)
         refused: list[str] = []
@@ -82,6 +90,12 @@ async def test_a_browser_plays_a_track_and_seeks_in_it(
         assert await page.title() == "Night ferry – Ann"
         assert await page.locator("img").evaluate("img => img.decode().then(() => img.naturalWidth)") == 64
         player = page.locator("audio")
+        sources = await page.locator("source").evaluate_all(
+            "all => all.map(each => [each.type, each.type && document.createElement('audio')"
+            ".canPlayType(each.type) !== ''])"
+        )
+        assert sources == ([["audio/mpeg", True], [OPUS.mime, True]] if with_opus else [])
+        assert (await player.evaluate("a => a.currentSrc")).endswith(sound.sha256)
         length_s = await player.evaluate(
             "a => new Promise(ok => "
             "{ a.ondurationchange = () => ok(a.duration); if (a.readyState) ok(a.duration); })"

@@ -38,6 +38,7 @@ from appview.jobs.watch import JobWatch
 from appview.jobs.worker import Worker
 from appview.limits import Limit
 from appview.media.attempt import Place
+from appview.media.opus import KIND, LANE, OpusRenditions
 from appview.media.pipeline import Uploads
 from appview.media.receive import Receiver, UploadLimits
 from appview.media.replacement import Replacements
@@ -48,6 +49,7 @@ from appview.rest.tracks import Tracks
 from appview.service import AppConfig
 from bin.kinds import job_queue
 from bin.settings import ROOT
+from storage import jobs
 from storage.postgres import Pool
 from tests.integration.media.borders import Life, MortalPds, MortalStore, mortal_pool
 from tests.integration.media.studio import CATALOG, WISH, Premises, furnished
@@ -137,12 +139,18 @@ async def work(at: Premises, life: Life, *, id: UUID | None, lives: bool) -> Non
             Task("tracks.sweep", house.sweep_tracks(place.pool, CATALOG.collections.track)),
             Uploads(place).task,
             Replacements(place).task,
+            *OpusRenditions(place.pool, place.store, place.queue, place.scratch).tasks,
         ]
+        lanes = {"heavy": 2, "light": 1, LANE: 1}
+        if id is not None:  # what has time is done alone, so that all borders are of one job
+            later = await _kind(place.pool, id) == KIND
+            tasks = [task for task in tasks if (task.lane == LANE) == later]
+            lanes = {lane: places for lane, places in lanes.items() if (lane == LANE) == later}
         worker = Worker(
             at.dsn,
             place.pool,
             tasks,
-            {"heavy": 2, "light": 1},
+            lanes,
             heartbeat_s=HEARTBEAT_S,
             stalled_s=STALLED_S if lives else _NEVER_S,
             revive_s=HEARTBEAT_S,
@@ -153,6 +161,13 @@ async def work(at: Premises, life: Life, *, id: UUID | None, lives: bool) -> Non
             await asyncio.sleep(0.02)
         working.cancel()
         await asyncio.wait([working])
+
+
+async def _kind(pool: Pool, id: UUID) -> str:
+    async with pool.connection() as conn:
+        job = await jobs.get(conn, id)
+    assert job is not None
+    return job.kind
 
 
 async def _is_over(pool: Pool, id: UUID | None) -> bool:

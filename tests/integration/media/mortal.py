@@ -18,6 +18,7 @@ from uuid import UUID
 from appview.jobs.attempt import Attempts
 from appview.media.export import Exporter
 from appview.media.mirror import MirrorConfig, Mirrors
+from appview.media.opus import OpusRenditions
 from bin.tasks import job_queue
 from firehose.net import GuardedClient
 from lexicons.catalog import Catalog
@@ -100,7 +101,8 @@ async def attempt(dsn: str, folder: Path, id: UUID, store: Mortal) -> None:
         )
         mirrors = Mirrors(pool, store, http, job_queue(), Catalog.load(), config)
         exporter = Exporter(pool, store, keep_days=7)
-        await Attempts(pool, [*mirrors.tasks, *exporter.tasks]).make(id)
+        renditions = OpusRenditions(pool, store, job_queue(), folder / "scratch")
+        await Attempts(pool, [*mirrors.tasks, *exporter.tasks, *renditions.tasks]).make(id)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,9 @@ _NONE = timedelta(0)
 
 
 async def in_order(here: Studio, *people: Account) -> None:
-    """The collector takes all that is due, then PDS, index, rows and objects are compared."""
+    """What was left for later is done, the collector takes all that is due, then PDS, index, rows and objects
+    are compared."""
+    await here.work_later()
     async with here.pool.connection() as conn:
         taken = await collector.collect(conn, here.store, grace=_NONE, keep=_NONE, now=datetime.now(UTC))
         assert taken.failed is None
@@ -26,6 +28,11 @@ async def in_order(here: Studio, *people: Account) -> None:
     assert await here.one("select count(*) from job where finished_at is null") == 0
     assert await here.one("select count(*) from blob_owner where kind = 'job'") == 0
     assert await here.one("select count(*) from track_media where published_at is null") == 0
+    missing = (
+        "select count(*) from track_media m where original_id is not null and not exists"
+        " (select from sound_rendition n where n.blob_id = m.stream_id and n.format = 'opus')"
+    )
+    assert await here.one(missing) == 0
     for person in people:
         listed = await here.net.list_records(person, "fm.plyr.track")
         kept = await here.one(

@@ -21,6 +21,7 @@ from appview.auth.oauth import OAuthClient
 from appview.jobs.attempt import Attempts
 from appview.jobs.tasks import Task
 from appview.media.attempt import Place
+from appview.media.opus import KIND, OpusRenditions
 from appview.pds import Pds
 from appview.turns import Turns
 from bin.kinds import job_queue
@@ -32,7 +33,7 @@ from storage import jobs, sessions
 from storage.blobs import rows
 from storage.blobs.filesystem import FilesystemStore
 from storage.blobs.store import Area, BlobStore, Key
-from storage.jobs import Job
+from storage.jobs import Job, JobState
 from storage.postgres import Connection, Pool, make_pool
 from storage.sessions import Kind, NewSession
 from tests.devnet.network import Account, Devnet
@@ -138,6 +139,14 @@ class Studio:
             await attempts.make(id)
         return job
 
+    async def work_later(self) -> None:
+        """Everything that was left for later is done."""
+        tasks = OpusRenditions(self.pool, self.store, self.place.queue, self.place.scratch).tasks
+        async with self.pool.connection() as conn:
+            ids = [job.id for job in await jobs.listed(conn, kind=KIND, limit=999) if not job.finished]
+        for id in ids:
+            assert (await self.work(tasks[0], id)).state is JobState.DONE
+
     async def cancel(self, task: Task, id: UUID) -> Job:
         """Its owner changed their mind."""
         async with self.pool.connection() as conn:
@@ -221,6 +230,7 @@ async def furnished(
         place = Place(
             pool=pool,
             store=store,
+            queue=job_queue(),
             pds=Pds(credentials, oauth),
             catalog=CATALOG,
             public_url=ORIGIN,

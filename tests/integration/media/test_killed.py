@@ -107,7 +107,8 @@ async def cancel(here: Studio, ids: list[UUID]) -> int:
 
 
 async def count(here: Studio, state: JobState) -> int:
-    return await here.one("select count(*) from job where state = %s", state)
+    """Of jobs, but for those that nobody waits for."""
+    return await here.one("select count(*) from job where state = %s and kind <> 'opus'", state)
 
 
 async def titles(here: Studio, person: Account) -> list[str]:
@@ -208,6 +209,22 @@ async def test_a_replacement_that_is_killed_anywhere_leaves_the_old_sound_or_the
     assert after.value["audioUrl"] != before.value["audioUrl"]
     await all_in_order(here, ann)
     assert await here.one("select count(*) from track_revision") == (KEPT_REVISIONS if goes_on else 5)
+    assert list(here.place.scratch.glob("room-*")) == []
+
+
+async def test_an_opus_that_is_killed_anywhere_is_made_once_more(
+    here: Studio, ann: Account, processes: Processes, tmp_path: Path
+) -> None:
+    async def wish(n: int) -> UUID:
+        assert not await processes.work(await here.wish(ann, sound(tmp_path, n), title=f"Dawn {n:03}"))
+        return await here.one("select id from job where kind = 'opus' and attempts = 0")
+
+    ids = await killed_anywhere(processes, wish, [])
+    assert {"in stage", "publish audio", "before update job"} <= set(processes.passed)
+    assert not await processes.work()
+    assert await here.one("select count(*) from job where kind = 'opus' and state = 'done'") == len(ids)
+    assert await here.one("select count(*) from sound_rendition where format = 'opus'") == len(ids)
+    await all_in_order(here, ann)
     assert list(here.place.scratch.glob("room-*")) == []
 
 

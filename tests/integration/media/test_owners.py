@@ -48,7 +48,7 @@ async def track(conn: Connection, *, sound: bytes = b"old") -> None:
     id = await blob(conn, sound)
     async with conn.transaction():
         await track_media.begin(conn, ANN, RKEY, id, await job(conn))
-        await track_media.publish(conn, ANN, RKEY, stream_id=id, opus_id=None, cover_id=None)
+        await track_media.publish(conn, ANN, RKEY, stream_id=id, cover_id=None)
 
 
 async def one(conn: Connection, query: str, *params: object) -> Any:
@@ -90,7 +90,7 @@ async def test_what_a_track_is_being_given_goes_with_it(conn: Connection, databa
     sound, cover = await blob(conn, b"new"), await blob(conn, b"cover")
 
     async def give(conn: Connection) -> None:
-        await track_media.revise(conn, ANN, RKEY, original_id=sound, stream_id=sound, opus_id=None, keep=9)
+        await track_media.revise(conn, ANN, RKEY, original_id=sound, stream_id=sound, keep=9)
         await track_media.recover(conn, ANN, RKEY, cover)
 
     await while_uncommitted(conn, database, give, leave)

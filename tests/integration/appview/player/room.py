@@ -32,6 +32,7 @@ from appview.rest.artists import Artists
 from appview.rest.migration import Migration
 from appview.rest.now_playing import Playings
 from appview.service import AppConfig
+from bin.kinds import job_queue
 from lexicons.catalog import Catalog
 from lexicons.syntax import Did, Nsid
 from storage import now_playing, player_queue, preferences, sessions
@@ -169,6 +170,7 @@ async def opened(dsn: str, keys: Path, catalog: Catalog, *, old: Nsid | None = N
             place = Place(
                 pool=pool,
                 store=FilesystemStore(keys.parent / "blobs"),
+                queue=job_queue(),
                 pds=auth.pds,
                 catalog=catalog,
                 public_url="https://plyr.test",

@@ -31,6 +31,7 @@ from appview.rest.likes import Likes
 from appview.rest.restoring import Restoring
 from appview.service import AppConfig
 from appview.turns import Turns
+from bin.kinds import job_queue
 from firehose.events import Event
 from indexer.apply import apply_batch
 from indexer.prepare import prepare
@@ -236,6 +237,7 @@ async def _served(
         place = Place(
             pool=pool,
             store=FilesystemStore(folder / "blobs"),
+            queue=job_queue(),
             pds=auth.pds,
             catalog=CATALOG,
             public_url="http://127.0.0.1",
