@@ -40,6 +40,16 @@ class Table:
     tuned: bool
     off: bool
 
+    @property
+    def tuning(self) -> str:
+        """The statement that has it vacuumed sooner, for a person to give."""
+        return f"alter table {self.name} set (autovacuum_vacuum_scale_factor = 0.02)"
+
+    @property
+    def turning_on(self) -> str:
+        """The one that has it vacuumed at all."""
+        return f"alter table {self.name} reset (autovacuum_enabled)"
+
 
 @dataclass(frozen=True, slots=True)
 class Stuck:

@@ -38,13 +38,13 @@ def _of(table: Table) -> Iterator[Finding]:
         yield fail(
             SUBJECT,
             f"{name} is never vacuumed: autovacuum_enabled is off",
-            f"alter table {name} reset (autovacuum_enabled)",
+            table.turning_on,
         )
     elif name in TUNED and not table.tuned:
         yield warn(
             SUBJECT,
             f"{name} has lost its autovacuum settings",
-            f"alter table {name} set (autovacuum_vacuum_scale_factor = 0.02)",
+            table.tuning,
         )
     if table.dead > max(DEAD_ROWS, DEAD_PART * (table.live + table.dead)):
         since = "never" if table.vacuumed_s is None else f"{span(table.vacuumed_s)} ago"
