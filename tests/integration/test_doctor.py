@@ -25,7 +25,10 @@ from bin.cli import main
 from lexicons.catalog import Catalog
 from storage import vitals
 from storage.blobs.filesystem import FilesystemStore
+from storage.blobs.s3 import S3Store
 from tests.ports import free_port
+from tests.s3.fixtures import two_buckets
+from tests.s3.server import Swift
 
 
 @dataclass
@@ -195,6 +198,23 @@ async def test_a_store_that_takes_nothing_is_a_failure(practice: Practice) -> No
     folder.write_text("no folder")
     [(verdict, text, todo)] = await practice.findings("storage")
     assert (verdict, "cannot be used" in text, "PLYR_BLOB_DIR" in (todo or "")) == ("fail", True, True)
+
+
+async def test_an_s3_is_tried_too(practice: Practice, swift: Swift) -> None:
+    config = await two_buckets(swift)
+    practice.flags |= {
+        "--s3-bucket": config.public_bucket,
+        "--s3-private-bucket": config.private_bucket,
+        "--s3-access-key": config.access_key,
+        "--s3-secret-key": config.secret_key,
+        "--s3-endpoint": config.endpoint or "",
+    }
+    assert await practice.findings("storage") == [("ok", f"{config.public_bucket} takes and gives", None)]
+    async with S3Store(config) as store:
+        assert [each async for each in store.list_staged()] == []
+    practice.flags["--s3-private-bucket"] = "another"
+    [(verdict, _, todo)] = await practice.findings("storage")
+    assert (verdict, "read, write and list both buckets" in (todo or "")) == ("fail", True)
 
 
 async def test_a_key_that_others_can_read_is_a_failure(practice: Practice) -> None:
