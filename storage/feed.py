@@ -205,5 +205,9 @@ async def comments_of(reads: Reads, track: int, after: Place, limit: int) -> Pag
 
 def text_array(values: Sequence[str]) -> bytes:
     """A text[] parameter."""
-    quoted = ['"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"' for value in values]
-    return ("{" + ",".join(quoted) + "}").encode()
+    if not values:
+        return b"{}"
+    text = '","'.join(values)
+    if "\\" in text or text.count('"') != 2 * (len(values) - 1):
+        text = '","'.join([value.replace("\\", "\\\\").replace('"', '\\"') for value in values])
+    return f'{{"{text}"}}'.encode()
