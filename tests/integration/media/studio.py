@@ -236,7 +236,7 @@ async def furnished(
             public_url=ORIGIN,
             scratch=Path(at.folder) / "scratch",
             max_duration_s=7200,
-            turns=Turns(wait_s=1),
+            turns=Turns(lease_s=1, wait_s=3),
         )
         yield place, credentials, oauth
 

@@ -208,7 +208,9 @@ async def test_a_replacement_that_is_killed_anywhere_leaves_the_old_sound_or_the
     assert {name: after.value[name] for name in kept} == {name: before.value[name] for name in kept}
     assert after.value["audioUrl"] != before.value["audioUrl"]
     await all_in_order(here, ann)
-    assert await here.one("select count(*) from track_revision") == (KEPT_REVISIONS if goes_on else 5)
+    revisions = await here.one("select count(*) from track_revision")
+    # Of those that were called off, whoever had the record written already has replaced what was before.
+    assert revisions == KEPT_REVISIONS if goes_on else ended <= revisions + 1 <= KEPT_REVISIONS
     assert list(here.place.scratch.glob("room-*")) == []
 
 
