@@ -19,12 +19,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 from appview.media.attempt import Place
-from appview.records import Put, Record, Records, Swapped
+from appview.records import NotSignedIn, Put, Record, Records, Swapped
 from appview.turns import Busy
 from indexer.written import take_in
 from lexicons.datamodel import decode, to_json
 from lexicons.syntax import Did, Nsid, Rkey
-from storage import track_media
+from storage import deletions, track_media
 from storage.postgres import Connection
 
 _MOST_SWAPS = 12
@@ -55,10 +55,16 @@ class OwnRecords:
         self, rkey: Rkey, record: Record, *, effect: Effect | None = None, fresh: bool = False
     ) -> Put:
         """A new record under a key that was made for it. Raises WriteFailed; `fresh`: Swapped, where there is
-        one already."""
-        put = await self._records.put(self._collection, rkey, record, fresh=fresh)
-        await self._index(rkey, put, record, effect)
-        return put
+        one already; NotSignedIn in the name of who is being deleted here: what came behind their backs would
+        stay."""
+        async with self._turn(rkey):
+            # After the turn was taken: a deletion that begins now waits for it.
+            async with self._place.pool.connection() as conn:
+                if await deletions.is_leaving(conn, self._did):
+                    raise NotSignedIn("the account is being deleted")
+            put = await self._records.put(self._collection, rkey, record, fresh=fresh)
+            await self._index(rkey, put, record, effect)
+            return put
 
     async def rewrite(self, rkey: Rkey, change: Change, *, effect: Effect | None = None) -> Put:
         """The record after `change`, which may be asked more than once. `effect` is in the transaction that

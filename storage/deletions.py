@@ -175,6 +175,12 @@ async def granted_session(conn: Connection, deletion: Deletion) -> int | None:
     return None if row is None else row[0]
 
 
+async def is_leaving(conn: Connection, did: Did) -> bool:
+    """Whether this account is being deleted."""
+    row = await (await conn.execute(_SQL["leaving"], {"did": did})).fetchone()
+    return row is not None and row[0]
+
+
 async def is_writing(conn: Connection, did: Did) -> bool:
     """Whether something of theirs is on its way to their PDS."""
     row = await (await conn.execute(_SQL["writing"], {"did": did})).fetchone()

@@ -37,6 +37,7 @@ class ListLook:
 
 async def cover(conn: Connection, did: Did, name: str, blob_id: int | None) -> None:
     """Give it another cover, or none. Raises BeingDeleted."""
+    await conn.execute(_SQL["begin"], {"did": did, "name": name})
     before = await _one(conn, "get", did, name)
     await conn.execute(_SQL["cover"], {"did": did, "name": name, "cover_id": blob_id})
     if blob_id is not None:

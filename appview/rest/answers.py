@@ -20,6 +20,7 @@ from aiohttp import hdrs, web
 from appview.auth.credentials import NoGrant, NotNow, SessionEnded
 from appview.errors import AppError
 from appview.pds import PdsUnreachable
+from storage.blobs.rows import BeingDeleted
 from storage.blobs.store import StoreDown
 from storage.reader import TimedOut, Unavailable
 
@@ -74,6 +75,8 @@ def rest(handler: Handler) -> Handler:
             return answer({"detail": "the account's PDS does not answer"}, 502)
         except StoreDown:
             return _later(503, "the blob store cannot be reached")
+        except BeingDeleted:
+            return _later(503, "the same file is being deleted at this moment")
         except (Unavailable, psycopg.OperationalError):
             return _later(503, "the database cannot be reached")
         except TimedOut:

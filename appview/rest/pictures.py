@@ -57,8 +57,9 @@ class Pictures:
         out.mkdir()
         async with self._drawing:
             prepared = await prepare(picture, out)
-        async with self._place.pool.connection() as conn:
-            return await store_image(conn, self._place.store, prepared)
+            # Within: a slow store must not hold all connections of the pool.
+            async with self._place.pool.connection() as conn:
+                return await store_image(conn, self._place.store, prepared)
 
 
 def _unsupported(text: str) -> Refused:

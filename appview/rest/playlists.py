@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import msgspec
@@ -16,6 +15,7 @@ from appview.rest import present, shapes
 from appview.rest.actors import Actors
 from appview.rest.albums import Shown
 from appview.rest.answers import Refused, answer, answer_json, rest
+from appview.rest.ids import number
 from appview.rest.spec import Auth, described, query_of
 from lexicons.catalog import Collections
 from lexicons.syntax import Did, InvalidSyntax, Rkey, parse_at_uri
@@ -23,7 +23,6 @@ from storage import people, playlists
 from storage.playlists import PlaylistRow
 from storage.reader import Reads
 
-_ID = re.compile(r"[1-9]\d{0,17}")
 _NONE = {404: "`playlist not found`"}
 
 
@@ -87,8 +86,8 @@ class ShownLists:
 
     async def named(self, request: web.Request) -> PlaylistRow:
         """The playlist of the path. Raises Refused 404."""
-        id = request.match_info["playlist_id"]
-        row = await playlists.get(self.reads, int(id)) if _ID.fullmatch(id) else None
+        id = number(request.match_info["playlist_id"])
+        row = None if id is None else await playlists.get(self.reads, id)
         if row is None:
             raise Refused(404, "playlist not found")
         return row

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import re
-
 from aiohttp import web
 
 from appview.listeners import Listeners
 from appview.play_counter import PlayCounter
 from appview.rest import shapes
 from appview.rest.answers import Refused, answer, rest
+from appview.rest.ids import id_of
 from appview.rest.spec import Auth, described
-
-_ID = re.compile(r"[1-9]\d{0,17}")
 
 
 class Plays:
@@ -31,11 +28,9 @@ class Plays:
     )
     async def play(self, request: web.Request) -> web.StreamResponse:
         """`{play_count}`, whether this one counted or not."""
-        track_id = request.match_info["track_id"]
-        if _ID.fullmatch(track_id) is None:
-            raise Refused(422, "the id of a track is a number")
+        track_id = id_of(request, "track_id")
         heard = await self.listeners.of(request)
-        counted = await self.counter.count(int(track_id), heard.listener)
+        counted = await self.counter.count(track_id, heard.listener)
         if counted is None:
             raise Refused(404, "track not found")
         response = answer({"play_count": counted.plays})

@@ -21,8 +21,9 @@ from appview.media.receive import MIB
 from appview.media.record_steps import image_url
 from appview.media.track_record import Edit, edited
 from appview.own_tracks import NoSuchTrack, OwnTracks
-from appview.records import Away, NotSignedIn, Put, Record, Swapped, WriteFailed
+from appview.records import Away, Put, Record, WriteFailed
 from appview.rest import present, shapes
+from appview.rest.actors import unwritten
 from appview.rest.answers import Refused, answer, answer_json, rest
 from appview.rest.features import features_of
 from appview.rest.form import Form
@@ -131,7 +132,7 @@ class Tracks:
         try:
             await self._tracks(own).delete(own.rkey)
         except WriteFailed as error:
-            raise _not_written("failed to delete ATProto record", error) from error
+            raise unwritten(f"failed to delete ATProto record: {error}", error) from error
         return answer({"message": "track deleted successfully"})
 
     @described(
@@ -246,10 +247,4 @@ def _not_changed(error: NoSuchTrack | InvalidRecord | WriteFailed) -> Refused:
         case InvalidRecord():
             return Refused(422, str(error))
         case WriteFailed():
-            return _not_written("failed to sync track update to ATProto", error)
-
-
-def _not_written(what: str, error: WriteFailed) -> Refused:
-    if isinstance(error, NotSignedIn):
-        return Refused(401, "session_expired")
-    return Refused(502 if isinstance(error, Away | Swapped) else 500, f"{what}: {error}")
+            return unwritten(f"failed to sync track update to ATProto: {error}", error)

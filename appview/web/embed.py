@@ -5,7 +5,6 @@ Nothing on them acts in anybody's name, so it does no harm who shows them.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 from urllib.parse import quote
@@ -16,6 +15,7 @@ from aiohttp import web
 from appview.rest import present
 from appview.rest.albums import Shown
 from appview.rest.answers import Handler
+from appview.rest.ids import number
 from appview.service import Service
 from appview.web.site import Site
 from storage import albums, feed, keyset, media, people, playlists
@@ -24,7 +24,6 @@ from storage.media import TrackMedia
 from storage.reader import ReadFailed
 
 MOST = 50
-_ID = re.compile(r"[1-9]\d{0,17}")
 
 
 class Missing(Exception):
@@ -62,11 +61,11 @@ class EmbedPages:
         return handle
 
     async def track(self, request: web.Request) -> web.Response:
-        id = request.match_info["id"]
-        row = await feed.REST.by_id(self._reads, None, int(id)) if _ID.fullmatch(id) else None
-        if row is None:
+        id = number(request.match_info["id"])
+        row = None if id is None else await feed.REST.by_id(self._reads, None, id)
+        if id is None or row is None:
             raise Missing
-        has = TrackMedia() if self._origins is None else await media.of_track(self._reads, int(id))
+        has = TrackMedia() if self._origins is None else await media.of_track(self._reads, id)
         track = orjson.loads(await present.track(self._reads, row))
         values = {"track": track, "has": has, "page": f"{self._home or ''}/track/{id}"}
         return self._page("embed_track.html", values)
@@ -82,8 +81,8 @@ class EmbedPages:
         return await self._list(row.title, by.name, rows[:MOST], page)
 
     async def playlist(self, request: web.Request) -> web.Response:
-        id = request.match_info["id"]
-        row = await playlists.get(self._reads, int(id)) if _ID.fullmatch(id) else None
+        id = number(request.match_info["id"])
+        row = None if id is None else await playlists.get(self._reads, id)
         if row is None:
             raise Missing
         rows = await playlists.tracks(self._reads, None, row.id)

@@ -5,7 +5,6 @@ What we do not have is not played here: a visitor's browser asks nobody else bec
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
 from urllib.parse import quote, urlsplit
 
@@ -13,14 +12,13 @@ import orjson
 from aiohttp import web
 
 from appview.media.container import OPUS
+from appview.rest.ids import number
 from appview.service import Service
 from appview.web.home import track_card
 from appview.web.site import Site
 from storage import feed, media
 from storage.media import TrackMedia
 from storage.reader import ReadFailed
-
-_ID = re.compile(r"[1-9]\d{0,17}")
 
 
 class TrackPage:
@@ -32,12 +30,12 @@ class TrackPage:
         self._origins = origins
 
     async def handle(self, request: web.Request) -> web.Response:
-        text = request.match_info["id"]
+        id = number(request.match_info["id"])
         try:
-            row = await feed.XRPC.by_id(self._service.reads, None, int(text)) if _ID.fullmatch(text) else None
-            if row is None:
+            row = None if id is None else await feed.XRPC.by_id(self._service.reads, None, id)
+            if id is None or row is None:
                 return self._nothing(404, "There is no such track here", "It was removed, or never was.")
-            has = await self._has(int(text))
+            has = await self._has(id)
         except ReadFailed:
             return self._nothing(503, "The database cannot be reached", "Try again in a moment.")
         track = orjson.loads(b"{%b}" % row[1])
@@ -49,7 +47,7 @@ class TrackPage:
             "has": has,
             "opus_type": OPUS.mime,
             "elsewhere": None if has.sound else link(track["audio"].get("url")),
-            "oembed": f"/oembed?url={quote(f'{self._site.base(request)}/track/{text}', safe='')}",
+            "oembed": f"/oembed?url={quote(f'{self._site.base(request)}/track/{id}', safe='')}",
             "data": f"/xrpc/{namespace}.feed.getTrack?uri={quote(track['uri'], safe='')}",
         }
         return self._site.page("track.html", values, media=self._origins)

@@ -87,6 +87,10 @@ select id from session
 where did = %(did)s and ended_at is null and credentials is not null and created_at <= %(requested_at)s
 order by id = %(session_id)s desc, used_at desc limit 1
 
+-- name: leaving
+-- Whether an account is being deleted.
+select exists (select from account_deletion where did = %(did)s and finished_at is null)
+
 -- name: writing
 -- Whether something of theirs is about to be written to their PDS: a job that moves, a like, a comment. One whose
 -- process died is not waited for.

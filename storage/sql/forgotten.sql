@@ -47,7 +47,8 @@ set local lock_timeout = '2s';
 lock table track_uri in access exclusive mode
 
 -- name: names
--- Numbers of its tracks that nobody points at.
+-- Numbers of its tracks that nobody points at. Others stay, without what it filed them under: of a track that it had
+-- deleted before, that is still there.
 with unused as (
     delete from track_uri u
     where starts_with(u.uri, 'at://' || %(did)s || '/')
@@ -58,6 +59,11 @@ with unused as (
     returning u.id
 ), stats as (
     delete from track_stat s using unused where s.id = unused.id
+), tags as (
+    update track_stat s set tags = null
+    where s.tags is not null
+      and s.id in (select id from track_uri where starts_with(uri, 'at://' || %(did)s || '/'))
+      and s.id not in (select id from unused)
 )
 select count(*)::int from unused
 

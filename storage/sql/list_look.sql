@@ -3,10 +3,13 @@
 select did, name, cover_id, description, on_profile from list_look
 where did = %(did)s and name = %(name)s for update
 
+-- name: begin
+-- So that there is one to be locked.
+insert into list_look (did, name) values (%(did)s, %(name)s) on conflict do nothing
+
 -- name: cover
 -- Another cover, or none.
-insert into list_look (did, name, cover_id) values (%(did)s, %(name)s, %(cover_id)s)
-on conflict (did, name) do update set cover_id = excluded.cover_id
+update list_look set cover_id = %(cover_id)s where did = %(did)s and name = %(name)s
 
 -- name: describe
 -- Other words, or none.

@@ -77,7 +77,13 @@ async def test_nothing_mentions_who_was_forgotten(story: Story, database: str, t
 async def test_what_others_wrote_stays_theirs(story: Story, database: str, tmp_path: Path) -> None:
     await story.play(popular=True)
     did, uri = story.ana.did, story.ana.uri(TRACK, R[0])
+    # A track that she had deleted before, and had filed under something.
+    await story.conn.execute(
+        "update track_stat set tags = '{hers}' where id = (select id from track_uri where uri = %s)", [uri]
+    )
+    await story.conn.execute("delete from track where id = (select id from track_uri where uri = %s)", [uri])
     await story.wipe(await story.forget())
+    assert await one(story.conn, "select count(*) from track_stat where tags is not null") == 0
     assert in_files(tmp_path, TITLES) == []
     told = in_files(tmp_path, [did])
     assert told

@@ -289,6 +289,36 @@ async def test_a_cover_is_drawn_anew_and_seen_as_long_as_the_album(shelf: Shelf)
     assert await shelf.square.rows("select 1 from blob_owner where kind = 'list'") == []
 
 
+async def test_of_two_first_covers_at_once_one_is_kept(shelf: Shelf) -> None:
+    await three(shelf)
+    async with make_pool(shelf.square.dsn, max_size=2, name="test") as pool:
+        blobs = [
+            id
+            for (id,) in await shelf.square.rows(
+                "insert into blob (sha256, area, bytes, crc32, mime, state)"
+                " select sha256(n::text::bytea), 'image', 1, 1, 'image/png', 'published'"
+                " from generate_series(1, 2) n returning id"
+            )
+        ]
+        first_is_in = asyncio.Event()
+
+        async def first() -> None:
+            async with pool.connection() as conn, conn.transaction():
+                await list_look.cover(conn, shelf.ana, R[0], blobs[0])
+                first_is_in.set()
+                while not await shelf.square.rows("select 1 from pg_locks where not granted"):
+                    await asyncio.sleep(0.01)
+
+        async def second() -> None:
+            await first_is_in.wait()
+            async with pool.connection() as conn, conn.transaction():
+                await list_look.cover(conn, shelf.ana, R[0], blobs[1])
+
+        await asyncio.gather(first(), second())
+    held = await shelf.square.rows("select blob_id from blob_owner where kind = 'list'")
+    assert held == await shelf.square.rows("select cover_id from list_look") == [(blobs[1],)]
+
+
 async def test_another_of_its_name_goes_without_the_first_ones_cover(shelf: Shelf) -> None:
     """The cover is from when there was no list; both lists are another app's."""
     await three(shelf)

@@ -171,6 +171,12 @@ async def test_a_cover_is_there_until_it_is_taken_away_and_with_the_playlist(she
     shown = await shelf.told("GET", f"{path}/meta", shapes.Playlist)
     assert shown["image_url"] == first["image_url"]
     assert await shelf.told("DELETE", f"{path}/cover", shapes.Playlist, shelf.ana) == before
+    # The collector has the first one in its hands.
+    await shelf.square.rows(
+        "update blob set state = 'deleting', lease_until = now() + interval '1 h' where owners = 0"
+    )
+    told = await shelf.ask("POST", f"{path}/cover", shelf.ana, data=cover(picture("red")))
+    assert (told.status, told.headers["Retry-After"]) == (503, "1")
     await put("blue")
     assert await shelf.told("DELETE", path, PlaylistDeleted, shelf.ana) == {"deleted": True}
     assert shelf.lists(shelf.ana) == []

@@ -150,6 +150,27 @@ async def test_a_pds_that_is_away_is_told_and_asked_again(moving: Room) -> None:
     assert await migrate(moving, ann) == (2, 0, 0, [])
 
 
+async def test_nothing_more_is_taken_along_for_who_leaves(moving: Room) -> None:
+    """Who asks for the deletion of their account while we write has no tracks written behind their back."""
+    ann = await moving.someone("ann")
+    fill(moving, "ann", 40)
+
+    async def leave() -> None:
+        while not new(moving, "ann"):
+            await asyncio.sleep(0)
+        await moving.rows(
+            "insert into account_deletion (did, step, remove_records, counts, warnings, session_id)"
+            " values (%s, 'records', true, '{}', '{}', 1)",
+            moving.names["ann"],
+        )
+
+    told, _ = await asyncio.gather(moving.ask("POST", "/migration/migrate", ann), leave())
+    assert told.status == 200, told.body
+    assert 0 < len(new(moving, "ann")) < 40
+    assert told.json["migrated_count"] == len(new(moving, "ann"))
+    assert told.json["errors"][0].endswith("the account is being deleted")
+
+
 async def test_it_is_for_who_may_write(moving: Room) -> None:
     await moving.someone("ann")
     narrow = await moving.key("ann", scope="atproto repo:fm.plyr.like")
