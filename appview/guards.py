@@ -205,7 +205,7 @@ def install(app: web.Application, gate: Gate) -> None:
                 window = gate.count(client)
                 if request.path in _SIGN_IN:
                     window = gate.count_sign_in(client)
-            response = await handler(request)
+            response = await _answered(request, handler)
         except AppError as error:
             gate.refused(error)
             return detailed(error)
@@ -218,7 +218,7 @@ def install(app: web.Application, gate: Gate) -> None:
     ) -> web.StreamResponse:
         client = config.clients.address(request)
         gate.check_misses(client)
-        response = await handler(request)
+        response = await _answered(request, handler)
         if response.status in (404, 410):
             gate.count_miss(client)
         return response
@@ -242,6 +242,21 @@ def install(app: web.Application, gate: Gate) -> None:
     app[GATE] = gate
     app.middlewares.append(guard)
     app.on_response_prepare.append(add_headers)
+
+
+async def _answered(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """The handler's answer; that there is none, or no such method, is said as every other failure."""
+    try:
+        return await handler(request)
+    except (web.HTTPNotFound, web.HTTPMethodNotAllowed) as error:
+        if error.text != f"{error.status}: {error.reason}":
+            raise  # somebody had more to say
+        response = web.json_response({"detail": error.reason}, status=error.status)
+        if hdrs.ALLOW in error.headers:
+            response.headers[hdrs.ALLOW] = error.headers[hdrs.ALLOW]
+        return response
 
 
 def detailed(error: AppError) -> web.Response:

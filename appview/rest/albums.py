@@ -104,7 +104,12 @@ class Albums:
         router.add_get("/albums/{handle}", rest(self.of_artist))
         router.add_get("/albums/{handle}/{slug}", rest(self.show))
 
-    @described("Everybody's albums, by title", answer=shapes.Albums, query=Paging)
+    @described(
+        "Everybody's albums, by title",
+        answer=shapes.Albums,
+        query=Paging,
+        errors={400: "`invalid cursor format`"},
+    )
     async def all(self, request: web.Request) -> web.StreamResponse:
         asked = query_of(request, Paging)
         limit = albums.MOST if asked.limit is None else asked.limit

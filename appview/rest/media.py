@@ -32,6 +32,8 @@ SIGHT_S = 0.5
 MOST_KNOWN = 10_000
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _WIDTH = re.compile(r"[1-9]\d{0,4}")
+_GONE = {404: "`audio file not found`", 410: "it is not to be had any more"}
+_ELSEWHERE = {307: "to where it is", **_GONE}
 _UNFIT = re.compile(r"[\x00-\x1f\x7f/\\]+")
 _WORD = {Area.AUDIO: "audio file", Area.IMAGE: "image", Area.PRIVATE: "audio file"}
 
@@ -77,7 +79,7 @@ class Media:
         " where it is elsewhere",
         query=_Form,
         media="audio/*",
-        errors={404: "`audio file not found`", 410: "it is not to be had any more", 422: "no such format"},
+        errors={**_ELSEWHERE, 422: "no such format"},
     )
     async def audio(self, request: web.Request) -> web.StreamResponse:
         """`?playable`: the sound itself where every browser plays it, else the MP3 made of it, else 404.
@@ -93,7 +95,7 @@ class Media:
     @described(
         "A sound as a file to save, named after its track; 307 where that says that it is elsewhere",
         media="audio/*",
-        errors={404: "`audio file not found`", 410: "it is not to be had any more"},
+        errors=_ELSEWHERE,
     )
     async def download(self, request: web.Request) -> web.StreamResponse:
         return await self._sound(request, save=True)
@@ -101,7 +103,7 @@ class Media:
     @described(
         "Where a sound is",
         answer=shapes.AudioUrl,
-        errors={404: "`audio file not found`", 410: "it is not to be had any more"},
+        errors=_GONE,
     )
     async def url(self, request: web.Request) -> web.StreamResponse:
         file_id = request.match_info["file_id"]

@@ -16,8 +16,8 @@ from appview.rest.spec import Auth, Spec, described, spec_of
 PATH = "/openapi.json"
 _REF = "#/components/schemas/{name}"
 _FORM = "multipart/form-data"
-# Tracks and comments are numbered; everything else is named by text.
-_NUMBERS = frozenset({"track_id", "comment_id"})
+# Tracks, their revisions and comments are numbered; everything else is named by text.
+_NUMBERS = frozenset({"track_id", "comment_id", "revision_id"})
 _PARAMETER = re.compile(r"\{(\w+)(?::[^{}]*(?:\{[^{}]*\}[^{}]*)*)?\}")
 _KEYS = [{"session": []}, {"bearer": []}]
 _SECURITY = {
@@ -184,5 +184,8 @@ def _failures(each: Described) -> dict[str, Any]:
     if spec.query is not None or spec.body is not None or spec.form or _NUMBERS & set(each.parameters):
         errors.setdefault(422, _REFUSED[422])
     content = {JSON: {"schema": _ERROR}}
-    told = {str(status): {"description": text, "content": content} for status, text in sorted(errors.items())}
+    told = {
+        str(status): {"description": text} | ({"content": content} if status >= 400 else {})
+        for status, text in sorted(errors.items())
+    }
     return told | {"default": {"description": "It cannot be done now, or too often.", "content": content}}

@@ -118,7 +118,7 @@ class PlaylistEdits:
         auth=Auth.ACTOR,
         form={"name": str, "show_on_profile": bool, "is_private": bool},
         optional=frozenset({"name", "show_on_profile", "is_private"}),
-        errors={**_ERRORS, 400: _PRIVATE},
+        errors={**_ERRORS, 400: f"{_PRIVATE}; or it is no form", 413: "the form is too large"},
     )
     async def change(self, request: web.Request) -> web.StreamResponse:
         """A form of either kind."""

@@ -356,6 +356,14 @@ async def test_x20_the_operator_has_the_secret():
             assert answer.headers["WWW-Authenticate"] == 'Basic realm="admin"'
 
 
+async def test_what_is_nowhere_is_told_as_every_other_failure(limited: Server):
+    nowhere = await limited.request("GET", "/nowhere")
+    assert (nowhere.status, nowhere.json) == (404, {"detail": "Not Found"})
+    unmeant = await limited.request("DELETE", "/robots.txt")
+    assert (unmeant.status, unmeant.json) == (405, {"detail": "Method Not Allowed"})
+    assert "GET" in unmeant.headers["Allow"]
+
+
 async def test_every_answer_tells_the_browser_to_be_careful(database: str, catalog: Catalog):
     async with served(database, catalog, guards=GuardConfig(https=True)) as server:
         for path in ("/", "/robots.txt", "/nothing", "/metrics"):

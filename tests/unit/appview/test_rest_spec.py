@@ -10,6 +10,7 @@ from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
 from appview.rest.answers import Refused, answer, rest
+from appview.rest.openapi import document
 from appview.rest.spec import Auth, described, query_of, spec_of
 
 
@@ -48,6 +49,10 @@ def test_a_query_that_does_not_fit_is_told_where(text: str, loc: list[str]) -> N
 
 
 class _Routes:
+    @described("May be empty", answer=dict[str, str], errors={204: "nothing", 307: "there", 404: "no"})
+    async def perhaps(self, _: web.Request) -> web.StreamResponse:
+        return answer({})
+
     @described("Says hello", answer=dict[str, str], auth=Auth.OPTIONAL)
     async def hello(self, _: web.Request) -> web.StreamResponse:
         return answer({"hello": "you"})
@@ -62,3 +67,16 @@ def test_what_a_handler_says_of_itself_is_found_on_its_route() -> None:
     assert said is not None
     assert (said.summary, said.auth, said.status) == ("Says hello", Auth.OPTIONAL, 200)
     assert spec_of(router.add_get("/silent", rest(routes.silent)).handler) is None
+
+
+def test_only_a_failure_has_a_text_to_tell() -> None:
+    router = web.UrlDispatcher()
+    router.add_post("/tracks/{track_id}/revisions/{revision_id}", rest(_Routes().perhaps))
+    [operation] = [
+        each
+        for path in document(router, version="1", server=None)["paths"].values()
+        for each in path.values()
+    ]
+    with_text = {status for status, told in operation["responses"].items() if "content" in told}
+    assert with_text == {"200", "404", "422", "default"}
+    assert [each["schema"]["type"] for each in operation["parameters"]] == ["integer", "integer"]
