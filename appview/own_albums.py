@@ -88,7 +88,14 @@ class OwnAlbums:
             for track in await albums.members(self._reads, album):
                 if track.own and track.named:
                     await self._say(track, title)
-            await self._lists.rewrite(rkey, lambda record: renamed(catalog, rkey, record, title, now_text()))
+
+            async def effect(conn: Connection, _put: Put, _newest: Record) -> None:
+                if album.rank == 1:  # what it got before another app made a list of it
+                    await list_look.move(conn, self._did, album.base, rkey)
+
+            await self._lists.rewrite(
+                rkey, lambda record: renamed(catalog, rkey, record, title, now_text()), effect=effect
+            )
         return rkey
 
     async def take_off(self, album: AlbumRow, track_id: int) -> None:

@@ -330,6 +330,9 @@ async def test_another_of_its_name_goes_without_the_first_ones_cover(shelf: Shel
     second = await id_of(shelf, "low-water--2")
     await shelf.told("DELETE", f"/albums/{second}", AlbumDeleted, shelf.ana)
     assert (await shown(shelf))["metadata"]["image_url"] == url
+    path = f"/albums/{await id_of(shelf)}"
+    after = await shelf.told("PATCH", path, shapes.AlbumMetadata, shelf.ana, params={"title": "Ebb"})
+    assert after["image_url"] == url
 
 
 async def test_what_is_no_cover_is_refused(shelf: Shelf) -> None:
