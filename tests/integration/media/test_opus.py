@@ -18,7 +18,7 @@ from appview.media.opus import KIND, NOTHING, SWEEP, OpusRenditions, want
 from appview.media.probe import probe
 from bin.kinds import job_queue
 from lexicons.syntax import Did, Rkey
-from storage import jobs, sounds, track_media
+from storage import health, jobs, sounds, track_media
 from storage.blobs import rows
 from storage.blobs.audit import audit
 from storage.blobs.collector import collect
@@ -147,6 +147,10 @@ async def test_an_upload_is_to_be_had_as_opus(
     """Of the original, as long to within a sample, and as it sounds."""
     id = await here.track(*sound)
     assert id is not None
+    async with here.pool.connection() as conn:
+        waiting = (await health.ask(conn)).jobs
+    assert waiting is not None
+    assert (waiting.late_s, waiting.in_state("pending")) == (None, 1)  # it has time
     job = await here.work(id)
     assert (job.state, job.error, job.message) == (JobState.DONE, None, "made")
     blob_id, sha256, mime, duration_s, playable = await here.one(RENDITION)
