@@ -1,6 +1,6 @@
 """How an account looks: its handle, its `fm.plyr.actor.profile` and, where that says nothing, its
 `app.bsky.actor.profile`. The lexicon of the first has no field for a name; one that is there all the same,
-under the second's word for it and as long as that may be, counts (docs/decisions/026)."""
+under the second's word for it and as long as that may be, counts (docs/decisions/025)."""
 
 from __future__ import annotations
 
