@@ -118,7 +118,7 @@ async def asked(language: str, network: Network, wanted: list[tuple[str, dict[st
 
 PROOF = "fm.plyr.sync.getRecordProof"
 # For whoever is signed in, and about what they sent: `tests/integration/appview/uploads` asks those.
-OWN = {"fm.plyr.audio.getJob", "fm.plyr.audio.getLimits"}
+OWN = {"fm.plyr.actor.getPreferences", "fm.plyr.audio.getJob", "fm.plyr.audio.getLimits"}
 EACH = pytest.mark.parametrize("language", ["python", "typescript"])
 
 
