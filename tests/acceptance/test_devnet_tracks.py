@@ -120,7 +120,7 @@ async def test_a_track_from_its_upload_to_its_end(town: Town, tmp_path: Path) ->
         assert (await browser.ask("GET", f"/tracks/{id}")).status == 404
         async with anybody.get(replaced["audioUrl"]) as answer:
             assert answer.status == 404
-        assert await town.fact("select count(*) from blob_owner where kind <> 'image'") == 0
+        assert await town.fact("select count(*) from blob_owner where kind not in ('image', 'sound')") == 0
         await town.proven()
 
 

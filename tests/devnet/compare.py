@@ -25,7 +25,7 @@ TABLES: Mapping[str, LiteralString] = {
         select r.did, x.collection, x.rkey, x.rev, x.cid, x.block, x.verified, x.invalid
         from record x join repo r on r.id = x.repo_id""",
     "track": """
-        select s.uri, t.title, t.sort_at, t.indexed_at, t.card, t.rest, t.features, t.album,
+        select s.uri, t.title, t.sort_at, t.indexed_at, t.card, t.rest, t.features::text, t.album,
                t.album_id, t.file_id
         from track t join track_uri s using (id)""",
     "track_stat": """
