@@ -63,7 +63,7 @@ def pytest_sessionfinish() -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, None, None]:
     yield
     if isinstance(item, pytest.Function):
         item.funcargs.clear()  # what its fixtures gave it is over
@@ -73,3 +73,5 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
     if caught:
         left = "\n".join(sorted(str(warning.message) for warning in caught))
         pytest.fail(f"{item.nodeid} left behind:\n{left}", pytrace=False)
+    if nextitem is None or nextitem.path != item.path:
+        gc.freeze()  # what tests of this module have loaded and cached stays, too
