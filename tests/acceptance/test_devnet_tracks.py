@@ -55,7 +55,7 @@ async def test_a_track_from_its_upload_to_its_end(town: Town, tmp_path: Path) ->
         queued = await browser.ask("POST", "/tracks/", data=sent)
         assert queued.status == 200, queued.body
         assert await town.ended(queued.json["upload_id"]) == "done"
-        id = await town.fact("select (result ->> 'trackId')::int from job")
+        id = await town.fact("select (result ->> 'trackId')::int from job where kind = 'upload'")
         shown = (await browser.ask("GET", f"/tracks/{id}")).json
         record = await listed(town, ann)
         assert (shown["title"], shown["album"]["title"], shown["artist_did"]) == ("Dawn", "Days", ann.did)

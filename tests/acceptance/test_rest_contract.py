@@ -191,7 +191,7 @@ async def _uploading(cast: Cast, tmp_path: Path) -> dict[str, Any]:
         assert b'"status":"completed"' in told.body
     lost = await ann.ask("bad", "GET", "/tracks/uploads/nothing/progress")
     assert b'"error":"job lost"' in lost.body
-    id = await cast.town.fact("select (result ->> 'trackId')::int from job")
+    id = await cast.town.fact("select (result ->> 'trackId')::int from job where kind = 'upload'")
     track = await nobody.ask("good", "GET", f"/tracks/{id}")
     assert (track["title"], track["album"]["title"]) == ("Déjà vu", "Été à Paris")
     audio = await nobody.ask("good", "GET", f"/audio/{track['file_id']}")
