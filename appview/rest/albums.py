@@ -22,6 +22,7 @@ from lexicons.catalog import Collections
 from lexicons.syntax import Did, Rkey
 from storage import albums, keyset, lists, people
 from storage.albums import AlbumRow
+from storage.people import Actor
 from storage.reader import Reads
 
 DEFAULT = albums.MOST
@@ -41,6 +42,7 @@ class Shown:
         self.reads = reads
         self.origin = origin
         self._collections = collections
+        self._artists: dict[str, Actor] = {}  # by handle or DID
 
     def of_artist(self, row: AlbumRow) -> dict[str, Any]:
         return {
@@ -68,10 +70,23 @@ class Shown:
         return row.image or orjson.loads(present.artist(row.author).avatar)
 
     async def find(self, handle: str, slug: str) -> AlbumRow | None:
-        """One by its address; `handle` may be a DID."""
-        actor = await people.actor(self.reads, handle)
+        """One by its address; `handle` may be a DID. Whose it was the last time is asked first, and what
+        comes back says whether it still is."""
+        name = people.normal(handle)
+        known = self._artists.get(name)
+        if known is not None:
+            row = await self._of(known, slug)
+            if row is not None and name in (row.did, present.artist(row.author).handle):
+                return row
+        actor = await people.actor(self.reads, name)
         if actor is None:
             return None
+        if len(self._artists) >= present.KNOWN_ARTISTS:
+            self._artists.clear()
+        self._artists[name] = actor
+        return await self._of(actor, slug)
+
+    async def _of(self, actor: Actor, slug: str) -> AlbumRow | None:
         base, rank = album_ids.parse(Did(actor.did), slug)
         return await albums.get(self.reads, actor.repo_id, base, rank)
 

@@ -249,3 +249,20 @@ def test_a_page_of_all_albums_reads_no_table_whole(database: str) -> None:
     assert "rows=51 loops=1" in text
     read = re.findall(r"Seq Scan on (track|track_stat|list|list_item|profile|repo)\b.*\(actual", text)
     assert read == []
+
+
+async def test_an_address_follows_the_handle(world: World) -> None:
+    seed = world.seed
+    ann, bob = seed.account("ann"), seed.account("bob")
+    seed.track(ann, "Hers", album="Same")
+    seed.track(bob, "His", album="Same")
+    seed.commit()
+    assert titles(await get(world.server, "/albums/ann.test/same", shapes.Album)) == ["Hers"]
+    async with await psycopg.AsyncConnection.connect(world.dsn, autocommit=True) as conn:
+        await conn.execute("update repo set handle = null where id = %s", (ann,))
+        await conn.execute("update profile set card = replace(card, 'ann.test', 'handle.invalid')")
+        assert await refused(world.server, "/albums/ann.test/same") == (404, "album not found")
+        await conn.execute("update repo set handle = 'ann.test' where id = %s", (bob,))
+        await conn.execute("update profile set card = replace(card, 'bob.test', 'ann.test')")
+    assert titles(await get(world.server, "/albums/ann.test/same", shapes.Album)) == ["His"]
+    assert titles(await get(world.server, f"/albums/{seed.dids[ann]}/same", shapes.Album)) == ["Hers"]
