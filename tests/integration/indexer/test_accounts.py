@@ -111,12 +111,12 @@ async def test_t7_the_old_host_of_an_account_that_moved_hides_nothing(
         net.write(ana, "create", TRACK, R2, track("After"))
         await committed(pool, net)
         await until(lambda: one(pool, "select pds from repo"), net.other.origin)
+        await until(lambda: one(pool, "select count(*) from track"), 2)
         await asked(pool)
     assert await standing(pool, ana) == (True, None)
     assert not await hidden(pool, ana)
     assert net.pds.asked[GET_REPO_STATUS, ana.did] == 0
     assert net.other.asked[GET_REPO_STATUS, ana.did] == 1
-    assert await one(pool, "select count(*) from track") == 2
     await read_where_it_is_now(pool, database)
     assert any(why.startswith("still active:") for _, why in await decided(pool))
 
