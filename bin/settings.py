@@ -310,6 +310,14 @@ class Settings(BaseSettings):
         "does: it is asked how many like our tracks, and `plyr sync status` shows where it differs. Without "
         "it nobody is asked.",
     )
+    audd_token: SecretStr | None = Field(
+        None,
+        description="API token of AuDD, which is asked what recordings the sound of tracks is taken for. It "
+        "fetches each from us, so a public address is needed, too. Without it nothing is scanned.",
+    )
+    audd_url: str = Field(
+        "https://enterprise.audd.io", description="Base address of AuDD's enterprise endpoint."
+    )
     alarm_rejected: int = Field(
         100,
         ge=1,
@@ -347,7 +355,7 @@ class Settings(BaseSettings):
             raise ValueError("must look like postgresql://user:password@host/name")
         return value
 
-    @field_validator("plc_url", "handle_resolver", "backlinks_url")
+    @field_validator("plc_url", "handle_resolver", "backlinks_url", "audd_url")
     @classmethod
     def _check_service(cls, value: str | None, info: ValidationInfo) -> str | None:
         if value is None:

@@ -17,8 +17,10 @@ from appview.media.mirror import MirrorConfig, Mirrors
 from appview.media.opus import OpusRenditions
 from appview.media.pipeline import Uploads
 from appview.media.replacement import Replacements
+from appview.moderation.scanning import Scans
 from bin import blob_store
 from bin.kinds import job_queue
+from bin.scanning import scanner
 from bin.settings import Settings
 from bin.signing_in import acting, key_ring
 from bin.uploading import track_place
@@ -60,6 +62,7 @@ async def tasks(settings: Settings, catalog: Catalog, pool: Pool) -> AsyncIterat
             Replacements(place).task,
             *Exporter(pool, store, keep_days=settings.export_keep_days).tasks,
             *Mirrors(pool, store, http, job_queue(), catalog, mirrored).tasks,
+            *Scans(pool, scanner(settings, pool, http), job_queue()).tasks,
             *OpusRenditions(pool, store, job_queue(), place.scratch).tasks,
             Uploads(place).task,
             *play_tasks(pool, settings.play_folder),

@@ -19,7 +19,7 @@ import time
 
 import psycopg
 
-from bin import VERSION
+from bin import VERSION, scanning
 from bin.settings import Settings, environment
 from bin.supervisor import Part, Supervisor, Unusable
 from bin.view import View, duration, live, plain, states
@@ -42,6 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, settings: Settings) -> int:
     del args
     print(f"plyr {VERSION}", flush=True)
+    if why := scanning.off(settings):
+        print(f"copyright scans are off: {why}", flush=True)
     # What no restart of a child would mend is found here, before anything runs.
     problem = lexicon_problem(settings.namespace) or port_problem(settings.host, settings.port)
     if problem:

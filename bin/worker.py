@@ -35,6 +35,7 @@ def places(settings: Settings) -> dict[str, int]:
         "heavy": settings.heavy_jobs,
         "later": min(1, settings.heavy_jobs),  # it encodes, too
         "mirror": settings.mirror_jobs,
+        "scan": min(2, settings.light_jobs),  # it waits for somebody else, for minutes
     }
 
 

@@ -28,6 +28,7 @@ from appview.media import mp3, rendition
 from appview.media.failures import LimitExceeded, MediaFailed, NoFfmpeg
 from appview.media.probe import Probe, probe
 from appview.media.scratch import staged_file
+from appview.moderation import scanning
 from firehose.net import BadStatus, FetchFailed, GuardedClient, TooLarge
 from lexicons.catalog import Catalog
 from lexicons.records import BlobRef, InvalidRecord, Track, parse_record
@@ -196,6 +197,8 @@ class Mirrors:
                 await sounds.put(conn, kept.id, _head(found))
                 if made is not None:
                     await sounds.add_rendition(conn, kept.id, made.id, Format.MP3)
+                if there:
+                    await scanning.want(conn, self._queue, wish.did, wish.rkey)
         return Done(said if there else "the track was deleted or changed meanwhile")
 
     async def _rendition(

@@ -9,6 +9,7 @@ from appview.media.failures import MediaFailed
 from appview.media.images import prepare, store_image
 from appview.media.steps import Step
 from appview.media.track_record import Sound, Words, new_record
+from appview.moderation import scanning
 from appview.records import Away, Declined, TooLarge
 from firehose.net import Streamed
 from indexer.written import take_in
@@ -145,6 +146,7 @@ async def take_over(at: Attempt, conn: Connection) -> None:
         raise _deleted()
     await rows.release(conn, kind=OWNER, owner=at.owner)
     await opus.want(conn, at.place.queue, at.facts.stream)
+    await scanning.want(conn, at.place.queue, at.did, at.rkey)
 
 
 async def adopt(at: Attempt, conn: Connection) -> None:

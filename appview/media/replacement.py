@@ -21,6 +21,7 @@ from appview.media.pipeline import MEDIA_STEPS, Steps, done, drop, walk
 from appview.media.record_steps import offer_again, sound_of
 from appview.media.steps import NEW_SOUND, Step
 from appview.media.track_record import Edit, edited
+from appview.moderation import scanning
 from appview.own_tracks import NoSuchTrack, OwnTracks
 from appview.records import Declined, NotSignedIn, Put, Record
 from lexicons.records import InvalidRecord
@@ -159,6 +160,7 @@ async def _take_over(at: Attempt, conn: Connection, *, heard: bool = True) -> No
         )
     await rows.release(conn, kind=OWNER, owner=at.owner)
     await opus.want(conn, at.place.queue, facts.stream)
+    await scanning.want(conn, at.place.queue, at.did, at.rkey)
 
 
 async def _is_written(at: Attempt) -> bool:

@@ -66,7 +66,7 @@ select json_build_object(
         'late_s', (select extract(epoch from now() - min(greatest(t.scheduled_at, job.updated_at)))
                      from procrastinate.procrastinate_jobs t join job on job.id = t.queueing_lock::uuid
                     where t.status = 'todo' and (t.scheduled_at is null or t.scheduled_at <= now())
-                      and job.lane not in ('mirror', 'later')),
+                      and job.lane not in ('mirror', 'later', 'scan')),
         'workers', (select count(*) from procrastinate.procrastinate_workers
                      where last_heartbeat > now() - interval '10 seconds'),
         'failing', coalesce((select json_agg(f order by f.kind)

@@ -42,6 +42,8 @@ from appview.media.opus import KIND, LANE, OpusRenditions
 from appview.media.pipeline import Uploads
 from appview.media.receive import Receiver, UploadLimits
 from appview.media.replacement import Replacements
+from appview.moderation import scanning
+from appview.moderation.scanning import Scanner, Scans
 from appview.protocol import make_runner
 from appview.rest import uploads
 from appview.rest.pictures import Pictures
@@ -140,12 +142,13 @@ async def work(at: Premises, life: Life, *, id: UUID | None, lives: bool) -> Non
             Uploads(place).task,
             Replacements(place).task,
             *OpusRenditions(place.pool, place.store, place.queue, place.scratch).tasks,
+            *Scans(place.pool, Scanner(place.pool, None, str), place.queue).tasks,
         ]
-        lanes = {"heavy": 2, "light": 1, LANE: 1}
+        lanes = {"heavy": 2, "light": 1, LANE: 1, scanning.LANE: 1}
         if id is not None:  # what has time is done alone, so that all borders are of one job
             later = await _kind(place.pool, id) == KIND
-            tasks = [task for task in tasks if (task.lane == LANE) == later]
-            lanes = {lane: places for lane, places in lanes.items() if (lane == LANE) == later}
+            lanes = {LANE: 1} if later else {"heavy": 2, "light": 1}
+            tasks = [task for task in tasks if task.lane in lanes]
         worker = Worker(
             at.dsn,
             place.pool,

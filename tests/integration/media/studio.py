@@ -21,7 +21,8 @@ from appview.auth.oauth import OAuthClient
 from appview.jobs.attempt import Attempts
 from appview.jobs.tasks import Task
 from appview.media.attempt import Place
-from appview.media.opus import KIND, OpusRenditions
+from appview.media.opus import OpusRenditions
+from appview.moderation.scanning import Scanner, Scans
 from appview.pds import Pds
 from appview.turns import Turns
 from bin.kinds import job_queue
@@ -141,11 +142,14 @@ class Studio:
 
     async def work_later(self) -> None:
         """Everything that was left for later is done."""
-        tasks = OpusRenditions(self.pool, self.store, self.place.queue, self.place.scratch).tasks
-        async with self.pool.connection() as conn:
-            ids = [job.id for job in await jobs.listed(conn, kind=KIND, limit=999) if not job.finished]
-        for id in ids:
-            assert (await self.work(tasks[0], id)).state is JobState.DONE
+        queue = self.place.queue
+        opus, _ = OpusRenditions(self.pool, self.store, queue, self.place.scratch).tasks
+        scan, _ = Scans(self.pool, Scanner(self.pool, None, str), queue).tasks
+        for task in (opus, scan):
+            async with self.pool.connection() as conn:
+                found = await jobs.listed(conn, kind=task.kind, limit=999)
+            for id in [job.id for job in found if not job.finished]:
+                assert (await self.work(task, id)).state is JobState.DONE
 
     async def cancel(self, task: Task, id: UUID) -> Job:
         """Its owner changed their mind."""

@@ -108,7 +108,7 @@ async def cancel(here: Studio, ids: list[UUID]) -> int:
 
 async def count(here: Studio, state: JobState) -> int:
     """Of jobs, but for those that nobody waits for."""
-    return await here.one("select count(*) from job where state = %s and kind <> 'opus'", state)
+    return await here.one("select count(*) from job where state = %s and kind not in ('opus', 'scan')", state)
 
 
 async def titles(here: Studio, person: Account) -> list[str]:

@@ -251,6 +251,7 @@ async def test_the_sound_of_another_app_plays_here(anywhere: Here, sound: bytes)
     )
     assert (original, mime, playable, owner) == (None, "audio/mpeg", True, f"{anywhere.did}/3jzfcijpj2z2a")
     assert await anywhere.state() == (0, None, None)
+    assert await anywhere.one("select subject from job where kind = 'scan'") == owner
     assert await anywhere.turn() == []
     assert len(anywhere.pds.asked) == 1
     async with anywhere.pool.connection() as conn:

@@ -174,6 +174,7 @@ async def replaced(made: Made, place: Place, sound: bytes) -> Job:
 async def test_of_two_replacements_the_one_that_the_record_names_is_heard(made: Made, tmp_path: Path) -> None:
     """Also where the one before it is told only afterwards that it was written."""
     place, pds = late(made.here)
+    await made.here.one("delete from job where kind = 'scan' returning 1")
     first = asyncio.create_task(replaced(made, place, aiff(tmp_path / "2.aiff", music(2)).read_bytes()))
     await pds.done.wait()
     second = await replaced(made, made.here.place, aiff(tmp_path / "3.aiff", music(3)).read_bytes())
@@ -183,6 +184,8 @@ async def test_of_two_replacements_the_one_that_the_record_names_is_heard(made: 
         "select encode(sha256, 'hex') from track_media m join blob b on b.id = m.stream_id"
     )
     assert (await made.record())["audioUrl"].endswith(heard)
+    wanted = await made.here.one("select subject from job where kind = 'scan'")
+    assert wanted == f"{made.account.did}/{made.rkey}"  # the new sound has no verdict
     await in_order(made.here, made.account)
 
 

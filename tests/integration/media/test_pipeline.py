@@ -105,6 +105,7 @@ async def test_an_aiff_becomes_a_track_that_plays_and_all_agree(
     assert record["audioBlob"]["mimeType"] == "audio/mpeg"
     assert job.result["trackId"] == await here.one("select id from track")
     rkey = listed.uri.rpartition("/")[2]
+    assert await here.one("select subject from job where kind = 'scan'") == f"{ann.did}/{rkey}"
     owned = await here.one(
         "select array_agg(area order by area) from blob b join blob_owner o on o.blob_id = b.id"
         " where (o.kind, o.owner) = ('track', %s)",

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bin.checkup import database, disks, keys, network, tables, work
+from bin.checkup import database, disks, keys, network, scans, tables, work
 from bin.checkup.clocks import by_header, clock
 from bin.checkup.verdict import Check, Finding, Verdict, examine, fail, ok, warn
 from bin.checkup.wishes import wishes
@@ -250,3 +251,16 @@ def test_alarms_and_pictures_are_told_with_what_to_do() -> None:
     assert found[0].text.startswith("12 lack a rendition")
     assert "1,000 or more" in work.renditions(1000, [])[0].text
     assert says_what_to_do(found)
+
+
+def test_scans_are_told_of_while_there_is_something_to_do_about_them() -> None:
+    counts = {"ok": 7, "pending": 2, "false_positive": 1}
+    assert scans.told("PLYR_AUDD_TOKEN is not set", counts | {"error": 3}, None) == [
+        Finding("scans", Verdict.SKIPPED, "nothing is scanned for copyright: PLYR_AUDD_TOKEN is not set")
+    ]
+    assert scans.told(None, counts, None) == [ok("scans", "10 known, 2 flagged that nobody looked at")]
+    found = scans.told(None, counts | {"error": 3}, datetime(2026, 11, 29, 12, 30, tzinfo=UTC))
+    assert verdicts(found) == ["warn", "warn"]
+    assert says_what_to_do(found)
+    assert "asked again at 2026-11-29 12:30 UTC" in found[0].text
+    assert "3 have no verdict yet" in found[1].text

@@ -1,0 +1,174 @@
+"""Tasks `scan` and `scan.sweep`: what tracks play is scanned for the recordings of others.
+
+    upload, mirror or replace ─▶ want, in the transaction in which the sound is the track's
+    job `scan`: what it plays now ─▶ asked ─▶ row in copyright_scan ─▶ flagged: `on_flag`, in that transaction
+
+Contract: a verdict is of the bytes that were scanned, and comes about once; killed anywhere the job asks
+again, and of two verdicts the first stays. What others have scanned already is not paid for twice. An error
+is a row with a date, after which the sweep tries again, ever later; the public sees of it what it sees of a
+track that is clear. Once AuDD says that our quota is used up, or that it does not take our token, the sweep
+begins nothing until that is due again. A scan decides nothing: it is for `on_flag` to have a person look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from appview.jobs.tasks import Done, Queue, Task, Work
+from appview.moderation.audd import Audd, AuddFailed
+from lexicons.syntax import Did, Rkey
+from storage import jobs, scans
+from storage.postgres import Connection, Pool
+from storage.scans import ErrorKind, Target, Verdict
+
+KIND = "scan"
+SWEEP = "scan.sweep"
+LANE = "scan"
+_AT_ONCE = 20
+_MINUTE_S, _HOUR_S, _DAY_S = 60.0, 3600.0, 86_400.0
+_FIRST_S = {
+    ErrorKind.AWAY: _MINUTE_S,
+    ErrorKind.QUOTA: _HOUR_S,
+    ErrorKind.TOKEN: _HOUR_S,
+    ErrorKind.SOUND: _HOUR_S,
+    ErrorKind.ANSWER: _HOUR_S,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Flagged:
+    """A verdict that a person has to look at, of row `scan_id`."""
+
+    scan_id: int
+    target: Target
+    verdict: Verdict
+
+
+OnFlag = Callable[[Connection, Flagged], Awaitable[None]]
+
+
+class Came(StrEnum):
+    """What came of a scan. KNOWN: there was a verdict already. GONE: nothing of it is in sight any more."""
+
+    CLEAR = "clear"
+    FLAGGED = "flagged"
+    KNOWN = "known"
+    ERROR = "error"
+    OFF = "off"
+    GONE = "gone"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """`error` says why, where it is ERROR, and of which `kind` that is."""
+
+    came: Came
+    error: str | None = None
+    kind: ErrorKind | None = None
+
+
+async def want(conn: Connection, queue: Queue, did: Did, rkey: Rkey) -> None:
+    """Have what a track plays scanned, in the caller's transaction."""
+    await queue.enqueue(conn, KIND, subject=f"{did}/{rkey}", args={"did": did, "rkey": rkey})
+
+
+def wait_s(kind: ErrorKind, attempts: int, least_s: float | None = None) -> float:
+    """Until the next attempt after so many that failed before: from a minute or an hour twice as long each
+    time, a day at most, and a week for a sound that cannot be read there; `least_s`, a week at most, if AuDD
+    asks for that."""
+    most_s = 7 * _DAY_S if kind is ErrorKind.SOUND else _DAY_S
+    return max(min(_FIRST_S[kind] * 2.0 ** min(attempts, 20), most_s), min(least_s or 0, 7 * _DAY_S))
+
+
+class Scanner:
+    """Scans one track at a time. `audd` None: nobody is asked, for the reason `off`. `address`: where a sound
+    of this hash is fetched. `on_flag` is told of what was flagged, before that is committed."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        audd: Audd | None,
+        address: Callable[[str], str],
+        *,
+        off: str = "",
+        on_flag: OnFlag | None = None,
+    ) -> None:
+        self._pool = pool
+        self._audd = audd
+        self._address = address
+        self.off = off if audd is None else None
+        self._on_flag = on_flag
+
+    async def scan(self, did: Did, rkey: Rkey) -> Outcome:
+        """What a track plays now."""
+        async with self._pool.connection() as conn:
+            target = await scans.playing(conn, did, rkey)
+            if target is None:
+                return Outcome(Came.GONE)
+            before = await scans.get(conn, did, rkey, target.sha256)
+            if before is not None and before.scanned_at is not None:
+                return Outcome(Came.KNOWN)
+            known = await scans.answered(conn, target.sha256)
+            if known is None and self._audd is None:
+                await scans.leave(conn, target)
+                return Outcome(Came.OFF, self.off)
+        try:
+            verdict = known or await self._asked(target)
+        except AuddFailed as error:
+            waits_s = wait_s(error.kind, target.attempts, error.wait_s)
+            async with self._pool.connection() as conn:
+                await scans.fail(conn, target, error.kind, str(error), wait_s=waits_s, raw=error.raw)
+            return Outcome(Came.ERROR, str(error), error.kind)
+        return await self._settled(target, verdict)
+
+    async def _asked(self, target: Target) -> Verdict:
+        assert self._audd is not None
+        return await self._audd.identify(self._address(target.sha256))
+
+    async def _settled(self, target: Target, verdict: Verdict) -> Outcome:
+        async with self._pool.connection() as conn, conn.transaction():
+            id = await scans.settle(conn, target, verdict)
+            if id is None:
+                return Outcome(Came.KNOWN)
+            if not verdict.is_flagged:
+                return Outcome(Came.CLEAR)
+            if self._on_flag is not None:
+                await self._on_flag(conn, Flagged(id, target, verdict))
+        return Outcome(Came.FLAGGED)
+
+
+class Scans:
+    """The tasks. `queue` is where the sweep puts what is due."""
+
+    def __init__(self, pool: Pool, scanner: Scanner, queue: Queue) -> None:
+        self._pool = pool
+        self._scanner = scanner
+        self._queue = queue
+
+    @property
+    def tasks(self) -> Sequence[Task]:
+        return Task(KIND, self._run, lane=LANE), Task(SWEEP, self._sweep)
+
+    async def _run(self, work: Work) -> Done:
+        args = work.job.args
+        outcome = await self._scanner.scan(Did(args["did"]), Rkey(args["rkey"]))
+        # An error is in the row, with when it is tried again: this job has done what it can.
+        return Done(outcome.error or str(outcome.came), {"came": outcome.came})
+
+    async def _sweep(self, work: Work) -> Done:
+        """Put a job into the queue for each track that is unscanned and due, not too many at once."""
+        if self._scanner.off is not None:
+            return Done(self._scanner.off, {"begun": 0})
+        begun = 0
+        async with self._pool.connection() as conn:
+            until = await scans.refused_until(conn)
+            if until is not None:
+                return Done(f"AuDD answers no more; asked again at {until:%Y-%m-%d %H:%M} UTC", {"begun": 0})
+            room_for = max(0, _AT_ONCE - (await jobs.unfinished(conn)).get(KIND, 0))
+            for target in await scans.unscanned(conn, kind=KIND, limit=room_for):
+                async with conn.transaction():
+                    await want(conn, self._queue, target.did, target.rkey)
+                begun += 1
+        return Done(f"{begun} scans begun", {"begun": begun})

@@ -1,0 +1,91 @@
+-- name: unscanned
+-- Tracks in sight without a verdict about what they play: never asked about first, then those that are due longest.
+-- Those aside that a job of this kind is about.
+select m.did, m.rkey, b.id as blob_id, encode(b.sha256, 'hex') as sha256, s.duration_s,
+       coalesce(c.attempts, 0) as attempts
+from track_media m
+join repo r on r.did = m.did
+join profile p on p.repo_id = r.id and not p.hidden
+join track t on t.repo_id = r.id and t.rkey = m.rkey
+join blob b on b.id = m.stream_id and b.state = 'published'
+join sound s on s.blob_id = b.id
+left join copyright_scan c on c.did = m.did and c.rkey = m.rkey and c.sha256 = b.sha256
+where m.published_at is not null
+  and (c.id is null or c.state = 'off' or c.state = 'error' and (c.due <= now() or %(undue)s))
+  and (%(max_s)s::float8 is null or s.duration_s <= %(max_s)s)
+  and not exists (select from job j where j.kind = %(kind)s and j.subject = m.did || '/' || m.rkey
+                                      and j.finished_at is null)
+order by c.due nulls first, m.published_at limit %(limit)s
+
+-- name: playing
+-- What one track in sight plays now.
+select m.did, m.rkey, b.id as blob_id, encode(b.sha256, 'hex') as sha256, s.duration_s,
+       coalesce(c.attempts, 0) as attempts
+from track_media m
+join repo r on r.did = m.did
+join profile p on p.repo_id = r.id and not p.hidden
+join track t on t.repo_id = r.id and t.rkey = m.rkey
+join blob b on b.id = m.stream_id and b.state = 'published'
+join sound s on s.blob_id = b.id
+left join copyright_scan c on c.did = m.did and c.rkey = m.rkey and c.sha256 = b.sha256
+where m.did = %(did)s and m.rkey = %(rkey)s and m.published_at is not null
+
+-- name: get
+-- What is known of a track and these bytes.
+select id, did, rkey, encode(sha256, 'hex') as sha256, blob_id, state, matches, dominant, dominant_share, raw,
+       is_flagged, resolution, reviewed_at, reviewed_by, review_notes, error, error_kind, attempts, due, scanned_at
+from copyright_scan
+where did = %(did)s and rkey = %(rkey)s and sha256 = decode(%(sha256)s, 'hex')
+
+-- name: answered
+-- The newest verdict about these bytes, whoever's they were.
+select matches, dominant, dominant_share, raw from copyright_scan
+where sha256 = decode(%(sha256)s, 'hex') and state = 'ok' order by id desc limit 1
+
+-- name: settle
+-- A verdict. One that is there stays, with what a person made of it: then no row comes back.
+insert into copyright_scan (did, rkey, sha256, blob_id, state, matches, dominant, dominant_share, raw, is_flagged,
+                            resolution, scanned_at)
+values (%(did)s, %(rkey)s, decode(%(sha256)s, 'hex'), (select id from blob where id = %(blob_id)s), 'ok',
+        %(matches)s, %(dominant)s, %(dominant_share)s, %(raw)s, %(is_flagged)s,
+        case when %(is_flagged)s then 'pending' end, now())
+on conflict (did, rkey, sha256) do update
+set state = 'ok', matches = excluded.matches, dominant = excluded.dominant, dominant_share = excluded.dominant_share,
+    raw = excluded.raw, is_flagged = excluded.is_flagged, resolution = excluded.resolution,
+    scanned_at = excluded.scanned_at, blob_id = excluded.blob_id, attempts = 0, due = null, error = null,
+    error_kind = null, updated_at = now()
+where copyright_scan.state <> 'ok'
+returning id
+
+-- name: fail
+-- No verdict yet. One that is there stays.
+insert into copyright_scan (did, rkey, sha256, blob_id, state, error, error_kind, attempts, due, raw)
+values (%(did)s, %(rkey)s, decode(%(sha256)s, 'hex'), (select id from blob where id = %(blob_id)s), 'error',
+        %(error)s, %(error_kind)s, 1, now() + make_interval(secs => %(wait_s)s::float8), %(raw)s)
+on conflict (did, rkey, sha256) do update
+set state = 'error', error = excluded.error, error_kind = excluded.error_kind, raw = excluded.raw,
+    attempts = copyright_scan.attempts + 1, due = excluded.due, updated_at = now()
+where copyright_scan.state <> 'ok'
+
+-- name: leave
+-- There is nobody to ask. A verdict stays.
+insert into copyright_scan (did, rkey, sha256, blob_id, state)
+values (%(did)s, %(rkey)s, decode(%(sha256)s, 'hex'), (select id from blob where id = %(blob_id)s), 'off')
+on conflict (did, rkey, sha256) do update
+set state = 'off', error = null, error_kind = null, due = null, raw = null, updated_at = now()
+where copyright_scan.state = 'error'
+
+-- name: refused_until
+-- Whoever is asked answers no more for now: until when, by the newest that was said.
+select c.due from copyright_scan c
+where c.state = 'error' and c.error_kind in ('quota', 'token') and c.due > now()
+  and not exists (select from copyright_scan o where o.scanned_at > c.updated_at)
+order by c.due desc limit 1
+
+-- name: counts
+-- How many of each state, and of what is flagged, of each resolution.
+select coalesce(resolution, state), count(*) from copyright_scan group by 1
+
+-- name: erase
+-- Who leaves leaves nothing here.
+delete from copyright_scan where did = %(did)s
