@@ -1,0 +1,48 @@
+"""What is judged: an account, a record, or a blob of an account, and how each is written.
+
+did:plc:…                      an account
+at://did:plc:…/fm.plyr.track/3k…   a record
+did:plc:…/bafkrei…             the bytes with this CID; the account is whose record showed them
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from lexicons.syntax import Cid, Did, is_at_uri, is_cid, is_did
+
+
+class SubjectKind(StrEnum):
+    ACCOUNT = "account"
+    RECORD = "record"
+    BLOB = "blob"
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """`text` is how it is kept and shown; `did` is whose it is."""
+
+    kind: SubjectKind
+    text: str
+    did: Did
+
+    @property
+    def cid(self) -> Cid:
+        """Of a blob."""
+        assert self.kind is SubjectKind.BLOB
+        return Cid(self.text.partition("/")[2])
+
+
+def read_subject(text: str) -> Subject:
+    """Raises ValueError, which says what is wrong."""
+    if is_did(text):
+        return Subject(SubjectKind.ACCOUNT, text, Did(text))
+    if text.startswith("at://"):
+        authority, _, path = text.removeprefix("at://").partition("/")
+        if is_at_uri(text) and is_did(authority) and path.count("/") == 1 and "#" not in path:
+            return Subject(SubjectKind.RECORD, text, Did(authority))
+    did, _, cid = text.partition("/")
+    if is_did(did) and is_cid(cid):
+        return Subject(SubjectKind.BLOB, text, Did(did))
+    raise ValueError(f"{text[:80]!r} is no DID, no at:// URI of a record, and no DID/CID of a blob")
