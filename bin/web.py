@@ -64,7 +64,6 @@ from storage import (
     player_queue,
     preferences,
     remarks,
-    scans,
     track_media,
     turns,
 )
@@ -162,7 +161,6 @@ async def application(
                 player_queue.erase,
                 list_look.erase,
                 now_playing.erase,
-                scans.erase,
             ],
         ) as auth,
         # Strangers make us look them up. That must not keep anybody from signing in.

@@ -161,7 +161,8 @@ async def answered(conn: Connection, sha256: str) -> Verdict | None:
 
 
 async def settle(conn: Connection, target: Target, verdict: Verdict) -> int | None:
-    """The row's id, whose verdict this is now. None: it has one already, which stays."""
+    """The row's id, whose verdict this is now. None: it has one already, which stays, or the account is not
+    known any more."""
     params = _of(target) | {
         "matches": _json(verdict.matches),
         "dominant": None if verdict.dominant is None else _json(verdict.dominant),
@@ -195,11 +196,6 @@ async def refused_until(conn: Connection) -> datetime | None:
 async def counts(conn: Connection) -> dict[str, int]:
     """By state, and of what is flagged by resolution instead; none that is 0."""
     return dict(await (await conn.execute(_SQL["counts"])).fetchall())
-
-
-async def erase(conn: Connection, did: Did) -> None:
-    """Forget their tracks, in the caller's transaction."""
-    await conn.execute(_SQL["erase"], {"did": did})
 
 
 _VERDICT = ("matches", "dominant", "dominant_share", "raw")

@@ -50,7 +50,8 @@ OnFlag = Callable[[Connection, Flagged], Awaitable[None]]
 
 
 class Came(StrEnum):
-    """What came of a scan. KNOWN: there was a verdict already. GONE: nothing of it is in sight any more."""
+    """What came of a scan. KNOWN: there was a verdict already, or the account was forgotten
+    meanwhile. GONE: nothing of it is in sight any more."""
 
     CLEAR = "clear"
     FLAGGED = "flagged"

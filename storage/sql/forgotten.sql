@@ -33,9 +33,10 @@ with tags as (update track_stat set tags = null
 delete from repo where id = %(repo_id)s
 
 -- name: erase_story
--- What was told and set aside about it, and its uploads on their way in, whose bytes the collector then drops as
--- nobody's. A frame that nobody could read may hold its name anywhere.
+-- What was told and set aside about it, what its tracks are taken for, and its uploads on their way in, whose bytes the
+-- collector then drops as nobody's. A frame that nobody could read may hold its name anywhere.
 with decisions as (delete from decision where did = %(did)s),
+     scans as (delete from copyright_scan where did = %(did)s),
      uploads as (delete from staged_upload where did = %(did)s)
 delete from rejected_event
 where did = %(did)s or (did is null and position(convert_to(%(did)s, 'UTF8') in raw) > 0)

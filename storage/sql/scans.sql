@@ -43,12 +43,14 @@ select matches, dominant, dominant_share, raw from copyright_scan
 where sha256 = decode(%(sha256)s, 'hex') and state = 'ok' order by id desc limit 1
 
 -- name: settle
--- A verdict. One that is there stays, with what a person made of it: then no row comes back.
+-- A verdict. One that is there stays, with what a person made of it, and who was forgotten meanwhile stays so: then no
+-- row comes back.
 insert into copyright_scan (did, rkey, sha256, blob_id, state, matches, dominant, dominant_share, raw, is_flagged,
                             resolution, scanned_at)
-values (%(did)s, %(rkey)s, decode(%(sha256)s, 'hex'), (select id from blob where id = %(blob_id)s), 'ok',
-        %(matches)s, %(dominant)s, %(dominant_share)s, %(raw)s, %(is_flagged)s,
-        case when %(is_flagged)s then 'pending' end, now())
+select r.did, %(rkey)s, decode(%(sha256)s, 'hex'), (select id from blob where id = %(blob_id)s), 'ok',
+       %(matches)s, %(dominant)s, %(dominant_share)s, %(raw)s, %(is_flagged)s,
+       case when %(is_flagged)s then 'pending' end, now()
+from repo r where r.did = %(did)s for key share
 on conflict (did, rkey, sha256) do update
 set state = 'ok', matches = excluded.matches, dominant = excluded.dominant, dominant_share = excluded.dominant_share,
     raw = excluded.raw, is_flagged = excluded.is_flagged, resolution = excluded.resolution,
@@ -60,8 +62,9 @@ returning id
 -- name: fail
 -- No verdict yet. One that is there stays.
 insert into copyright_scan (did, rkey, sha256, blob_id, state, error, error_kind, attempts, due, raw)
-values (%(did)s, %(rkey)s, decode(%(sha256)s, 'hex'), (select id from blob where id = %(blob_id)s), 'error',
-        %(error)s, %(error_kind)s, 1, now() + make_interval(secs => %(wait_s)s::float8), %(raw)s)
+select r.did, %(rkey)s, decode(%(sha256)s, 'hex'), (select id from blob where id = %(blob_id)s), 'error',
+       %(error)s, %(error_kind)s, 1, now() + make_interval(secs => %(wait_s)s::float8), %(raw)s
+from repo r where r.did = %(did)s for key share
 on conflict (did, rkey, sha256) do update
 set state = 'error', error = excluded.error, error_kind = excluded.error_kind, raw = excluded.raw,
     attempts = copyright_scan.attempts + 1, due = excluded.due, updated_at = now()
@@ -70,7 +73,8 @@ where copyright_scan.state <> 'ok'
 -- name: leave
 -- There is nobody to ask. A verdict stays.
 insert into copyright_scan (did, rkey, sha256, blob_id, state)
-values (%(did)s, %(rkey)s, decode(%(sha256)s, 'hex'), (select id from blob where id = %(blob_id)s), 'off')
+select r.did, %(rkey)s, decode(%(sha256)s, 'hex'), (select id from blob where id = %(blob_id)s), 'off'
+from repo r where r.did = %(did)s for key share
 on conflict (did, rkey, sha256) do update
 set state = 'off', error = null, error_kind = null, due = null, raw = null, updated_at = now()
 where copyright_scan.state = 'error'
@@ -85,7 +89,3 @@ order by c.due desc limit 1
 -- name: counts
 -- How many of each state, and of what is flagged, of each resolution.
 select coalesce(resolution, state), count(*) from copyright_scan group by 1
-
--- name: erase
--- Who leaves leaves nothing here.
-delete from copyright_scan where did = %(did)s

@@ -13,11 +13,12 @@ from indexer.forgetting import forget, wipe
 from indexer.identities import settle_identity
 from indexer.prepare import prepare
 from lexicons.catalog import Catalog
-from lexicons.syntax import Handle
-from storage import outbox, rejected
+from lexicons.syntax import Handle, Rkey
+from storage import outbox, rejected, scans
 from storage.outbox import Entry, Kind
 from storage.postgres import Connection
 from storage.rejected import Rejection
+from storage.scans import Match, Target, Verdict
 from tests.fakenet.world import COMMENT, LIKE, LIST, PROFILE, TRACK, WHEN, Author, album, comment, like, track
 
 RELAY = "wss://relay.example/xrpc/com.atproto.sync.subscribeRepos"
@@ -72,7 +73,14 @@ class Story:
         async with conn.transaction():
             detail = {"digest": "00"}
             await outbox.append(conn, [Entry(Kind.REJECTED, RELAY, 7, block=raw, detail=detail)])
+        await self.scanned(R[0])
         await dumped(conn, self.dumps)
+
+    async def scanned(self, rkey: str) -> None:
+        """A track of hers is taken for somebody's."""
+        target = Target(self.ana.did, Rkey(rkey), 1, "5c" * 32, 180.0, 0)
+        song = Match("Somebody", "Unforgettable")
+        await scans.settle(self.conn, target, Verdict((song,), song, 1.0, "Unforgettable"))
 
     async def forget(self, *, came_back: bool = False) -> int:
         async with self.conn.transaction():

@@ -26,6 +26,7 @@ from bin.settings import load
 from bin.tasks import tasks
 from bin.worker import places
 from firehose.net import GuardedClient
+from indexer.forgetting import forget
 from lexicons.catalog import Catalog
 from lexicons.syntax import Did, Rkey
 from storage import jobs, scans
@@ -389,11 +390,28 @@ async def test_a_scan_that_is_wanted_twice_is_one_job_and_gone_when_its_transact
     assert len(await house.work()) == 1
 
 
-async def test_who_leaves_leaves_no_scan(house: House, track: str) -> None:
+async def test_who_leaves_leaves_no_scan_and_gets_none_afterwards(house: House, track: str) -> None:
+    did, _ = named(track)
+
+    async def forgotten() -> None:
+        async with house.pool.connection() as conn, conn.transaction():
+            await forget(conn, did, came_back=False)
+
     await house.scan(track)
-    async with house.pool.connection() as conn:
-        await scans.erase(conn, named(track)[0])
-    assert await house.of(track, b"one") is None
+    assert await house.of(track, b"one") is not None
+    await house.play(track, b"other")
+    for body, status in ((MATCHED, 200), (b"", 500)):
+        house.audd.says(body, status)
+        house.audd.meanwhile = forgotten
+        heard = len(house.audd.heard)
+        await house.scan(track)
+        assert (len(house.audd.heard), await house.of(track, b"one")) == (heard + 1, None)
+        assert await house.of(track, b"other") is None
+        assert house.flagged == []
+        house.audd.meanwhile = None
+        track = house.seed.track(house.seed.account("ann"), "again")
+        did, _ = named(track)
+        await house.play(track, b"other")
 
 
 async def test_a_verdict_outlives_its_blob(house: House, track: str) -> None:
