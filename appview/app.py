@@ -13,6 +13,9 @@ from appview.gauges import IndexGauges
 from appview.guards import Gate
 from appview.incoming import expects
 from appview.metrics import Metrics
+from appview.moderation.label_stream import LabelStream
+from appview.moderation.labeler import Labeler
+from appview.moderation.labels import Labels
 from appview.rest.about import About
 from appview.rest.albums import Shown
 from appview.rest.analytics import Analytics
@@ -66,7 +69,9 @@ from storage import (
     viewers,
 )
 from storage.albums import STATEMENTS as ALBUMS
+from storage.labels import STATEMENTS as LABELS
 from storage.media import STATEMENTS as MEDIA
+from storage.postgres import Pool
 from storage.reader import Reader, Reads
 
 METRICS = web.AppKey("metrics", Metrics)
@@ -78,6 +83,7 @@ _READ: tuple[dict[str, str], ...] = (
     feed.STATEMENTS,
     finding.STATEMENTS,
     health.STATEMENTS,
+    LABELS,
     lists.STATEMENTS,
     live.STATEMENTS,
     MEDIA,
@@ -128,12 +134,15 @@ def build_app(
     tracks: Tracks | None = None,
     plays: Plays | None = None,
     exports: Exports | None = None,
+    labels: tuple[Labels, Pool] | None = None,
     routes: Iterable[Routes] = (),
 ) -> web.Application:
     """All routes. `dsn` is for the live feed to be told of new events; without it, it asks each second.
     Without `auth` nobody can sign in, without `media` there is no sound, without `uploads` none comes in,
     without `tracks` none is changed, without `plays` none is counted, without `exports` nobody takes theirs
-    along. `routes` are all others. Raises UnmatchedMethods if the lexicons and the handlers do not agree."""
+    along, without `labels` (and the way to sign them anew) we label nothing. `routes` are all others. Raises
+    UnmatchedMethods if the lexicons and the handlers do not agree."""
+    labeler = None if labels is None else Labeler(labels[0], reads, labels[1])
     service = Service(
         reads,
         catalog,
@@ -142,6 +151,7 @@ def build_app(
         None if uploads is None else uploads.receiver,
         plays,
         None if auth is None else auth.desk.pool,
+        labeler,
     )
     metrics = Metrics()
     app = web.Application(client_max_size=1024 * 1024)
@@ -149,10 +159,13 @@ def build_app(
     subscriptions = LiveFeed(reads, dsn, catalog.namespace, config.live, metrics)
     gate = Gate(config.guards, config.viewer_of, metrics)
     guards.install(app, gate)
-    xrpc = Dispatcher(service, metrics, subscriptions, gate)
+    label_stream = None if labeler is None else LabelStream(labeler, dsn, config.live, metrics)
+    xrpc = Dispatcher(service, metrics, subscriptions, gate, label_stream)
 
     async def stop(_: web.Application) -> None:
         await subscriptions.stop()
+        if label_stream is not None:
+            await label_stream.stop()
 
     app.on_shutdown.append(stop)
     router = app.router

@@ -25,6 +25,9 @@ class Metrics:
         self.subscribers = Gauge(
             "plyr_live_subscribers", "Connections of the live feed.", registry=self._registry
         )
+        self.label_subscribers = Gauge(
+            "plyr_label_subscribers", "Connections of the label stream.", registry=self._registry
+        )
         self.live_seq = Gauge(
             "plyr_live_seq", "Seq up to which the live feed has read the outbox.", registry=self._registry
         )

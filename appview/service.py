@@ -16,6 +16,7 @@ from appview.guards import GuardConfig, ViewerOf
 from appview.incoming import Incoming
 from appview.labelers import Labeler
 from appview.media.receive import Receiver
+from appview.moderation.labeler import Labeler as OwnLabeler
 from appview.rest.plays import Plays
 from appview.subscriber import LiveConfig
 from appview.viewer import Viewer
@@ -91,7 +92,7 @@ class TotalsCache:
 @dataclass(frozen=True, slots=True)
 class Service:
     """`receiver` None: nothing can be uploaded here; `plays` None: no play is counted; `pool` None: nobody's
-    preferences are kept."""
+    preferences are kept; `labeler` None: we label nothing."""
 
     reads: Reads
     catalog: Catalog
@@ -100,6 +101,7 @@ class Service:
     receiver: Receiver | None = None
     plays: Plays | None = None
     pool: Pool | None = None
+    labeler: OwnLabeler | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 from urllib.parse import unquote
 
 import orjson
@@ -33,14 +34,28 @@ def health(service: Service):
     return handle
 
 
-def document_of(did: str, public_url: str | None) -> dict[str, object]:
-    """The DID document of this service."""
+def document_of(did: str, public_url: str | None, label_key: str | None = None) -> dict[str, object]:
+    """The DID document of this service; with the multibase text of a key, a labeler's that signs with it."""
     endpoint = public_url or f"http://{unquote(did.removeprefix('did:web:'))}"
-    return {
+    services = [{"id": "#plyr_appview", "type": "PlyrAppView", "serviceEndpoint": endpoint}]
+    document: dict[str, object] = {
         "@context": ["https://www.w3.org/ns/did/v1"],
         "id": did,
-        "service": [{"id": "#plyr_appview", "type": "PlyrAppView", "serviceEndpoint": endpoint}],
+        "service": services,
     }
+    if label_key is not None:
+        services.append({"id": "#atproto_labeler", "type": "AtprotoLabeler", "serviceEndpoint": endpoint})
+        method = {"id": f"{did}#atproto_label", "type": "Multikey", "controller": did}
+        document["verificationMethod"] = [{**method, "publicKeyMultibase": label_key}]
+    return document
+
+
+def label_key_of(document: Any) -> str | None:
+    """The multibase text of what signs labels, in a DID document of a service like ours."""
+    try:
+        return document["verificationMethod"][0]["publicKeyMultibase"]
+    except (TypeError, KeyError, IndexError):
+        return None
 
 
 def did_document(service: Service):
@@ -52,7 +67,11 @@ def did_document(service: Service):
     async def handle(request: web.Request) -> web.Response:
         if did is None or request.host.lower() != host.lower():
             raise web.HTTPNotFound(text="No DID document at this host.\n")
-        return answered(orjson.dumps(document_of(did, service.config.public_url)), None)
+        try:
+            key = None if service.labeler is None else await service.labeler.multibase()
+        except ReadFailed:
+            raise web.HTTPServiceUnavailable(text="The database cannot be reached.\n") from None
+        return answered(orjson.dumps(document_of(did, service.config.public_url, key)), None)
 
     return handle
 

@@ -11,9 +11,12 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from time import monotonic
 
+import psycopg
+import structlog
 from aiohttp import web
 
 from appview.app import METRICS, build_app, make_reader, make_writer
+from appview.auth.keyring import KeyRing
 from appview.auth.service_tokens import DOCUMENT_TTL_S, MOST_KEYS, ServiceTokens
 from appview.auth.viewers import Viewers
 from appview.clients import Clients
@@ -24,6 +27,7 @@ from appview.listeners import Listeners, eraser
 from appview.media.receive import Receiver
 from appview.media.serve import ServeConfig
 from appview.media.signed import Links
+from appview.moderation.labels import Labels
 from appview.play_counter import PlayCounter
 from appview.protocol import make_runner
 from appview.rest.actors import Actors
@@ -55,7 +59,7 @@ from bin.uploading import track_place, upload_limits
 from firehose.identity import IdentityResolver
 from firehose.net import GuardedClient
 from lexicons.catalog import Catalog, CatalogError
-from lexicons.syntax import Nsid
+from lexicons.syntax import Did, Nsid
 from storage import (
     jobs,
     list_look,
@@ -67,8 +71,10 @@ from storage import (
     track_media,
     turns,
 )
-from storage.postgres import make_pool
+from storage.postgres import Pool, make_pool
 from storage.reader import Reads
+
+log = structlog.get_logger()
 
 SHUTDOWN_S = 3.0
 WRITERS = 4
@@ -208,6 +214,7 @@ async def application(
         pictures = Pictures(place, receiver.limits.max_image_bytes)
         shown = Shown(reads, place.public_url, catalog.collections)
         shown_lists = ShownLists(reads, shown, catalog.collections)
+        labels = None if did is None else await own_labels(Did(did), pool, ring)
         yield build_app(
             reads,
             catalog,
@@ -219,6 +226,7 @@ async def application(
             tracks=Tracks(uploads, place, reads, viewer_of, pictures),
             plays=Plays(counter, listeners),
             exports=Exports(auth.desk, job_queue(), watch, store, links),
+            labels=None if labels is None else (labels, pool),
             routes=(
                 AlbumEdits(shown, actors, place, pictures),
                 Albums(shown, viewer_of),
@@ -232,6 +240,17 @@ async def application(
                 Playings(auth.desk, reads, settings.frontend_url or place.public_url),
             ),
         )
+
+
+async def own_labels(did: Did, pool: Pool, ring: KeyRing) -> Labels:
+    """Our labels. The key that signs them is made at the first start, or as soon as the database is there."""
+    labels = Labels(ring, did)
+    try:
+        async with pool.connection() as conn:
+            await labels.begin(conn)
+    except psycopg.OperationalError as error:
+        log.warning("the key of our labels cannot be read yet", reason=str(error))
+    return labels
 
 
 def old_collection(settings: Settings) -> Nsid | None:

@@ -74,7 +74,7 @@ async def hidden(reads: Reads) -> dict[Did, Standing]:
     return standings
 
 
-async def listen(dsn: str, bell: asyncio.Event) -> NoReturn:
+async def listen(dsn: str, bell: asyncio.Event, channel: str = CHANNEL) -> NoReturn:
     """Sets `bell` whenever something was added. A hint and no more: a lost connection is made again
     with back-off, and what was added meanwhile is not rung for."""
     backoff_s = MIN_BACKOFF_S
@@ -86,7 +86,7 @@ async def listen(dsn: str, bell: asyncio.Event) -> NoReturn:
                 dsn, autocommit=True, connect_timeout=5, application_name="plyr-live"
             )
             async with conn:
-                await conn.execute(sql.SQL("listen {}").format(sql.Identifier(CHANNEL)))
+                await conn.execute(sql.SQL("listen {}").format(sql.Identifier(channel)))
                 bell.set()
                 async for _ in conn.notifies():
                     bell.set()

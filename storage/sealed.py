@@ -1,5 +1,5 @@
-"""Every column that holds something sealed: credentials, flows, client keys. For those who change the
-keys."""
+"""Every column that holds something sealed: credentials, flows, keys that we sign with. For those who change
+the keys."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from storage.queries import load
 _SQL = load("sealed")
 _PAGE = 500
 
-Place = Literal["session", "flow", "client_key"]
+Place = Literal["session", "flow", "client_key", "label_key"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,8 @@ async def every(conn: Connection) -> AsyncIterator[Sealed]:
         yield Sealed("client_key", key, secret)
     for key, secret in await (await conn.execute(_SQL["flows"])).fetchall():
         yield Sealed("flow", key, secret)
+    for key, secret in await (await conn.execute(_SQL["label_keys"])).fetchall():
+        yield Sealed("label_key", key, secret)
     after = 0
     while True:
         cursor = await conn.execute(_SQL["sessions"], {"after": after, "limit": _PAGE})

@@ -27,10 +27,11 @@ from appview.errors import AppError, Failure, InvalidRequest, MethodNotImplement
 from appview.guards import EXPOSED, Admitted, Gate
 from appview.labelers import ACCEPT, CONTENT, read_labelers, shown
 from appview.metrics import Metrics
+from appview.moderation.label_stream import LabelStream
 from appview.service import Call, Handler, Service
 from appview.subscribe import LiveFeed
 from appview.viewer import Viewer
-from appview.xrpc import actor, audio, feed, graph, server, sync
+from appview.xrpc import actor, audio, feed, graph, label, server, sync
 from appview.xrpc.bodies import body_of
 from lexicons.syntax import Nsid, is_nsid
 from lexicons.validate import Invalid, validate_params
@@ -40,6 +41,7 @@ from storage.reader import TimedOut, Unavailable
 log = structlog.get_logger()
 
 COMPRESS_FROM = 1024
+SUBSCRIBE_LABELS = "com.atproto.label.subscribeLabels"
 JSON = "application/json; charset=utf-8"
 _HEADERS = {
     hdrs.CONTENT_TYPE: JSON,
@@ -67,20 +69,28 @@ def handlers(namespace: str, described: Mapping[Nsid, object]) -> dict[str, Hand
     if own != found.keys():
         bare, unknown = sorted(own - found.keys()), sorted(found.keys() - own)
         raise UnmatchedMethods(f"without a handler: {bare}; without a lexicon: {unknown}")
-    return found
+    return found | label.METHODS
 
 
 class Dispatcher:
     """Answers `/xrpc/{nsid}`."""
 
-    def __init__(self, service: Service, metrics: Metrics, live: LiveFeed, gate: Gate) -> None:
+    def __init__(
+        self,
+        service: Service,
+        metrics: Metrics,
+        live: LiveFeed,
+        gate: Gate,
+        labels: LabelStream | None = None,
+    ) -> None:
         self._service = service
         self._metrics = metrics
-        self._live = live
         self._gate = gate
         catalog = service.catalog
         self._handlers = handlers(catalog.namespace, {**catalog.queries(), **catalog.procedures()})
-        self._subscribe = Nsid(f"{service.catalog.namespace}.sync.subscribe")
+        self._subscriptions: dict[str, LiveFeed | LabelStream] = {f"{catalog.namespace}.sync.subscribe": live}
+        if labels is not None:
+            self._subscriptions[SUBSCRIBE_LABELS] = labels
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """The one place where an exception becomes an answer."""
@@ -91,8 +101,9 @@ class Dispatcher:
         admitted, more = Admitted(), dict[str, str]()
         try:
             admitted = await self._gate.admit(request)
-            if method == self._subscribe:
-                return await self._live.handle(request, self._params(request, self._subscribe))
+            if method in self._subscriptions:
+                params = self._params(request, Nsid(method))
+                return await self._subscriptions[method].handle(request, params)
             body = await self._answer(request, method, admitted.viewer, more)
         except (AppError, Unavailable, TimedOut, StoreDown, psycopg.OperationalError) as error:
             if isinstance(error, AppError):
@@ -109,7 +120,7 @@ class Dispatcher:
             response.headers.update(more)
         response.headers.update(admitted.headers)
         self._metrics.answered(
-            method if method in self._handlers or method == self._subscribe else "unknown",
+            method if method in self._handlers or method in self._subscriptions else "unknown",
             response.status,
             perf_counter() - started,
         )

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import orjson
 
-from appview.wellknown import document_of
+from appview.wellknown import document_of, label_key_of
 from bin.addresses import JETSTREAM_PREFIX
 from bin.checkup.clocks import by_header
 from bin.checkup.verdict import Finding, Verdict, fail, ok, skipped, warn
@@ -151,7 +151,7 @@ async def identity(settings: Settings) -> list[Finding]:
         served = orjson.loads(answer.body)
     except orjson.JSONDecodeError:
         served = None
-    if served != document_of(settings.service_did, url):
+    if served != document_of(settings.service_did, url, label_key_of(served)):
         return [
             fail("did", f"{where} is not the document of {settings.service_did}", "see who answers there")
         ]

@@ -21,3 +21,11 @@ select kid, secret from client_key
 -- name: put_client_key
 -- As above.
 update client_key set secret = %(new)s where kid = %(key)s and secret = %(old)s
+
+-- name: label_keys
+-- What we sign labels with: a handful.
+select id, secret from label_key
+
+-- name: put_label_key
+-- As above.
+update label_key set secret = %(new)s where id = %(key)s and secret = %(old)s
