@@ -17,7 +17,7 @@ from storage.queries import load
 from storage.reader import Reads, Rows
 
 _SQL = load("labels")
-STATEMENTS = load("label_reads")
+STATEMENTS: dict[str, str] = {**load("label_reads")}
 CHANNEL = "plyr_label"  # NOTIFY at each commit, payload: the seq
 
 # Any 64-bit number that no other use of advisory locks here has.

@@ -117,6 +117,7 @@ async def asked(language: str, network: Network, wanted: list[tuple[str, dict[st
 
 
 PROOF = "fm.plyr.sync.getRecordProof"
+LABELS = "com.atproto.label.queryLabels"  # test_label_consumers asks it
 # For whoever is signed in, and about what they sent: `tests/integration/appview/uploads` asks those.
 OWN = {"fm.plyr.actor.getPreferences", "fm.plyr.audio.getJob", "fm.plyr.audio.getLimits"}
 EACH = pytest.mark.parametrize("language", ["python", "typescript"])
@@ -125,7 +126,7 @@ EACH = pytest.mark.parametrize("language", ["python", "typescript"])
 @EACH
 async def test_every_query_answers_the_networks_own_clients(network: Network, language: str):
     wanted = calls(network)
-    assert {nsid for nsid, _ in wanted} == set(network.server.catalog.queries()) - {PROOF} - OWN
+    assert {nsid for nsid, _ in wanted} == set(network.server.catalog.queries()) - {PROOF, LABELS} - OWN
     answers = await asked(language, network, wanted)
     by_name = {nsid: answer["data"] for (nsid, _), answer in zip(wanted, answers, strict=True)}
     assert by_name["fm.plyr.actor.getProfile"]["bio"] == "sings"

@@ -1,4 +1,4 @@
-"""Installs the npm package that query.mjs needs, once per lock file, into the user's cache folder."""
+"""Installs the npm packages that query.mjs and labels.mjs need, once per lock file, into the user's cache folder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.devnet.install import cache_folder, locked, say
 
 HERE = Path(__file__).parent
-FILES = (".npmrc", "package.json", "package-lock.json", "query.mjs")
+FILES = (".npmrc", "package.json", "package-lock.json", "query.mjs", "labels.mjs")
 INSTALL_TIMEOUT_S = 300
 
 

@@ -39,7 +39,8 @@ def test_the_reference_in_docs_is_that_of_the_lexicons():
 
 def test_every_parameter_field_and_error_of_ours_is_described():
     catalog = Catalog.load()
-    for nsid in [*catalog.queries(), *catalog.procedures(), *catalog.subscriptions()]:
+    methods = [*catalog.queries(), *catalog.procedures(), *catalog.subscriptions()]
+    for nsid in [nsid for nsid in methods if nsid.startswith("fm.plyr.")]:
         definition = catalog.definition(nsid)
         fields = [*definition.get("parameters", {}).get("properties", {}).items()]
         fields += definition.get("output", {}).get("schema", {}).get("properties", {}).items()
