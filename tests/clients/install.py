@@ -1,4 +1,4 @@
-"""Installs the npm packages that query.mjs and labels.mjs need, once per lock file, into the user's cache folder."""
+"""Installs the npm packages that query.mjs and labels.mjs need, once per lock file, into the user's cache."""
 
 from __future__ import annotations
 
