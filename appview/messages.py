@@ -18,8 +18,9 @@ from typing import Any
 import libipld
 import orjson
 
+from firehose.events import Action
 from lexicons.datamodel import decode, to_json
-from lexicons.syntax import Did, Nsid
+from lexicons.syntax import Did, Nsid, Rkey
 from storage.live import Standing
 from storage.outbox import Entry, Kind
 
@@ -76,6 +77,10 @@ class Message:
         self._cbor: bytes | None = None
         self._json: bytes | None = None
 
+    def is_of(self, did: Did, collection: Nsid, rkey: Rkey) -> bool:
+        """Whether it tells of a version of this record."""
+        return (self.did, self.collection, self._fields.get("rkey")) == (did, collection, rkey)
+
     @property
     def size(self) -> int:
         """About how many bytes it has, in either form."""
@@ -96,17 +101,21 @@ class Message:
         return self._json
 
 
-def message_of(entry: Entry, seq: int, at: datetime, standing: Standing) -> Message | None:
-    """What subscribers hear of an entry, given how its account stands now; None: nothing.
+def message_of(
+    entry: Entry, seq: int, at: datetime, standing: Standing, *, withheld: bool = False
+) -> Message | None:
+    """What subscribers hear of an entry, given how its account stands now, and whether its record is withheld;
+    None: nothing.
 
-    Not told: what is not proven yet, and records of accounts that are not shown.
+    Not told: what is not proven yet, and records that are not shown, but that they are gone.
     """
     did = entry.did
     if did is None:
         return None
     fields: dict[str, Any] = {"seq": seq, "time": time_text(at), "did": did}
-    if entry.kind is Kind.RECORD:
-        if entry.verdict == "unverified" or not standing.shown:
+    if entry.kind is Kind.RECORD or of_record(entry):
+        gone = entry.action == Action.DELETE
+        if entry.verdict == "unverified" or not standing.shown or (withheld and not gone):
             return None
         fields |= {"rev": entry.rev, "collection": entry.collection, "rkey": entry.rkey}
         if entry.detail is not None and "over" in entry.detail:
@@ -140,13 +149,18 @@ def standing_after(entry: Entry, before: Standing) -> Standing:
     if entry.kind is Kind.ACCOUNT:
         detail = entry.detail or {}
         return Standing(bool(detail.get("active", True)), detail.get("status"), before.taken_down)
-    if entry.kind is Kind.TAKEDOWN:
+    if entry.kind is Kind.TAKEDOWN and not of_record(entry):
         return Standing(before.active, before.status, entry.verdict == "down")
     if entry.kind is Kind.FORGOTTEN:
         return Standing(active=False, status="deleted")
     if entry.kind is Kind.REPO:  # new here, or back after it was forgotten
         return Standing()
     return before
+
+
+def of_record(entry: Entry) -> bool:
+    """Whether it is our decision about a record, and not about an account."""
+    return entry.kind is Kind.TAKEDOWN and entry.collection is not None
 
 
 def position(seq: int, now: datetime) -> Message:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from bisect import bisect_right
 
 from appview.messages import Message, Wanted
-from lexicons.syntax import Did
+from lexicons.syntax import Did, Nsid, Rkey
 
 _MAX_CHUNKS = 64  # that are remembered for others at the same place
 
@@ -65,6 +65,14 @@ class Ring:
         self._chunks.clear()
         for index, message in enumerate(self._messages):
             if message is not None and message.did == did and (whole or message.collection is not None):
+                self._bytes -= message.size
+                self._messages[index] = None
+
+    def erase_record(self, did: Did, collection: Nsid, rkey: Rkey) -> None:
+        """Forget all versions of one record."""
+        self._chunks.clear()
+        for index, message in enumerate(self._messages):
+            if message is not None and message.is_of(did, collection, rkey):
                 self._bytes -= message.size
                 self._messages[index] = None
 

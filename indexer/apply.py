@@ -198,6 +198,13 @@ async def write_records(
         return []
     if newer := decide.newer_rows(changed):
         await records.replace(conn, newer)
+    await project(conn, changed, names, catalog)
+    return changed
+
+
+async def project(conn: Connection, changed: list[Change], names: Names, catalog: Catalog) -> None:
+    """What changed records do to the projections and counters. `names` gets the numbers that were missing."""
+    collections = catalog.collections
     await tracks.intern(conn, decide.mentioned(changed, collections), names)
     pairs = decide.pairs_of(changed, names.ids, collections)
     asked = await social.ask_likes(conn, pairs) if pairs else None
@@ -209,7 +216,6 @@ async def write_records(
     likes = await asked.answer() if asked else {}  # as they were: Postgres answers in the order of questions
     if moved := decide.counts(changed, names.ids, likes, collections):
         await tracks.count(conn, moved)
-    return changed
 
 
 async def write(conn: Connection, out: Effects, catalog: Catalog) -> dict[RowKey, int]:

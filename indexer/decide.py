@@ -19,6 +19,8 @@ from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+import msgspec
+
 from firehose.events import Commit, Sync
 from indexer import albums, cards
 from indexer.chain import Chain, doubt, extend, is_foreign, observe
@@ -148,7 +150,6 @@ def changes(
 ) -> list[Change]:
     """The candidates that are new or beat what is stored. Records of accounts that we don't track fall
     away. `held` are the numbers of those whose key we hold in some version, which is in `stored`."""
-    pointing = {collections.like, collections.comment}
     result: list[Change] = []
     for n, c in enumerate(batch.candidates):
         repo = repos.get(c.did)
@@ -160,11 +161,26 @@ def changes(
         old = stored[RecordKey(repo.id, c.collection, c.rkey)]
         if old.rev > (c.over or c.rev) or (old.rev == c.rev and not _overrules(c, old)):
             continue
-        was = None
-        if old.block is not None and old.invalid is None and c.collection in pointing:
-            was = track_uri(decode(old.block)["subject"]["uri"], collections)
-        result.append(Change(repo, c, old.rev, was))
+        if old.taken_down is not None:
+            result.append(Change(repo, withheld(c), old.rev, None))
+            continue
+        result.append(Change(repo, c, old.rev, pointed_at(old, collections)))
     return result
+
+
+def withheld(c: Candidate) -> Candidate:
+    """The version of a record that is taken down: kept as it is, while what is made of it is what is made of
+    a deleted one."""
+    return msgspec.structs.replace(c, record=None, subjects={}, card=None)
+
+
+def pointed_at(old: Stored, collections: Collections) -> AtUri | None:
+    """The track that a like or comment in the tables is of."""
+    if old.block is None or old.invalid is not None:
+        return None
+    if old.collection not in (collections.like, collections.comment):
+        return None
+    return track_uri(decode(old.block)["subject"]["uri"], collections)
 
 
 def _overrules(c: Candidate, old: Stored) -> bool:

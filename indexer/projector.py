@@ -76,11 +76,25 @@ def _records(
         conn,
         "record",
         [
-            (r.repo_id, r.collection, r.rkey, r.rev, r.cid, r.block, r.verified, x.candidate.invalid)
+            (
+                r.repo_id,
+                r.collection,
+                r.rkey,
+                r.rev,
+                r.cid,
+                r.block,
+                r.verified,
+                x.candidate.invalid,
+                r.taken_down,
+            )
             for r, x in zip(rows, changed, strict=True)
         ],
     )
-    present = [x for x in changed if x.candidate.record is not None]
+    present = [
+        x
+        for r, x in zip(rows, changed, strict=True)
+        if x.candidate.record is not None and r.taken_down is None
+    ]
     try:
         out = decide.effects(present, ids, catalog.collections)
     except KeyError as error:

@@ -105,7 +105,11 @@ async def _project(
 ) -> list[tuple[RecordKey, str | None]]:
     """Write the projections of some records; returns those whose validity is no longer as stored."""
     judged = [_change(record, catalog) for record in chunk]
-    changed = [x for x in judged if x.candidate.record is not None]
+    changed = [
+        x
+        for r, x in zip(chunk, judged, strict=True)
+        if x.candidate.record is not None and r.taken_down is None
+    ]
     uris = decide.mentioned(changed, catalog.collections)
     ids = (await tracks.intern(conn, uris)).ids if uris else {}
     out = decide.effects(changed, ids, catalog.collections)

@@ -52,7 +52,8 @@ class Account(NamedTuple):
 
 
 class RecordRow(NamedTuple):
-    """The newest version of a record; `cid` and `block` None: deleted."""
+    """The newest version of a record; `cid` and `block` None: deleted. `taken_down`: why nothing is made of
+    it."""
 
     repo_id: int
     did: str
@@ -63,6 +64,7 @@ class RecordRow(NamedTuple):
     block: bytes | None
     verified: bool
     pds: str | None
+    taken_down: str | None
 
 
 class Looks(NamedTuple):
@@ -104,7 +106,7 @@ class Fold:
     def __init__(self, db: duckdb.DuckDBPyConnection, files: list[Path]) -> None:
         self._db = db
         open_events(db, files)
-        for name in ("newest", "account", "name", "step", "hearsay"):
+        for name in ("newest", "account", "withheld", "name", "step", "hearsay"):
             db.execute(_SQL[name]).fetchall()
         lost = db.execute(_SQL["lost"]).fetchall()[0][0]
         if lost:

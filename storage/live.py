@@ -12,7 +12,7 @@ import psycopg
 import structlog
 from psycopg import sql
 
-from lexicons.syntax import Did
+from lexicons.syntax import Did, Nsid, Rkey
 from storage.outbox import CHANNEL, Batch, Entry
 from storage.queries import load
 from storage.reader import MAX_BACKOFF_S, MIN_BACKOFF_S, Cell, Reads
@@ -20,7 +20,7 @@ from storage.reader import MAX_BACKOFF_S, MIN_BACKOFF_S, Cell, Reads
 log = structlog.get_logger()
 
 _SQL = load("live")
-STATEMENTS = {f"live_{name}": _SQL[name] for name in ("after", "head", "hidden")}
+STATEMENTS = {f"live_{name}": _SQL[name] for name in ("after", "head", "hidden", "withheld")}
 
 _entries = msgspec.msgpack.Decoder(list[Entry]).decode
 _QUIET_S = 60.0  # a connection this old was a good one
@@ -72,6 +72,15 @@ async def hidden(reads: Reads) -> dict[Did, Standing]:
             taken_down=get(i, 3) == b"t",
         )
     return standings
+
+
+async def withheld(reads: Reads) -> set[tuple[Did, Nsid, Rkey]]:
+    """The records that we took down."""
+    found = await reads.fetch("live_withheld")
+    get = found.cell
+    return {
+        (Did(_text(get(i, 0))), Nsid(_text(get(i, 1))), Rkey(_text(get(i, 2)))) for i in range(found.count)
+    }
 
 
 async def listen(dsn: str, bell: asyncio.Event, channel: str = CHANNEL) -> NoReturn:

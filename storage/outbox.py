@@ -45,7 +45,8 @@ class Kind(StrEnum):
     - STATE: the repo's sync state is now `verdict`, for `reason`
     - ACCOUNT: how the account stands, as its current PDS says: `active`, `status`
     - IDENTITY: what its DID document says: `handle`, `pds`, `signing_key`
-    - TAKEDOWN: our own decision: `verdict` down or up, why in `reason`
+    - TAKEDOWN: our own decision: `verdict` down or up, why in `reason`. Of a record if it has a `collection`:
+      `action` is what it comes to for those who follow, with `cid` and `block` of what is seen again
     - REJECTED: could not be applied: `verdict` the reason, `reason` the detail, `block` the raw frame,
       `digest` (hex) its name; DROPPED: the rejected event of that `digest` was applied or given up
     - FORGOTTEN: the account asked to be forgotten, and nothing of it is here any more: `hash`, the sha-256 of

@@ -23,7 +23,7 @@ class RecordKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What we hold under a key. `block` is None for a tombstone."""
+    """What we hold under a key. `block` is None for a tombstone; `taken_down`: why nothing is made of it."""
 
     repo_id: int
     collection: Nsid
@@ -32,6 +32,7 @@ class Stored:
     block: bytes | None
     verified: bool
     invalid: str | None
+    taken_down: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ class LiveRecord:
     invalid: str | None
     did: Did
     pds: str | None
+    taken_down: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,15 @@ async def profiles(
         params = {"repo_ids": sorted(repo_ids), "collections": sorted(collections)}
         await cursor.execute(_SQL["profiles"], params)
         return await cursor.fetchall()
+
+
+async def take_down(
+    conn: Connection, key: RecordKey, reason: str | None, *, comment: Nsid, list_: Nsid
+) -> bool:
+    """Our own decision about one record, None: lift it. Call it while what was made of the record is still
+    there: the number of a comment or list is kept. False if it already is so, or there is no such record."""
+    params = key._asdict() | {"reason": reason, "comment": comment, "list": list_}
+    return (await conn.execute(_SQL["take_down"], params)).rowcount > 0
 
 
 async def known_keys(conn: Connection, did: Did, collection: Nsid, rkeys: Iterable[Rkey]) -> set[Rkey]:

@@ -55,8 +55,11 @@ create table record (
     block       bytea,              -- DAG-CBOR, sha-256 of it is in cid; null: deleted
     verified    boolean not null,
     invalid     text,               -- why the lexicon refuses it; null: valid
+    taken_down  text,               -- why we took it down: nothing is made of it; stays over new versions
+    number      bigint,             -- what its comment or list was called then, and is again once it is restored
     primary key (repo_id, collection, rkey)
 );
+create index record_taken_down on record (repo_id, collection, rkey) where taken_down is not null;
 
 -- Interned track URIs. A row exists from the first mention on, so a like that arrives before its
 -- track already has something to point at.

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from lexicons.syntax import Did, Rkey
 from storage.postgres import Asked, Connection, as_json
 from storage.queries import load
+from storage.records import RecordKey
 
 _SQL = load("social")
 
@@ -97,6 +98,16 @@ async def add_likes(conn: Connection, rows: Sequence[LikeRow]) -> None:
 
 async def remove_likes(conn: Connection, keys: Iterable[LikeKey]) -> None:
     await conn.execute(_SQL["remove_likes"], {"keys": as_json([key._asdict() for key in keys])})
+
+
+async def seat_comment(conn: Connection, key: RecordKey) -> None:
+    """A row under the number that this comment had before it was taken down; `put_comments` fills it."""
+    await conn.execute(_SQL["seat_comment"], key._asdict())
+
+
+async def seat_list(conn: Connection, key: RecordKey) -> None:
+    """Likewise, for `put_lists`."""
+    await conn.execute(_SQL["seat_list"], key._asdict())
 
 
 async def put_comments(conn: Connection, rows: Sequence[CommentRow]) -> None:

@@ -35,7 +35,8 @@ where last_seq <= (select coalesce(max(last_seq), 0) from archive_segment)
 -- Every record that the appview shows, as a stream.
 select p.did, r.collection, r.rkey, r.cid, r.rev, r.block
 from record r join repo p on p.id = r.repo_id join profile v on v.repo_id = r.repo_id
-where r.cid is not null and r.invalid is null and not v.hidden and r.collection = any(%(collections)s)
+where r.cid is not null and r.invalid is null and not v.hidden and r.taken_down is null
+      and r.collection = any(%(collections)s)
 
 -- name: dumping
 -- Whoever takes somebody out of the dumps waits until this one is there.

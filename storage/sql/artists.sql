@@ -12,5 +12,6 @@ select r.did, p.card, p.bio, p.created_at, r.first_seen_at, w.rev,
   join repo r on r.id = k.id
   join profile p on p.repo_id = k.id and not p.hidden
   left join record w on w.repo_id = k.id and w.collection = $2::text and w.rkey = 'self' and w.cid is not null
+       and w.taken_down is null
   left join preference c on c.did = r.did
  order by k.place

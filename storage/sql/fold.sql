@@ -23,7 +23,14 @@ left join (select did, arg_max(detail, seq)::json as said from event where kind 
 left join (select did, arg_max(detail, seq)::json as said from event where kind = 'account' group by did) a
     using (did)
 left join (select did, arg_max(struct_pack(verdict := verdict, reason := reason), seq) as said
-           from event where kind = 'takedown' group by did) t using (did)
+           from event where kind = 'takedown' and collection is null group by did) t using (did)
+
+-- name: withheld
+-- The records that we took down, and why.
+create table withheld as
+select did, collection, rkey, arg_max(reason, seq) as reason
+from event where kind = 'takedown' and collection is not null
+group by did, collection, rkey having arg_max(verdict, seq) = 'down'
 
 -- name: name
 -- The numbers of track URIs, as they were given, and of lists; one that was deleted and made anew has a new one.
@@ -72,8 +79,9 @@ order by did, seq
 -- The newest versions, shared out by account.
 copy (
     select a.id as repo_id, e.did, e.collection, e.rkey, e.rev, e.cid, e.block,
-           e.seq not in (select seq from hearsay) as verified, a.pds, a.id % $parts as part
+           e.seq not in (select seq from hearsay) as verified, a.pds, w.reason as taken_down, a.id % $parts as part
     from event e join newest n on n.seq = e.seq join account a on a.did = e.did
+    left join withheld w on (w.did, w.collection, w.rkey) = (e.did, e.collection, e.rkey)
 ) to $folder (format parquet, compression lz4, partition_by (part))
 
 -- name: profiles
@@ -82,6 +90,7 @@ copy (
     with looks as (
         select e.did, e.collection, e.block from event e join newest n on n.seq = e.seq
         where e.collection in ($own, $bluesky) and e.rkey = 'self' and e.block is not null
+          and (e.did, e.collection, e.rkey) not in (select did, collection, rkey from withheld)
     )
     select a.id as repo_id, a.did, a.handle, not a.active or a.taken_down is not null as hidden,
            o.block as own, b.block as bluesky, a.id % $parts as part
@@ -131,7 +140,7 @@ select count(*) from newest anti join account using (did)
 
 -- name: part_records
 -- One worker's share.
-select repo_id, did, collection, rkey, rev, cid, block, verified, pds from read_parquet($files)
+select repo_id, did, collection, rkey, rev, cid, block, verified, pds, taken_down from read_parquet($files)
 
 -- name: part_profiles
 -- Likewise.

@@ -13,6 +13,10 @@ select last_seq, first_seq, at, events
 -- Up to where everything was committed.
 select seq from outbox_head
 
+-- name: withheld
+-- Few records are taken down.
+select r.did, v.collection, v.rkey from record v join repo r on r.id = v.repo_id where v.taken_down is not null
+
 -- name: hidden
 -- Few accounts are: who stands in for all that are not there, and why.
 select did, active, status, taken_down is not null from repo where not active or taken_down is not null

@@ -9,6 +9,7 @@ select c.block, p.car, r.pds
   join record c on c.repo_id = r.id
   left join commit_proof p on p.repo_id = c.repo_id and p.rev = c.rev and c.verified
  where r.did = $1::text and c.collection = $2::text and c.rkey = $3::text and c.cid is not null
+   and c.taken_down is null
 
 -- name: repo
 -- All about one account in the members of its answer; Postgres writes the JSON, as nothing else of it is
@@ -30,7 +31,7 @@ select json_strip_nulls(json_build_object(
                                     'collection', c.collection, 'count', c.n, 'unverified', c.unverified)
                                 order by c.collection)
                            from (select collection, count(*) n, count(*) filter (where not verified) unverified
-                                   from record where repo_id = r.id and cid is not null
+                                   from record where repo_id = r.id and cid is not null and taken_down is null
                                   group by collection) c), '[]'),
     'gaps', coalesce((select json_agg(json_build_object('after', g ->> 'after', 'until', g ->> 'until'))
                         from jsonb_array_elements(r.gaps) g), '[]'),

@@ -1,6 +1,6 @@
 -- name: get_many
 -- What we hold under these keys, tombstones included.
-select r.repo_id, r.collection, r.rkey, r.rev, r.block, r.verified, r.invalid
+select r.repo_id, r.collection, r.rkey, r.rev, r.block, r.verified, r.invalid, r.taken_down
 from json_to_recordset(%(keys)s) as k (repo_id int, collection text, rkey text)
 join record r using (repo_id, collection, rkey)
 
@@ -17,16 +17,17 @@ where (r.repo_id, r.collection, r.rkey) = (n.repo_id, n.collection, n.rkey)
 
 -- name: live
 -- Everything that is there, for a rebuild: what was invalid may be valid under today's lexicons.
-select r.repo_id, r.collection, r.rkey, r.rev, r.cid, r.block, r.verified, r.invalid, p.did, p.pds
+select r.repo_id, r.collection, r.rkey, r.rev, r.cid, r.block, r.verified, r.invalid, p.did, p.pds, r.taken_down
 from record r join repo p on p.id = r.repo_id
 where r.cid is not null and r.collection = any(%(collections)s)
 order by r.repo_id, r.collection, r.rkey
 
 -- name: live_of_repo
 -- One account's records of one collection, for new cards when its PDS changes.
-select r.repo_id, r.collection, r.rkey, r.rev, r.cid, r.block, r.verified, r.invalid, p.did, p.pds
+select r.repo_id, r.collection, r.rkey, r.rev, r.cid, r.block, r.verified, r.invalid, p.did, p.pds, r.taken_down
 from record r join repo p on p.id = r.repo_id
 where r.repo_id = %(repo_id)s and r.collection = %(collection)s and r.cid is not null and r.invalid is null
+      and r.taken_down is null
 
 -- name: unproven
 -- Whose echo is overdue. A repo that nobody has read yet is due by itself.
@@ -45,10 +46,21 @@ where (r.repo_id, r.collection, r.rkey) = (n.repo_id, n.collection, n.rkey)
 select p.id, p.did, p.handle, r.collection, r.block
 from repo p
 left join record r on r.repo_id = p.id and r.collection = any(%(collections)s) and r.rkey = 'self'
-     and r.cid is not null and r.invalid is null
+     and r.cid is not null and r.invalid is null and r.taken_down is null
 where p.id = any(%(repo_ids)s)
 
 -- name: known_keys
 -- Which of these keys an account ever had in a collection, as far as we saw; deleted ones, too.
 select r.rkey from record r join repo p on p.id = r.repo_id
 where p.did = %(did)s and r.collection = %(collection)s and r.rkey = any(%(rkeys)s)
+
+-- name: take_down
+-- Our own decision, null: lifted. A comment or list is known by a number, which it is to have again.
+update record r
+set taken_down = %(reason)s,
+    number = coalesce(
+        (select id from comment c where r.collection = %(comment)s and (c.repo_id, c.rkey) = (r.repo_id, r.rkey)),
+        (select id from list l where r.collection = %(list)s and (l.repo_id, l.rkey) = (r.repo_id, r.rkey)),
+        r.number)
+where (repo_id, collection, rkey) = (%(repo_id)s, %(collection)s, %(rkey)s)
+  and taken_down is distinct from %(reason)s

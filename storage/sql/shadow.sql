@@ -69,7 +69,7 @@ copy plyr_replay.track_uri (id, uri) from stdin
 
 -- name: copy_record
 -- In the order of its columns.
-copy plyr_replay.record (repo_id, collection, rkey, rev, cid, block, verified, invalid) from stdin
+copy plyr_replay.record (repo_id, collection, rkey, rev, cid, block, verified, invalid, taken_down) from stdin
 
 -- name: copy_like
 -- As above.
@@ -145,6 +145,12 @@ select n.id, n.did, n.handle, n.pds, n.signing_key, n.active, n.status, n.taken_
        o.checked_at, coalesce(o.first_seen_at, n.since), coalesce(o.last_seen_at, n.since)
 from plyr_replay.repo_in n left join public.repo o using (did)
 
+-- name: finish_record
+-- By which number a comment or list is to be known again, no archive knows.
+update plyr_replay.record n set number = o.number from public.record o
+where o.taken_down is not null and o.number is not null
+  and (n.repo_id, n.collection, n.rkey) = (o.repo_id, o.collection, o.rkey)
+
 -- name: finish_rejected
 -- Likewise.
 insert into plyr_replay.rejected_event (
@@ -194,7 +200,7 @@ from repo
 
 -- name: facts_record
 -- The truth.
-select r.did || '/' || collection || '/' || rkey as key, v.rev, cid, block, verified, invalid
+select r.did || '/' || collection || '/' || rkey as key, v.rev, cid, block, verified, invalid, v.taken_down
 from record v join repo r on r.id = repo_id
 
 -- name: facts_track_uri

@@ -26,6 +26,13 @@ on conflict (repo_id, rkey) do update
 set track_id = excluded.track_id, timestamp_ms = excluded.timestamp_ms,
     sort_at = excluded.sort_at, card = excluded.card
 
+-- name: seat_comment
+-- A comment that is restored has the number that it had; what it says is put there next.
+insert into comment (id, repo_id, rkey, track_id, timestamp_ms, sort_at, card) overriding system value
+select number, repo_id, rkey, 0, 0, now(), '' from record
+where (repo_id, collection, rkey) = (%(repo_id)s, %(collection)s, %(rkey)s) and number is not null
+on conflict do nothing
+
 -- name: remove_comments
 -- By whole primary key.
 delete from comment c
@@ -42,6 +49,13 @@ on conflict (repo_id, rkey) do update
 set list_type = excluded.list_type, name = excluded.name, album_id = excluded.album_id, items = excluded.items,
     sort_at = excluded.sort_at, card = excluded.card
 returning id, repo_id, rkey, xmax = 0 as added
+
+-- name: seat_list
+-- Likewise of a list.
+insert into list (id, repo_id, rkey, items, sort_at, card) overriding system value
+select number, repo_id, rkey, 0, now(), '' from record
+where (repo_id, collection, rkey) = (%(repo_id)s, %(collection)s, %(rkey)s) and number is not null
+on conflict do nothing
 
 -- name: clear_lists
 -- A new version brings all of its items again.

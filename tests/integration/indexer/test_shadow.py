@@ -302,6 +302,7 @@ LEFT_OUT = {
     "rejected_event": "id seq reason detail attempts next_attempt_at rejected_at",
     "track_stat": "plays tags",
     "list": "id",
+    "record": "number",
     "comment": "id",
     "forgotten": "at",
 }

@@ -1,0 +1,125 @@
+"""Our own decisions about what is shown, and their way back.
+
+A record that is taken down leaves the tables that are made of records, as if it had been deleted: no query
+has to leave it out, and none that is written later can forget to. Table `record` keeps its signed bytes and
+why it is down, so whatever its author does to it meanwhile shows nothing, and `restore` makes of the newest
+version what is always made of one. An account's takedown is in `indexer/standing.py`.
+
+All of it happens in the caller's transaction, told to the outbox and to table `decision`.
+"""
+
+from __future__ import annotations
+
+from firehose.events import Action
+from indexer import apply, decide, happenings, standing
+from indexer.decide import Change
+from indexer.prepare import Candidate, read
+from lexicons.catalog import Catalog
+from lexicons.datamodel import cid_of
+from lexicons.records import Comment, List
+from lexicons.subject import Subject, SubjectKind
+from lexicons.syntax import Did, Nsid, Rkey
+from storage import decisions, outbox, records, repos, social
+from storage.decisions import Decision
+from storage.intake import Repo
+from storage.outbox import Entry, Kind
+from storage.postgres import Connection
+from storage.records import RecordKey, Stored
+from storage.tracks import Names
+
+
+class CannotTakeDown(ValueError):
+    """There is no such decision about this kind of subject."""
+
+
+async def take_down(conn: Connection, subject: Subject, reason: str, catalog: Catalog) -> bool:
+    """Out of every answer from the commit on. False: it already is, for this reason, or is not known here.
+    Raises CannotTakeDown."""
+    return await _decide(conn, subject, reason, catalog)
+
+
+async def restore(conn: Connection, subject: Subject, catalog: Catalog) -> bool:
+    """As it was, or as its author has made it since. False: it is not down, or not known here. Raises
+    CannotTakeDown."""
+    return await _decide(conn, subject, None, catalog)
+
+
+async def _decide(conn: Connection, subject: Subject, reason: str | None, catalog: Catalog) -> bool:
+    match subject.kind:
+        case SubjectKind.ACCOUNT:
+            return await standing.take_down(conn, subject.did, reason)
+        case SubjectKind.RECORD:
+            return await _record(conn, subject, reason, catalog)
+        case SubjectKind.BLOB:
+            raise CannotTakeDown("bytes alone cannot be taken down; the records that show them can")
+
+
+async def _record(conn: Connection, subject: Subject, reason: str | None, catalog: Catalog) -> bool:
+    did, collection, rkey = subject.text.removeprefix("at://").split("/")
+    locked = (await repos.lock(conn, [Did(did)])).get(Did(did))
+    if locked is None:
+        return False
+    repo = locked.repo
+    key = RecordKey(repo.id, Nsid(collection), Rkey(rkey))
+    old = (await records.get_many(conn, [key])).get(key)
+    own = catalog.collections
+    if old is None or not await records.take_down(conn, key, reason, comment=own.comment, list_=own.list):
+        return False
+    names = Names({}, [])
+    version = _version(old, repo)
+    if reason is not None and old.taken_down is None:
+        gone = Change(repo, decide.withheld(version), old.rev, decide.pointed_at(old, own))
+        await apply.project(conn, [gone], names, catalog)
+    elif reason is None:
+        version = read(version, catalog)
+        await _seat(conn, key, version)
+        await apply.project(conn, [Change(repo, version, old.rev, None)], names, catalog)
+    verdict, why = ("up", "taken back") if reason is None else ("down", reason)
+    await decisions.add(
+        conn, [Decision(subject.did, "takedown", verdict, f"{subject.text}: {why}", standing.OURSELVES)]
+    )
+    entry = _told(version, verdict, why)
+    await outbox.append(conn, [*happenings.named(names, standing.OURSELVES), entry])
+    return True
+
+
+async def _seat(conn: Connection, key: RecordKey, version: Candidate) -> None:
+    """A comment or list that is made again has the number that it was known by."""
+    if isinstance(version.record, Comment) and version.subjects:
+        await social.seat_comment(conn, key)
+    elif isinstance(version.record, List):
+        await social.seat_list(conn, key)
+
+
+def _version(old: Stored, repo: Repo) -> Candidate:
+    """What we hold, as it came."""
+    cid = None if old.block is None else cid_of(old.block)
+    return Candidate(
+        repo.did,
+        old.collection,
+        old.rkey,
+        old.rev,
+        cid,
+        old.block,
+        verified=old.verified,
+        invalid=old.invalid,
+    )
+
+
+def _told(version: Candidate, verdict: str, why: str) -> Entry:
+    """To those who follow a record that goes down is deleted, and one that comes back is written."""
+    back = verdict == "up" and version.cid is not None
+    shown = back and version.invalid is None and version.verified
+    return Entry(
+        Kind.TAKEDOWN,
+        standing.OURSELVES,
+        did=version.did,
+        rev=version.rev,
+        collection=version.collection,
+        rkey=version.rkey,
+        action=Action.CREATE if shown else Action.DELETE,
+        cid=version.cid if shown else None,
+        block=version.block if shown else None,
+        verdict=verdict,
+        reason=why,
+    )
