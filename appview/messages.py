@@ -104,7 +104,7 @@ class Message:
 def message_of(
     entry: Entry, seq: int, at: datetime, standing: Standing, *, withheld: bool = False
 ) -> Message | None:
-    """What subscribers hear of an entry, given how its account stands now, and whether its record is withheld;
+    """What subscribers hear of an entry, given how its account stands now, and whether its record is down;
     None: nothing.
 
     Not told: what is not proven yet, and records that are not shown, but that they are gone.
