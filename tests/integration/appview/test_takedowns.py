@@ -1,0 +1,200 @@
+"""What is taken down is in no answer of any route there is, and restored it is in all of them as it was.
+
+Routes are those of the built application: a new one fails here until `PATHS`, `QUERIES` or `OTHERWISE` says
+how it is asked, and a new XRPC method until `METHODS` does.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote, urlencode
+
+import aiohttp
+import psycopg
+import pytest
+from aiohttp import hdrs, web
+
+from appview.protocol import make_runner
+from bin.settings import load
+from bin.web import application
+from indexer.apply import apply_batch
+from indexer.prepare import prepare
+from indexer.profiles import refresh_profiles
+from indexer.sanctions import restore, take_down
+from lexicons.catalog import Catalog
+from lexicons.subject import read_subject
+from storage import repos
+from storage.sessions import Kind
+from tests.fakenet.world import COMMENT, LIKE, LIST, PROFILE, TRACK, Author, album, comment, like, track
+from tests.integration.appview.uploads.studio import SCOPE, add_key, bearer
+
+CATALOG = Catalog.load()
+ANN_KEY, EVE_KEY, LIST_KEY = "3mpt222222222", "3mpt222222333", "3mpt222222444"
+# What is about a sign-in, a job or the service itself, and holds nothing of what artists publish.
+OTHERWISE = re.compile(
+    r"/auth/.*|/oauth-client-metadata\.json|/\.well-known/.*|/config|/openapi\.json|/private/.*|/image/.*"
+    r"|/uploads.*|/tracks/uploads/.*|/tracks/\{track_id\}/revisions|/exports/.*|/migration/.*|/metrics"
+    r"|/robots\.txt|/xrpc.*|/sign-in|/account|/upload.*|/static.*|/health|/queue/|/preferences/"
+)
+STATE = "fm.plyr.sync.getRepoState"
+WHEN = "2026-07-04T14:00:00.000Z"
+
+
+@dataclass
+class Walk:
+    """The application, who asks, and what every route and method is asked for."""
+
+    url: str
+    app: web.Application
+    http: aiohttp.ClientSession
+    headers: dict[str, str]
+    paths: dict[str, str]
+    queries: dict[str, dict[str, str]]
+    methods: dict[str, dict[str, str]]
+
+    def asked(self) -> dict[str, str]:
+        """Path of the route, or NSID → address."""
+        found: dict[str, str] = {}
+        for route in self.app.router.routes():
+            path = route.resource.canonical if route.resource else ""
+            if route.method != hdrs.METH_GET or OTHERWISE.fullmatch(path) or path == "":
+                continue
+            named = re.sub(r"\{(\w+)[^{}]*\}", r"{\1}", path)
+            if "{id}" in named:
+                named = named.replace("{id}", "{playlist_id}" if "playlist" in named else "{track_id}")
+            assert all(each in self.paths for each in re.findall(r"\{(\w+)\}", named)), f"unknown: {path}"
+            filled = re.sub(r"\{(\w+)\}", lambda each: quote(self.paths[each[1]], safe=""), named)
+            found[path] = f"{filled}?{urlencode(self.queries.get(path, {}))}"
+        queries = [m.nsid for m in CATALOG.methods.values() if m.kind == "query"]
+        for nsid in queries:
+            name = nsid.removeprefix("fm.plyr.")
+            assert name in self.methods, f"a new method: {name}"
+            found[nsid] = f"/xrpc/{nsid}?{urlencode(self.methods[name])}"
+        return found
+
+    async def answers(self) -> dict[str, bytes]:
+        found: dict[str, bytes] = {}
+        for name, address in self.asked().items():
+            async with self.http.get(self.url + address, headers=self.headers, allow_redirects=False) as got:
+                assert got.status < 500, (name, await got.read())
+                told = b"%d %s " % (got.status, got.headers.get("Location", "").encode())
+                found[name] = told + await got.read()
+        return found
+
+
+@asynccontextmanager
+async def walking(dsn: str, folder: Path) -> AsyncIterator[tuple[Walk, Author]]:
+    ann, eve = Author("ann"), Author("eve")
+    song = eve.uri(TRACK, EVE_KEY)
+    anns = ann.uri(TRACK, ANN_KEY)
+    events = [
+        ann.create(TRACK, ANN_KEY, track("Plain")),
+        eve.create(PROFILE, "self", {"$type": PROFILE, "bio": "Xylobio", "createdAt": WHEN}),
+        eve.create(TRACK, EVE_KEY, track("Xylotrack", album="Xylolist")),
+        eve.create(COMMENT, EVE_KEY, comment(anns, "Xylocomment")),
+        eve.create(LIKE, EVE_KEY, like(anns)),
+        eve.create(LIST, LIST_KEY, album("Xylolist", [anns]) | {"listType": "playlist"}),
+        ann.create(LIKE, EVE_KEY, like(song)),
+    ]
+    async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as conn:
+        identities = [ann.identity, eve.identity]
+        await apply_batch(
+            conn, prepare(events, CATALOG), catalog=CATALOG, source="wss://x", seq=None, identities=identities
+        )
+        await conn.execute("update repo set handle = 'ann.test' where did = %s", (ann.did,))
+        await conn.execute("update repo set handle = 'eve.test' where did = %s", (eve.did,))
+        await refresh_profiles(conn, await repos.all_ids(conn), CATALOG)
+        await conn.execute("update track_stat set tags = '{noise}', plays = 1")
+        await conn.execute("insert into play_day select id, current_date, 1 from track")
+        numbers = "select t.id, t.file_id, l.id from track t, list l where t.rkey = %s"
+        row = await (await conn.execute(numbers, (EVE_KEY,))).fetchone()
+    assert row is not None
+    number, file_id, list_id = (str(each) for each in row)
+    target = {"target": anns, "collection": COMMENT, "path": ".subject.uri"}
+    playlist = eve.uri(LIST, LIST_KEY)
+    queries = {
+        "/tracks/by-uri": {"uri": song},
+        "/tracks/": {"artist_did": eve.did},
+        "/search/": {"q": "xylo"},
+        "/search/handles": {"q": "eve"},
+        "/oembed": {"url": f"https://plyr.test/track/{number}"},
+        "/lists/by-uri": {"uri": playlist},
+        "/lists/playlists/by-uri": {"uri": playlist},
+        "/links": target,
+        "/links/all": {"target": anns},
+        "/links/count": target,
+        "/links/count/distinct-dids": target,
+    }
+    paths = {
+        "track_id": number, "handle": "eve.test", "did": eve.did, "slug": "xylolist", "tag": "noise",
+        "file_id": file_id, "artist_did": eve.did, "playlist_id": list_id,
+    }  # fmt: skip
+    by_actor, of_song = {"actor": "eve.test"}, {"uri": song}
+    methods: dict[str, dict[str, str]] = {
+        "actor.getProfile": by_actor, "actor.getProfiles": {"actors": "eve.test"},
+        "actor.searchActors": {"q": "eve"}, "feed.getActorLikes": {"actor": "ann.test"},
+        "feed.getActorTracks": by_actor, "feed.getComments": {"uri": anns}, "feed.getLatest": {},
+        "feed.getLikes": {"uri": anns}, "feed.getTop": {}, "feed.getTrack": of_song,
+        "feed.getTracks": {"uris": song}, "feed.searchTracks": {"q": "xylotrack"},
+        "graph.getActorLists": by_actor, "graph.getList": {"list": playlist}, "server.describe": {},
+        "server.getStats": {}, "sync.getRecordProof": of_song, "sync.getRepoState": by_actor,
+        "actor.getPreferences": {}, "audio.getLimits": {},
+        "audio.getJob": {"id": "00000000-0000-4000-8000-000000000000"},
+    }  # fmt: skip
+    settings = load({"database_url": dsn, "data_dir": str(folder), "public_url": "https://plyr.test"}, {})
+    async with application(settings, CATALOG) as app:
+        runner = make_runner(app)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        key = await add_key(dsn, ann.did, scope=SCOPE, granted=True, kind=Kind.TOKEN)
+        url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        try:
+            async with aiohttp.ClientSession() as http:
+                yield Walk(url, app, http, bearer(key), paths, queries, methods), eve
+        finally:
+            await runner.cleanup()
+
+
+THINGS = {
+    "track": (TRACK, EVE_KEY, [b"Xylotrack", f"{TRACK}/{EVE_KEY}".encode()]),
+    "comment": (COMMENT, EVE_KEY, [b"Xylocomment", f"{COMMENT}/{EVE_KEY}".encode()]),
+    "list": (LIST, LIST_KEY, [f"{LIST}/{LIST_KEY}".encode()]),
+    "profile": (PROFILE, "self", [b"Xylobio"]),
+    "account": (None, None, [b"Xylo", b"eve.test"]),
+}
+
+
+@pytest.mark.parametrize("thing", THINGS)
+async def test_it_is_in_no_answer_and_restored_in_all_as_before(
+    database: str, tmp_path: Path, thing: str
+) -> None:
+    collection, rkey, traces = THINGS[thing]
+    async with (
+        walking(database, tmp_path) as (walk, eve),
+        await psycopg.AsyncConnection.connect(database, autocommit=True) as conn,
+    ):
+        subject = read_subject(eve.did if collection is None else eve.uri(collection, rkey or ""))
+        before = await walk.answers()
+        for trace in traces:
+            assert any(trace in answer for answer in before.values()), trace
+        async with conn.transaction():
+            assert await take_down(conn, subject, "copyright", CATALOG)
+        meanwhile = await walk.answers()
+        if collection is None:  # says of whoever asks for the account that it is taken down
+            assert b'"takendown"' in meanwhile.pop(STATE)
+        seen = {(name, trace) for name, answer in meanwhile.items() for trace in traces if trace in answer}
+        assert seen == set()
+        async with conn.transaction():
+            assert await restore(conn, subject, CATALOG)
+        after = await walk.answers()
+        changed = {name for name in before if _timeless(before[name]) != _timeless(after[name])}
+        assert changed <= {STATE}  # which tells of our decisions, without their reasons
+
+
+def _timeless(answer: bytes) -> bytes:
+    """Without moments of now, and what a page is given for one answer alone."""
+    return re.sub(rb"\d{4}-\d\d-\d\dT[\d:.]+(Z|\+00:00)|nonce[^ >]+|\"cached_at[^,}]+", b"", answer)
