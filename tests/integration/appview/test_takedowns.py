@@ -144,6 +144,7 @@ async def walking(dsn: str, folder: Path) -> AsyncIterator[tuple[Walk, Author]]:
         "server.getStats": {}, "sync.getRecordProof": of_song, "sync.getRepoState": by_actor,
         "actor.getPreferences": {}, "audio.getLimits": {},
         "audio.getJob": {"id": "00000000-0000-4000-8000-000000000000"},
+        "com.atproto.label.queryLabels": {"uriPatterns": f"at://{eve.did}/*"},
     }  # fmt: skip
     settings = load({"database_url": dsn, "data_dir": str(folder), "public_url": "https://plyr.test"}, {})
     async with application(settings, CATALOG) as app:
