@@ -55,6 +55,7 @@ async def tasks(settings: Settings, catalog: Catalog, pool: Pool) -> AsyncIterat
             Task("lists.sweep", house.sweep_lists(pool)),
             Task("playing.forget", house.forget_playing(pool)),
             Task("records.doubt", house.doubt_records(pool)),
+            Task("sounds.index", house.index_sounds(pool)),
             Task("stats.count", house.count_totals(pool)),
             Task("tracks.render", house.render_tracks(pool)),
             Task("tracks.sweep", house.sweep_tracks(pool, catalog.collections.track)),

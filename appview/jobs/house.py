@@ -9,10 +9,11 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 
 from appview.jobs.tasks import Done, Run, TryLater, Work
+from appview.moderation.terms import terms
 from indexer.replay import name_old_albums, render_old
 from indexer.written import doubt_unproven
 from lexicons.syntax import Nsid, tid_from_us
-from storage import jobs, list_look, now_playing, remarks, stats, track_media, turns
+from storage import fingerprints, jobs, list_look, now_playing, remarks, stats, track_media, turns
 from storage.blobs.collector import collect
 from storage.blobs.store import BlobStore
 from storage.postgres import Pool
@@ -112,6 +113,23 @@ def render_tracks(pool: Pool) -> Run:
             count += rendered
             if rendered < _BATCH:
                 return Done("Rendered old tracks.", {"tracks": count})
+
+    return run
+
+
+def index_sounds(pool: Pool) -> Run:
+    """Has sounds found by their fingerprints that are not yet: before the index, or elsewhere."""
+
+    async def run(work: Work) -> Done:
+        count = 0
+        while True:
+            async with pool.connection() as conn, conn.transaction():
+                found = await fingerprints.unindexed(conn, limit=_BATCH)
+                for sound_id, fingerprint in found:
+                    await fingerprints.put(conn, sound_id, terms(fingerprint))
+            count += len(found)
+            if len(found) < _BATCH:
+                return Done("Indexed sounds by their fingerprints.", {"sounds": count})
 
     return run
 

@@ -12,8 +12,9 @@ from appview.media.id3 import Tags
 from appview.media.probe import Probe, probe
 from appview.media.steps import Step
 from appview.media.transcode import transcode
+from appview.moderation.terms import terms
 from appview.records import fresh_rkey, now_text
-from storage import sounds, track_media
+from storage import fingerprints, sounds, track_media
 from storage.blobs import rows
 from storage.blobs.publishing import publish
 from storage.blobs.store import Area
@@ -84,7 +85,8 @@ async def rendered(at: Attempt) -> None:
 
 
 async def listened(at: Attempt) -> None:
-    """Loudness, shape and fingerprint of the original, which are those of the stream, too."""
+    """Loudness, shape and fingerprint of the original, which are those of the stream, too; it is found by the
+    latter from now on."""
     original, stream = at.facts.original, at.facts.stream
     assert original is not None
     assert stream is not None
@@ -103,6 +105,7 @@ async def listened(at: Attempt) -> None:
         await at.save(Step.LISTEN, conn)
         if body is not None:
             await sounds.put_analysis(conn, original, body)
+            await fingerprints.put(conn, original, terms(body.fingerprint))
         if stream != original:
             await sounds.copy_analysis(conn, original, stream)
 

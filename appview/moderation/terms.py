@@ -1,0 +1,36 @@
+"""Which words of a Chromaprint fingerprint a sound is found by.
+
+Of the 32 bits of a word those are taken that stay as they are when a sound is encoded anew or cut between
+two words; of the words, one of four, chosen by what it is and not by where it stands, so that every copy
+chooses the same. A word that its neighbour repeats is silence or a tone that stands still, and not chosen.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Words = NDArray[np.uint32]
+
+# The 24 bits of least error over MP3 at 128 kbit/s and cuts between words: 1 to 5 % of them change, of the
+# other eight up to 11 %. It doubles how many words survive whole.
+STEADY = np.uint32(0xFEBECAEF)
+_ONE_OF = 4
+_SPREAD = np.uint32(2_654_435_769)  # 2^32 / the golden ratio: near words end far from each other
+
+
+def words(fingerprint: bytes) -> Words:
+    """The words of `sound.fingerprint`."""
+    return np.frombuffer(fingerprint, dtype="<u4").astype(np.uint32)
+
+
+def terms(fingerprint: bytes) -> list[int]:
+    """Signed 32 bits each, without repetition, sorted; about 3 for two seconds of music."""
+    all_words = words(fingerprint)
+    moves = np.ones(len(all_words), dtype=bool)
+    still = all_words[1:] == all_words[:-1]
+    moves[1:] &= ~still
+    moves[:-1] &= ~still
+    kept = np.unique(all_words[moves] & STEADY)
+    chosen = kept[kept * _SPREAD < np.uint32(2**32 // _ONE_OF)]
+    return chosen.view(np.int32).tolist()

@@ -1,0 +1,36 @@
+-- name: put
+-- The same bytes have the same words.
+insert into fingerprint (sound_id, terms) values (%(sound_id)s, %(terms)s) on conflict (sound_id) do nothing
+
+-- name: unindexed
+-- Sounds with a fingerprint by which they are not found yet; those aside that were made of another one, and play for it.
+select s.blob_id, s.fingerprint from sound s
+where octet_length(s.fingerprint) > 0
+  and not exists (select from fingerprint f where f.sound_id = s.blob_id)
+  and not exists (select from sound_rendition n where n.rendition_id = s.blob_id)
+  and not exists (select from track_media m
+                  where m.stream_id = s.blob_id and m.original_id is not null and m.original_id <> s.blob_id)
+order by s.blob_id limit %(limit)s
+
+-- name: candidates
+-- Sounds that share the most terms, with whoever has them. What too many have in common says nothing: a term is given
+-- up there, so that silence or a sample that everybody uses costs no more than others.
+with telling as (
+    select array_agg(f.sound_id) as sound_ids
+    from unnest(%(terms)s::int[]) t (term)
+    cross join lateral (
+        select sound_id from fingerprint where terms @> array[t.term] limit %(most_sounds)s
+    ) f
+    group by t.term having count(*) < %(most_sounds)s
+), found as (
+    select sound_id, count(*)::int as shared from telling, unnest(sound_ids) u (sound_id)
+    group by sound_id having count(*) >= %(least)s
+), owned as (
+    select distinct f.sound_id, f.shared, m.did, m.rkey
+    from found f join track_media m on f.sound_id in (m.original_id, m.stream_id)
+    where m.did <> %(besides)s
+)
+select o.sound_id, o.shared, o.did, o.rkey, s.fingerprint
+from (select * from owned order by shared desc, sound_id, did, rkey limit %(limit)s) o
+join sound s on s.blob_id = o.sound_id
+order by o.shared desc, o.sound_id, o.did, o.rkey
