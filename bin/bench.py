@@ -29,7 +29,7 @@ NAMES = (
         "auth",
         "plays",
     ),
-    *("ranges", "zip", "upload", "transcode", "headline"),
+    *("ranges", "zip", "upload", "transcode", "headline", "scan"),
 )
 
 

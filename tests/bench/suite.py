@@ -26,6 +26,7 @@ from tests.bench import (
     ranges,
     report,
     rest,
+    scan,
     transcode,
     upload,
     verify,
@@ -48,7 +49,7 @@ NAMES = (
         "auth",
         "plays",
     ),
-    *("ranges", "zip", "upload", "transcode", "headline"),
+    *("ranges", "zip", "upload", "transcode", "headline", "scan"),
 )
 WITHOUT_DATABASE = {
     "verify": verify.run,
@@ -117,5 +118,6 @@ async def _one(name: str, options: Options, server: database.Server | None) -> F
         "plays": plays.run,
         "upload": upload.run,
         "headline": headline.run,
+        "scan": scan.run,
     }
     return await benches[name](options, server)

@@ -118,6 +118,7 @@ async def test_an_aiff_becomes_a_track_that_plays_and_all_agree(
     assert b"title=Dawn" in tags
     assert b"album=Days" in tags
     assert await here.one("select count(*) from sound where loudness_lufs is not null") == 2
+    assert await here.one("select count(*) from fingerprint") == 1
     await in_order(here, ann)
 
 
