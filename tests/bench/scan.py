@@ -1,9 +1,9 @@
 """(q) Our own scanner: a track's fingerprint asked for in an index of 100,000, one question at a time.
 
-Fingerprints are made up such that words follow each other and meet in other tracks as those of sounds do (a
-bit flips every eighth word; two words share their steady bits once in a million pairs). Asked are whole tracks
-of which 5 % of the bits differ, cuts of 20 s of such, and what nobody has. One connection, no parallel workers:
-an answer is the work of one core.
+Fingerprints are made up such that words follow each other and meet in other tracks as those of sounds do:
+a bit flips every eighth word, two words share their steady bits once in a million pairs. Asked are whole
+tracks of which 5 % of the bits differ, cuts of 20 s of such, and what nobody has. One connection, no parallel
+workers: an answer is the work of one core.
 
 Gate: each copy and each cut finds the track that it is of, and nothing else; what nobody has finds nothing.
 """
