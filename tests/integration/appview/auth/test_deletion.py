@@ -431,6 +431,7 @@ def test_whoever_adds_a_table_about_accounts_says_who_empties_it(database: str) 
         "image_drawn",
         "image_rendition",
         "sound_rendition",
+        "fingerprint",
     }  # once nobody owns them
     # What was judged, by whom and of whom, is not undone by leaving: docs/operations.md says why.
     kept = {"moderation_case", "moderation_event", "label", "label_head", "label_key"}
