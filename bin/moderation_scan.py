@@ -43,10 +43,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         wanted = f"{args.env} is namespace {NAMESPACES[args.env]}"
         print(f"plyr: {wanted}, and the settings say {settings.namespace}", file=sys.stderr)
         return 2
-    why = off(settings)
-    if why is not None and not args.dry_run:
-        print(f"plyr: nothing can be scanned: {why}", file=sys.stderr)
-        return 2
+    if why := off(settings):
+        print(f"plyr: our own scanner alone is asked, and not AuDD: {why}", file=sys.stderr)
     return asyncio.run(_scan(args, settings))
 
 
@@ -54,7 +52,9 @@ async def _scan(args: argparse.Namespace, settings: Settings) -> int:
     assert settings.database_url
     max_s = None if args.max_duration is None else args.max_duration * 60
     async with await psycopg.AsyncConnection.connect(settings.database_url, autocommit=True) as conn:
-        found = await scans.unscanned(conn, kind=KIND, limit=args.limit, undue=True, max_s=max_s)
+        found = await scans.unscanned(
+            conn, kind=KIND, limit=args.limit, audd=off(settings) is None, undue=True, max_s=max_s
+        )
     if args.dry_run:
         print("\n".join(listed(found)))
         return 0

@@ -1,4 +1,4 @@
-"""Builds what scans sound, or says why nothing does."""
+"""Builds what scans sound, or says why AuDD does not."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from storage.postgres import Pool
 
 
 def off(settings: Settings) -> str | None:
-    """Why nothing is scanned, in a few words; None: it is."""
+    """Why AuDD is not asked, in a few words; None: it is."""
     if settings.audd_token is None:
         return "PLYR_AUDD_TOKEN is not set"
     # On a test network AuDD is a process of this machine, too.
@@ -21,9 +21,9 @@ def off(settings: Settings) -> str | None:
 
 
 def scanner(settings: Settings, pool: Pool, http: GuardedClient) -> Scanner:
-    """What is published is fetched where everybody finds it."""
+    """AuDD fetches what is published where everybody finds it."""
     why, origin, token = off(settings), own_origin(settings), settings.audd_token
     audd = None
     if why is None and token is not None:
         audd = Audd(http, settings.audd_url, token.get_secret_value())
-    return Scanner(pool, audd, lambda sha256: f"{origin}/audio/{sha256}", off=f"nothing is scanned: {why}")
+    return Scanner(pool, audd, lambda sha256: f"{origin}/audio/{sha256}", off=f"AuDD is not asked: {why}")

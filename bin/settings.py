@@ -313,7 +313,8 @@ class Settings(BaseSettings):
     audd_token: SecretStr | None = Field(
         None,
         description="API token of AuDD, which is asked what recordings the sound of tracks is taken for. It "
-        "fetches each from us, so a public address is needed, too. Without it nothing is scanned.",
+        "fetches each from us, so a public address is needed, too. Without it our own scanner alone compares "
+        "what is here.",
     )
     audd_url: str = Field(
         "https://enterprise.audd.io", description="Base address of AuDD's enterprise endpoint."

@@ -43,7 +43,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     del args
     print(f"plyr {VERSION}", flush=True)
     if why := scanning.off(settings):
-        print(f"copyright scans are off: {why}", flush=True)
+        print(f"AuDD is not asked about copyright: {why}", flush=True)
     # What no restart of a child would mend is found here, before anything runs.
     problem = lexicon_problem(settings.namespace) or port_problem(settings.host, settings.port)
     if problem:

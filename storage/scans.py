@@ -1,6 +1,7 @@
 """Table `copyright_scan`: whose recordings the sound of a track is taken for, by whoever was asked.
 
-    (no row) ──▶ ok                     a verdict: of these bytes it is the last, and a person may judge it
+    (no row) ──▶ ok ──▶ ok | error      a verdict. One that is flagged stays, for a person to judge; another
+       │                                is the last once AuDD and our own scanner were asked
        ├──▶ error ──▶ ok | error | off  due again at `due`, later each time
        └──▶ off ───▶ ok | error         there was nobody to ask; due as soon as there is
 
@@ -10,7 +11,8 @@ unscanned: nothing is lost by a job that is.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -32,7 +34,7 @@ class ScanState(StrEnum):
 
 
 MOVES: dict[ScanState, frozenset[ScanState]] = {
-    ScanState.OK: frozenset(),
+    ScanState.OK: frozenset({ScanState.OK, ScanState.ERROR}),  # the latter until AuDD has answered
     ScanState.ERROR: frozenset({ScanState.OK, ScanState.ERROR, ScanState.OFF}),
     ScanState.OFF: frozenset({ScanState.OK, ScanState.ERROR, ScanState.OFF}),
 }
@@ -58,10 +60,17 @@ class ErrorKind(StrEnum):
     ANSWER = "answer"
 
 
+class Source(StrEnum):
+    """Who says so. PLYR: our own scanner, which knows the tracks that are here."""
+
+    AUDD = "audd"
+    PLYR = "plyr"
+
+
 @dataclass(frozen=True, slots=True)
 class Match:
     """A recording that a part of the sound is taken for. `timecode`: where in that recording; `offset_ms`:
-    where in ours."""
+    where in ours. Of a track that is here: whose it is, for how long, and how sure that is (0.5 to 1)."""
 
     artist: str
     title: str
@@ -70,17 +79,23 @@ class Match:
     timecode: str | None = None
     offset_ms: int | None = None
     score: int = 0
+    source: Source = Source.AUDD
+    did: Did | None = None
+    rkey: Rkey | None = None
+    length_ms: int | None = None
+    confidence: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`dominant`: what most of the matched parts are taken for, `dominant_share` of them (0 to 1). `raw`: the
-    answer as it came."""
+    """`dominant`: what most of the matched parts are taken for, `dominant_share` of them (0 to 1). `raw`:
+    AuDD's answer as it came. `asked`: who said so."""
 
     matches: tuple[Match, ...]
     dominant: Match | None
     dominant_share: float | None
-    raw: str
+    raw: str | None
+    asked: tuple[Source, ...] = (Source.AUDD,)
 
     @property
     def is_flagged(self) -> bool:
@@ -113,6 +128,7 @@ class Scan:
     matches: tuple[Match, ...]
     dominant: Match | None
     dominant_share: float | None
+    asked: tuple[Source, ...]
     raw: str | None
     is_flagged: bool
     resolution: Resolution | None
@@ -127,11 +143,18 @@ class Scan:
 
 
 async def unscanned(
-    conn: Connection, *, kind: str, limit: int | None, undue: bool = False, max_s: float | None = None
+    conn: Connection,
+    *,
+    kind: str,
+    limit: int | None,
+    audd: bool,
+    undue: bool = False,
+    max_s: float | None = None,
 ) -> list[Target]:
-    """Tracks in sight without a verdict about what they play, and without a job of this kind; `undue`: also
-    those whose next attempt is later. No longer than `max_s`, where that is said."""
-    params = {"kind": kind, "limit": limit, "undue": undue, "max_s": max_s}
+    """Tracks in sight about whose sound somebody can be asked who was not yet: AuDD, where `audd`, and our
+    own scanner, where there is a fingerprint. Not those that are flagged or that a job of this kind is about;
+    `undue`: also those whose next attempt is later. No longer than `max_s`, where that is said."""
+    params = {"kind": kind, "limit": limit, "audd": audd, "undue": undue, "max_s": max_s}
     async with conn.cursor(row_factory=class_row(Target)) as cursor:
         await cursor.execute(_SQL["unscanned"], params)
         return await cursor.fetchall()
@@ -155,18 +178,38 @@ async def get(conn: Connection, did: Did, rkey: Rkey, sha256: str) -> Scan | Non
 
 
 async def answered(conn: Connection, sha256: str) -> Verdict | None:
-    """The newest verdict about these bytes, of whatever track."""
+    """What AuDD last said of these bytes, of whatever track they are."""
     row = await (await conn.execute(_SQL["answered"], {"sha256": sha256})).fetchone()
-    return None if row is None else msgspec.convert(dict(zip(_VERDICT, row, strict=True)), Verdict)
+    if row is None:
+        return None
+    found = msgspec.convert(dict(zip(_VERDICT, row, strict=True)), Verdict)
+    matches = tuple(each for each in found.matches if each.source is Source.AUDD)
+    # Where AuDD matched anything, what is dominant is by AuDD, too.
+    return replace(found, matches=matches) if matches else Verdict((), None, None, found.raw)
+
+
+async def fingerprint(conn: Connection, blob_id: int) -> bytes | None:
+    """Of a sound, for our own scanner; None: it was not analysed."""
+    row = await (await conn.execute(_SQL["fingerprint"], {"blob_id": blob_id})).fetchone()
+    return None if row is None or row[0] is None else bytes(row[0])
+
+
+async def named(conn: Connection, tracks: Sequence[tuple[Did, Rkey]]) -> list[tuple[str, str]]:
+    """Artist and title of each, as a person knows them, in the same order."""
+    params = {"dids": [did for did, _ in tracks], "rkeys": [rkey for _, rkey in tracks]}
+    rows = await (await conn.execute(_SQL["named"], params)).fetchall()
+    names = {(did, rkey): (artist, title) for did, rkey, artist, title in rows}
+    return [names[track] for track in tracks]
 
 
 async def settle(conn: Connection, target: Target, verdict: Verdict) -> int | None:
     """The row's id, whose verdict this is now. None: it has one already, which stays, or the account is not
-    known any more."""
+    known any more. One that is clear is replaced where somebody else was asked."""
     params = _of(target) | {
         "matches": _json(verdict.matches),
         "dominant": None if verdict.dominant is None else _json(verdict.dominant),
         "dominant_share": verdict.dominant_share,
+        "asked": list(verdict.asked),
         "raw": verdict.raw,
         "is_flagged": verdict.is_flagged,
     }
@@ -177,7 +220,7 @@ async def settle(conn: Connection, target: Target, verdict: Verdict) -> int | No
 async def fail(
     conn: Connection, target: Target, kind: ErrorKind, error: str, *, wait_s: float, raw: str | None = None
 ) -> None:
-    """No verdict, and when it is due again. One that is there stays."""
+    """No answer of AuDD, and when it is due again. One that is there stays, and what is flagged."""
     params = {"error_kind": kind, "error": error, "wait_s": wait_s, "raw": raw}
     await conn.execute(_SQL["fail"], _of(target) | params)
 

@@ -697,7 +697,8 @@ create table copyright_scan (
     matches         jsonb not null default '[]',    -- storage/scans.py has the shape
     dominant        jsonb,              -- the match that most of the matched parts have
     dominant_share  real,               -- of the matched parts, 0 to 1
-    raw             text,               -- the answer as it came, without our token
+    asked           text[] not null default '{}',   -- who said so: audd, plyr (our own scanner)
+    raw             text,               -- AuDD's answer as it came, without our token
     is_flagged      boolean not null default false,     -- anything matched
     resolution      text check (resolution in ('pending', 'violation', 'false_positive', 'original_artist')),
     reviewed_at     timestamptz,
@@ -711,6 +712,7 @@ create table copyright_scan (
     updated_at      timestamptz not null default now(),
     unique (did, rkey, sha256),
     check ((state = 'ok') = (scanned_at is not null)),
+    check ((state = 'ok') = (asked <> '{}')),
     check ((state = 'error') = (error_kind is not null and error is not null and due is not null)),
     check (is_flagged = (resolution is not null)),
     check (is_flagged = (dominant is not null and dominant_share is not null))

@@ -1,13 +1,17 @@
 """Tasks `scan` and `scan.sweep`: what tracks play is scanned for the recordings of others.
 
     upload, mirror or replace ─▶ want, in the transaction in which the sound is the track's
-    job `scan`: what it plays now ─▶ asked ─▶ row in copyright_scan ─▶ flagged: `on_flag`, in that transaction
+    job `scan`: what it plays now ─▶ AuDD and our own scanner are asked ─▶ one row in copyright_scan
+                                                    ─▶ flagged: `on_flag`, in that transaction
 
 Contract: a verdict is of the bytes that were scanned, and comes about once; killed anywhere the job asks
-again, and of two verdicts the first stays. What others have scanned already is not paid for twice. An error
-is a row with a date, after which the sweep tries again, ever later; the public sees of it what it sees of a
-track that is clear. Once AuDD says that our quota is used up, or that it does not take our token, the sweep
-begins nothing until that is due again. A scan decides nothing: it is for `on_flag` to have a person look.
+again, and of two verdicts the first stays. Only one that is clear is added to, once somebody can be asked
+who was not: AuDD where it had no token, our own scanner where there was no fingerprint. What AuDD said of the
+same bytes is not paid for twice. An error of AuDD is a row with a date, after which the sweep tries again,
+ever later, unless our own scanner finds something: that is not held up. The public sees of an error what it
+sees of a track that is clear. Once AuDD says that our quota is used up, or that it does not take our token,
+the sweep begins nothing until that is due again. A scan decides nothing: it is for `on_flag` to have a person
+look.
 """
 
 from __future__ import annotations
@@ -17,11 +21,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from appview.jobs.tasks import Done, Queue, Task, Work
+from appview.moderation import copies
 from appview.moderation.audd import Audd, AuddFailed
 from lexicons.syntax import Did, Rkey
 from storage import jobs, scans
 from storage.postgres import Connection, Pool
-from storage.scans import ErrorKind, Target, Verdict
+from storage.scans import ErrorKind, Source, Target, Verdict
 
 KIND = "scan"
 SWEEP = "scan.sweep"
@@ -84,8 +89,9 @@ def wait_s(kind: ErrorKind, attempts: int, least_s: float | None = None) -> floa
 
 
 class Scanner:
-    """Scans one track at a time. `audd` None: nobody is asked, for the reason `off`. `address`: where a sound
-    of this hash is fetched. `on_flag` is told of what was flagged, before that is committed."""
+    """Scans one track at a time. `audd` None: AuDD is not asked, for the reason `off`, and our own scanner
+    alone says what it finds. `address`: where a sound of this hash is fetched. `on_flag` is told of what was
+    flagged, before that is committed."""
 
     def __init__(
         self,
@@ -109,24 +115,42 @@ class Scanner:
             if target is None:
                 return Outcome(Came.GONE)
             before = await scans.get(conn, did, rkey, target.sha256)
-            if before is not None and before.scanned_at is not None:
+            if before is not None and before.is_flagged:
                 return Outcome(Came.KNOWN)
+            asked = frozenset(() if before is None else before.asked)
             known = await scans.answered(conn, target.sha256)
-            if known is None and self._audd is None:
-                await scans.leave(conn, target)
-                return Outcome(Came.OFF, self.off)
-        try:
-            verdict = known or await self._asked(target)
-        except AuddFailed as error:
-            waits_s = wait_s(error.kind, target.attempts, error.wait_s)
+        said: Verdict | None = None
+        failed: AuddFailed | None = None
+        if Source.AUDD not in asked:
+            try:
+                said = known or await self._asked(target)
+            except AuddFailed as error:
+                failed = error
+        found: Verdict | None = None
+        if Source.PLYR not in asked:
+            # Last: whom it names may ask to be forgotten meanwhile.
             async with self._pool.connection() as conn:
-                await scans.fail(conn, target, error.kind, str(error), wait_s=waits_s, raw=error.raw)
-            return Outcome(Came.ERROR, str(error), error.kind)
-        return await self._settled(target, verdict)
+                data = await scans.fingerprint(conn, target.blob_id)
+                found = None if data is None else await copies.verdict(conn, target.did, data)
+        told = [each for each in (said, found) if each is not None]
+        if failed is not None and (found is None or not found.is_flagged):
+            return await self._failed(target, failed)
+        if told:
+            return await self._settled(target, copies.joined(told))
+        if asked:
+            return Outcome(Came.KNOWN)
+        async with self._pool.connection() as conn:
+            await scans.leave(conn, target)
+        return Outcome(Came.OFF, self.off)
 
-    async def _asked(self, target: Target) -> Verdict:
-        assert self._audd is not None
-        return await self._audd.identify(self._address(target.sha256))
+    async def _asked(self, target: Target) -> Verdict | None:
+        return None if self._audd is None else await self._audd.identify(self._address(target.sha256))
+
+    async def _failed(self, target: Target, failed: AuddFailed) -> Outcome:
+        waits_s = wait_s(failed.kind, target.attempts, failed.wait_s)
+        async with self._pool.connection() as conn:
+            await scans.fail(conn, target, failed.kind, str(failed), wait_s=waits_s, raw=failed.raw)
+        return Outcome(Came.ERROR, str(failed), failed.kind)
 
     async def _settled(self, target: Target, verdict: Verdict) -> Outcome:
         async with self._pool.connection() as conn, conn.transaction():
@@ -160,16 +184,16 @@ class Scans:
 
     async def _sweep(self, work: Work) -> Done:
         """Put a job into the queue for each track that is unscanned and due, not too many at once."""
-        if self._scanner.off is not None:
-            return Done(self._scanner.off, {"begun": 0})
         begun = 0
         async with self._pool.connection() as conn:
             until = await scans.refused_until(conn)
-            if until is not None:
+            if until is not None and self._scanner.off is None:
                 return Done(f"AuDD answers no more; asked again at {until:%Y-%m-%d %H:%M} UTC", {"begun": 0})
             room_for = max(0, _AT_ONCE - (await jobs.unfinished(conn)).get(KIND, 0))
-            for target in await scans.unscanned(conn, kind=KIND, limit=room_for):
+            audd = self._scanner.off is None
+            for target in await scans.unscanned(conn, kind=KIND, limit=room_for, audd=audd):
                 async with conn.transaction():
                     await want(conn, self._queue, target.did, target.rkey)
                 begun += 1
-        return Done(f"{begun} scans begun", {"begun": begun})
+        without = f"; {self._scanner.off}" if self._scanner.off else ""
+        return Done(f"{begun} scans begun{without}", {"begun": begun})

@@ -255,8 +255,9 @@ def test_alarms_and_pictures_are_told_with_what_to_do() -> None:
 
 def test_scans_are_told_of_while_there_is_something_to_do_about_them() -> None:
     counts = {"ok": 7, "pending": 2, "false_positive": 1}
-    assert scans.told("PLYR_AUDD_TOKEN is not set", counts | {"error": 3}, None) == [
-        Finding("scans", Verdict.SKIPPED, "nothing is scanned for copyright: PLYR_AUDD_TOKEN is not set")
+    off = "PLYR_AUDD_TOKEN is not set"
+    assert scans.told(off, counts, datetime(2026, 11, 29, tzinfo=UTC)) == [
+        ok("scans", f"10 known, 2 flagged that nobody looked at; AuDD is not asked: {off}")
     ]
     assert scans.told(None, counts, None) == [ok("scans", "10 known, 2 flagged that nobody looked at")]
     found = scans.told(None, counts | {"error": 3}, datetime(2026, 11, 29, 12, 30, tzinfo=UTC))
