@@ -10,8 +10,8 @@ anew.
 Strangers have only so much of us: a lane of their own, places in it for each PDS, room for each account and
 for all, time by the size of what they send. What is over is left alone, and `mirror.error` says so.
 
-Published is the blob as it is. Of one that not every browser plays an MP3 is made, too, by one encoder, and
-only where there is room for both.
+Published is the blob as it is, with what it sounds like, by which the same recording is found. Of one that
+not every browser plays an MP3 is made, too, by one encoder, and only where there is room for both.
 """
 
 from __future__ import annotations
@@ -19,28 +19,34 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import urlencode
 
+import structlog
+
 from appview.jobs.tasks import Done, Queue, Task, TaskFailed, TryLater, Work
 from appview.media import mp3, rendition
+from appview.media.analyse import analyse
 from appview.media.failures import LimitExceeded, MediaFailed, NoFfmpeg
 from appview.media.probe import Probe, probe
 from appview.media.scratch import staged_file
 from appview.moderation import scanning
+from appview.moderation.terms import terms
 from firehose.net import BadStatus, FetchFailed, GuardedClient, TooLarge
 from lexicons.catalog import Catalog
 from lexicons.records import BlobRef, InvalidRecord, Track, parse_record
 from lexicons.syntax import Did, Nsid, Rkey
 from lexicons.values import InvalidData, cid_bytes
-from storage import jobs, mirrors, sounds
+from storage import fingerprints, jobs, mirrors, sounds
 from storage.blobs.publishing import publish
 from storage.blobs.rows import BeingDeleted, Blob
 from storage.blobs.store import Area, BlobStore, Digest, StoreDown
 from storage.mirrors import Wanted
 from storage.postgres import Connection, Pool
-from storage.sounds import Format, SoundHead
+from storage.sounds import Format, SoundBody, SoundHead
+
+log = structlog.get_logger()
 
 KIND = "mirror"
 SWEEP = "mirror.sweep"
@@ -190,11 +196,16 @@ class Mirrors:
             found = await self._probed(name, path)
             await work.report("transcode", "making it playable everywhere", None)
             made, said = await self._rendition(wish, name, path, found, digest)
+            await work.report("listen", "listening to it", None)
+            heard = await _heard(path, found)
         async with self._pool.connection() as conn:
             kept = await publish(conn, self._store, name, Area.AUDIO, digest, mime=found.container.mime)
             async with conn.transaction():
                 there = await mirrors.put(conn, wish, kept.id)
                 await sounds.put(conn, kept.id, _head(found))
+                if heard is not None:
+                    await sounds.put_analysis(conn, kept.id, heard)
+                    await fingerprints.put(conn, kept.id, terms(heard.fingerprint))
                 if made is not None:
                     await sounds.add_rendition(conn, kept.id, made.id, Format.MP3)
                 if there:
@@ -332,6 +343,19 @@ def _name(wish: Wanted, blob: BlobRef) -> str:
 def _head(found: Probe) -> SoundHead:
     name = found.container.suffix[1:]
     return SoundHead(name, found.codec, found.rate, found.channels, found.duration_s, found.playable)
+
+
+async def _heard(path: Path, found: Probe) -> SoundBody | None:
+    """What it sounds like; None: that cannot be told, and it may play all the same."""
+    try:
+        told = asdict(await analyse(path, found))
+    except NoFfmpeg:
+        raise
+    except MediaFailed as error:
+        log.info("what is mirrored could not be analysed", reason=str(error))
+        return None
+    del told["duration_s"]
+    return SoundBody(**told)
 
 
 async def _behind(pieces: AsyncIterator[bytes], skip: int) -> AsyncIterator[bytes]:

@@ -18,6 +18,7 @@ from aiohttp import web
 
 from appview.jobs.attempt import Attempts
 from appview.media.mirror import MirrorConfig, Mirrors, wait_s
+from appview.moderation.terms import terms
 from bin.kinds import job_queue
 from firehose.net import GuardedClient
 from indexer.cards import track_card
@@ -252,6 +253,11 @@ async def test_the_sound_of_another_app_plays_here(anywhere: Here, sound: bytes)
     assert (original, mime, playable, owner) == (None, "audio/mpeg", True, f"{anywhere.did}/3jzfcijpj2z2a")
     assert await anywhere.state() == (0, None, None)
     assert await anywhere.one("select subject from job where kind = 'scan'") == owner
+    loudness, heard, found = await anywhere.one(
+        "select s.loudness_lufs, s.fingerprint, f.terms"
+        " from sound s join fingerprint f on f.sound_id = s.blob_id"
+    )
+    assert (loudness < 0, found == list(terms(heard))) == (True, True)
     assert await anywhere.turn() == []
     assert len(anywhere.pds.asked) == 1
     async with anywhere.pool.connection() as conn:
