@@ -43,7 +43,7 @@ COMMANDS = {
     "blobs": Command(
         "bin.blobs", "audio, images and exports: check them, remove what nobody needs", group=True
     ),
-    "moderation": Command("bin.moderation", "what is judged: scans for the recordings of others", group=True),
+    "moderation": Command("bin.moderation", "what is judged: scans, cases, decisions", group=True),
     "transcoder": Command(
         "bin.transcoder",
         "only make MP3, WAV and M4A of what others send",

@@ -13,7 +13,7 @@ from functools import partial
 import orjson
 import psycopg
 
-from bin.checkup import database, disks, keys, network, scans, tables, work
+from bin.checkup import cases, database, disks, keys, network, scans, tables, work
 from bin.checkup.verdict import Check, Finding, Verdict, examine, fail, skipped
 from bin.checkup.wishes import wishes
 from bin.database import NoDatabase, opened
@@ -103,6 +103,7 @@ def _of_database(settings: Settings) -> list[Check]:
         check("alarms", lambda conn: work.alarmed(conn, settings)),
         check("images", work.pictures),
         check("scans", partial(scans.scans, settings)),
+        check("cases", cases.cases),
     ]
 
 

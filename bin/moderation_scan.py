@@ -19,6 +19,7 @@ from bin.scanning import off, scanner
 from bin.settings import Settings
 from bin.view import duration
 from firehose.net import GuardedClient
+from lexicons.syntax import Nsid
 from storage import scans
 from storage.postgres import make_pool
 from storage.scans import ErrorKind, Target
@@ -62,7 +63,7 @@ async def _scan(args: argparse.Namespace, settings: Settings) -> int:
         make_pool(settings.database_url, max_size=1, name="plyr moderation scan") as pool,
         GuardedClient(settings.dev_loopback) as http,
     ):
-        outcomes = await _each(scanner(settings, pool, http), found)
+        outcomes = await _each(scanner(settings, pool, http, Nsid(f"{settings.namespace}.track")), found)
     print("\n".join(summary(outcomes, len(found))))
     return 1 if any(each.came is Came.ERROR for each in outcomes) else 0
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from appview.moderation.audd import Audd
+from appview.moderation.cases import for_flagged
 from appview.moderation.scanning import Scanner
 from bin.settings import Settings
 from bin.signing_in import own_origin
 from firehose.net import GuardedClient
+from lexicons.syntax import Nsid
 from storage.postgres import Pool
 
 
@@ -20,10 +22,16 @@ def off(settings: Settings) -> str | None:
     return None
 
 
-def scanner(settings: Settings, pool: Pool, http: GuardedClient) -> Scanner:
-    """AuDD fetches what is published where everybody finds it."""
+def scanner(settings: Settings, pool: Pool, http: GuardedClient, track: Nsid) -> Scanner:
+    """AuDD fetches what is published where everybody finds it; what is flagged is a case about a `track`."""
     why, origin, token = off(settings), own_origin(settings), settings.audd_token
     audd = None
     if why is None and token is not None:
         audd = Audd(http, settings.audd_url, token.get_secret_value())
-    return Scanner(pool, audd, lambda sha256: f"{origin}/audio/{sha256}", off=f"AuDD is not asked: {why}")
+    return Scanner(
+        pool,
+        audd,
+        lambda sha256: f"{origin}/audio/{sha256}",
+        off=f"AuDD is not asked: {why}",
+        on_flag=for_flagged(track),
+    )

@@ -319,6 +319,31 @@ class Settings(BaseSettings):
     audd_url: str = Field(
         "https://enterprise.audd.io", description="Base address of AuDD's enterprise endpoint."
     )
+    moderators: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="DIDs of the people who may judge cases on the web, separated by commas. Without any, "
+        "only the command line does.",
+    )
+    strikes: int = Field(
+        3,
+        ge=1,
+        le=1000,
+        description="How many violations of copyright by one account open a case about the account.",
+    )
+    notice_days: int = Field(
+        3,
+        ge=1,
+        le=30,
+        description="Within how many business days a notice of a claimant is to be decided; `plyr doctor` "
+        "tells of later ones.",
+    )
+    counter_notice_days: int = Field(
+        10,
+        ge=10,
+        le=14,
+        description="How many business days after a counter-notice what was taken down comes back, unless "
+        "the claimant goes to court.",
+    )
     alarm_rejected: int = Field(
         100,
         ge=1,
@@ -331,7 +356,13 @@ class Settings(BaseSettings):
     )
 
     @field_validator(
-        "sources", "discovery_hosts", "extra_dids", "trusted_proxies", "allowed_origins", mode="before"
+        "sources",
+        "discovery_hosts",
+        "extra_dids",
+        "moderators",
+        "trusted_proxies",
+        "allowed_origins",
+        mode="before",
     )
     @classmethod
     def _split(cls, value: object) -> object:
@@ -378,7 +409,7 @@ class Settings(BaseSettings):
     def _check_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(origin_of(url, ("http", "https"), "https://plyr.example") for url in value)
 
-    @field_validator("extra_dids")
+    @field_validator("extra_dids", "moderators")
     @classmethod
     def _check_dids(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for did in value:

@@ -17,9 +17,11 @@ from appview.media.mirror import MirrorConfig, Mirrors
 from appview.media.opus import OpusRenditions
 from appview.media.pipeline import Uploads
 from appview.media.replacement import Replacements
+from appview.moderation.deadlines import restore_what_is_due
 from appview.moderation.scanning import Scans
 from bin import blob_store
 from bin.kinds import job_queue
+from bin.moderating import policy
 from bin.scanning import scanner
 from bin.settings import Settings
 from bin.signing_in import acting, key_ring
@@ -53,6 +55,7 @@ async def tasks(settings: Settings, catalog: Catalog, pool: Pool) -> AsyncIterat
             Task("jobs.forget", house.forget_jobs(pool)),
             Task("links.check", check_links(pool, http, settings.backlinks_url, catalog.collections.like)),
             Task("lists.sweep", house.sweep_lists(pool)),
+            Task("moderation.sweep", restore_what_is_due(pool, policy(settings, catalog))),
             Task("playing.forget", house.forget_playing(pool)),
             Task("records.doubt", house.doubt_records(pool)),
             Task("sounds.index", house.index_sounds(pool)),
@@ -63,7 +66,7 @@ async def tasks(settings: Settings, catalog: Catalog, pool: Pool) -> AsyncIterat
             Replacements(place).task,
             *Exporter(pool, store, keep_days=settings.export_keep_days).tasks,
             *Mirrors(pool, store, http, job_queue(), catalog, mirrored).tasks,
-            *Scans(pool, scanner(settings, pool, http), job_queue()).tasks,
+            *Scans(pool, scanner(settings, pool, http, catalog.collections.track), job_queue()).tasks,
             *OpusRenditions(pool, store, job_queue(), place.scratch).tasks,
             Uploads(place).task,
             *play_tasks(pool, settings.play_folder),

@@ -47,6 +47,7 @@ class Resolution(StrEnum):
     VIOLATION = "violation"
     FALSE_POSITIVE = "false_positive"
     ORIGINAL_ARTIST = "original_artist"
+    NO_ACTION = "no_action"
 
 
 class ErrorKind(StrEnum):
@@ -228,6 +229,14 @@ async def fail(
 async def leave(conn: Connection, target: Target) -> None:
     """There is nobody to ask."""
     await conn.execute(_SQL["leave"], _of(target))
+
+
+async def review(
+    conn: Connection, ids: Sequence[int], resolution: Resolution, by: str, notes: str | None
+) -> None:
+    """What a person made of these verdicts, in the transaction of the decision."""
+    params = {"ids": list(ids), "resolution": resolution, "by": by, "notes": notes}
+    await conn.execute(_SQL["review"], params)
 
 
 async def refused_until(conn: Connection) -> datetime | None:

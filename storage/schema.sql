@@ -700,7 +700,8 @@ create table copyright_scan (
     asked           text[] not null default '{}',   -- who said so: audd, plyr (our own scanner)
     raw             text,               -- AuDD's answer as it came, without our token
     is_flagged      boolean not null default false,     -- anything matched
-    resolution      text check (resolution in ('pending', 'violation', 'false_positive', 'original_artist')),
+    resolution      text check (
+        resolution in ('pending', 'violation', 'false_positive', 'original_artist', 'no_action')),
     reviewed_at     timestamptz,
     reviewed_by     text,               -- DID of a person, or `operator`
     review_notes    text,               -- never shown in public
@@ -730,17 +731,21 @@ create table moderation_case (
     id           bigint generated always as identity primary key,
     subject      text not null,
     did          text not null,         -- whose it is
-    opened_by    text not null check (opened_by in ('scan', 'report', 'notice', 'appeal', 'hand')),
+    opened_by    text not null check (opened_by in ('scan', 'report', 'notice', 'appeal', 'hand', 'strikes')),
     state        text not null default 'open' check (state in ('open', 'resolved')),
     resolution   text check (resolution in ('violation', 'false_positive', 'original_artist', 'no_action')),
     opened_at    timestamptz not null default now(),
     resolved_at  timestamptz,
     resolved_by  text,                  -- DID of a person, or `operator`, from the command line
+    reason       text,                  -- a code: what it is opened for, then what it was resolved for
     check ((state = 'resolved') = (resolution is not null and resolved_at is not null))
 );
 create unique index moderation_case_open on moderation_case (subject) where state = 'open';
 create index moderation_case_did on moderation_case (did, id desc);
 create index moderation_case_queue on moderation_case (opened_at, id) where state = 'open';
+create index moderation_case_subject on moderation_case (subject, id desc);
+create index moderation_case_strikes on moderation_case (did)
+    where resolution = 'violation' and reason = 'copyright';
 
 -- All that happened to subjects, oldest first. Rows are added, never changed and never removed.
 create table moderation_event (
@@ -764,6 +769,26 @@ create function moderation_event_stays() returns trigger language plpgsql as
 $$ begin raise exception 'moderation_event is append-only'; end $$;
 create trigger moderation_event_stays before update or delete or truncate on moderation_event
     for each statement execute function moderation_event_stays();
+
+-- Somebody claims that a subject is theirs, and what its author answers. Nothing here is shown in public.
+create table moderation_notice (
+    id           bigint generated always as identity primary key,
+    case_id      bigint not null references moderation_case,
+    subject      text not null,
+    did          text not null,         -- whose the subject is
+    claimant     text not null,         -- who claims it, and how they are reached
+    statement    text not null,         -- in the claimant's words
+    state        text not null default 'received'
+                 check (state in ('received', 'upheld', 'rejected', 'countered', 'sued', 'restored')),
+    received_at  timestamptz not null,
+    answer       text,                  -- the counter-notice, in its author's words
+    answered_at  timestamptz,
+    due          timestamptz,           -- received: when it is to be decided; countered: when the subject comes back
+    check ((state in ('received', 'countered')) = (due is not null)),
+    check ((answer is null) = (answered_at is null))
+);
+create index moderation_notice_subject on moderation_notice (subject, id);
+create index moderation_notice_due on moderation_notice (due) where due is not null;
 
 -- What we sign labels with. The newest signs.
 create table label_key (

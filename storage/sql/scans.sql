@@ -95,6 +95,12 @@ on conflict (did, rkey, sha256) do update
 set state = 'off', error = null, error_kind = null, due = null, raw = null, updated_at = now()
 where copyright_scan.state = 'error'
 
+-- name: review
+-- What a person made of them: also another thing than before.
+update copyright_scan
+set resolution = %(resolution)s, reviewed_at = now(), reviewed_by = %(by)s, review_notes = %(notes)s, updated_at = now()
+where id = any(%(ids)s) and is_flagged
+
 -- name: refused_until
 -- Whoever is asked answers no more for now: until when, by the newest that was said.
 select c.due from copyright_scan c

@@ -345,6 +345,18 @@ def told(
     return code, said.out, said.err
 
 
+async def test_the_command_opens_a_case_about_what_it_flags(
+    house: House, track: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    house.audd.says(MATCHED)
+    await asyncio.to_thread(told, house, capsys, "--unscanned")
+    cases = "select subject, opened_by, state, reason from moderation_case"
+    assert await house.rows(cases) == [(track, "scan", "open", "copyright")]
+    events = "select action, actor, detail->>'match', (detail->>'scan_id')::bigint from moderation_event"
+    ((scan,),) = await house.rows("select id from copyright_scan")
+    assert await house.rows(events) == [("open", "plyr", "Blue Monday by New Order", scan)]
+
+
 async def test_the_command_scans_what_is_unscanned_and_sums_up(
     house: House, track: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

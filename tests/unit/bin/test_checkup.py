@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from bin.checkup import database, disks, keys, network, scans, tables, work
+from bin.checkup import cases, database, disks, keys, network, scans, tables, work
 from bin.checkup.clocks import by_header, clock
 from bin.checkup.verdict import Check, Finding, Verdict, examine, fail, ok, warn
 from bin.checkup.wishes import wishes
@@ -22,6 +22,7 @@ from indexer.alarms import Alarm, Thresholds
 from storage.health import Cursor
 from storage.images import Undrawable
 from storage.migrate import Migration
+from storage.moderation import Waiting
 from storage.vitals import HOT, TUNED, Table
 
 ONE, TWO, THREE = (Migration(number, f"m{number}", f"create table t{number} ()") for number in (1, 2, 3))
@@ -251,6 +252,15 @@ def test_alarms_and_pictures_are_told_with_what_to_do() -> None:
     assert found[0].text.startswith("12 lack a rendition")
     assert "1,000 or more" in work.renditions(1000, [])[0].text
     assert says_what_to_do(found)
+
+
+def test_cases_are_told_of_and_late_notices_are_something_to_do() -> None:
+    since = datetime(2026, 11, 29, tzinfo=UTC)
+    assert cases.told(Waiting(0, None, 0)) == ok("cases", "none is open")
+    assert cases.told(Waiting(7, since, 0)) == ok("cases", "7 open, the oldest since 2026-11-29")
+    late = cases.told(Waiting(7, since, 2))
+    assert (verdicts([late]), says_what_to_do([late])) == (["warn"], True)
+    assert "2 notices are decided late" in late.text
 
 
 def test_scans_are_told_of_while_there_is_something_to_do_about_them() -> None:

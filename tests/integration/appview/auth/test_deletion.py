@@ -434,7 +434,7 @@ def test_whoever_adds_a_table_about_accounts_says_who_empties_it(database: str) 
         "fingerprint",
     }  # once nobody owns them
     # What was judged, by whom and of whom, is not undone by leaving: docs/operations.md says why.
-    kept = {"moderation_case", "moderation_event", "label", "label_head", "label_key"}
+    kept = {"moderation_case", "moderation_event", "moderation_notice", "label", "label_head", "label_key"}
     with psycopg.connect(database) as conn:
         tables = conn.execute(
             "select relname from pg_class where relkind = 'r' and relnamespace = 'public'::regnamespace"

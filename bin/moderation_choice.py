@@ -1,0 +1,116 @@
+"""Which subject a command means, what is done about it in one transaction, and how that is told."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+
+import psycopg
+
+from appview.moderation.actions import Action, NotKnown, Refused
+from appview.moderation.decisions import Decision, Policy, decide
+from bin.moderating import policy
+from bin.settings import Settings
+from lexicons.catalog import Catalog, CatalogError
+from lexicons.subject import Subject, read_subject
+from storage import moderation as rows
+from storage.moderation import Event, Proof
+from storage.postgres import Connection
+
+OPERATOR = "operator"
+LONGEST = 10_000  # characters of what somebody says
+
+
+class BadSubject(Exception):
+    """Nothing that can be judged is written so; the message says what is."""
+
+
+def add_subject(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "subject", metavar="SUBJECT", help="number of a case, DID of an account, or at:// URI of a record"
+    )
+
+
+def add_note(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--note", type=said, metavar="TEXT", help="why, for the log; never shown in public")
+
+
+def said(text: str) -> str:
+    """What somebody says, as an argument."""
+    text = text.replace("\0", "").strip()
+    if not 0 < len(text) <= LONGEST:
+        raise argparse.ArgumentTypeError(f"must have 1 to {LONGEST:,} characters")
+    return text
+
+
+def act(text: str, settings: Settings, do: Callable[[Connection, Subject, Policy], Awaitable[str]]) -> int:
+    """Do it about the subject, and print what is told of it; the exit code."""
+    try:
+        catalog = Catalog.load(settings.namespace)
+        print(asyncio.run(_act(text, settings, policy(settings, catalog), do)))
+    except (CatalogError, Refused) as error:
+        print(f"plyr: {error}", file=sys.stderr)
+        return 1
+    except BadSubject as error:
+        print(f"plyr: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+async def _act(
+    text: str,
+    settings: Settings,
+    policy: Policy,
+    do: Callable[[Connection, Subject, Policy], Awaitable[str]],
+) -> str:
+    assert settings.database_url
+    async with await psycopg.AsyncConnection.connect(
+        settings.database_url, autocommit=True, application_name="plyr moderation"
+    ) as conn:
+        return await do(conn, await subject_of(conn, text), policy)
+
+
+async def subject_of(conn: Connection, text: str) -> Subject:
+    """Raises NotKnown or BadSubject."""
+    if not text.isascii() or not text.isdecimal():
+        try:
+            return read_subject(text)
+        except ValueError as error:
+            raise BadSubject(str(error)) from error
+    case = await rows.case(conn, int(text)) if len(text) < 19 else None
+    if case is None:
+        raise NotKnown(f"there is no case {text}")
+    return read_subject(case.subject)
+
+
+def decided(text: str, settings: Settings, make: Callable[[Subject], Decision]) -> int:
+    """Decide; the exit code."""
+
+    async def do(conn: Connection, subject: Subject, policy: Policy) -> str:
+        return told(await decide(conn, make(subject), policy), policy)
+
+    return act(text, settings, do)
+
+
+def decision(action: Action, subject: Subject, note: str | None, reason: str | None = None) -> Decision:
+    return Decision(action, subject, OPERATOR, Proof.COMMAND, note=note, reason=reason)
+
+
+def told(event: Event, policy: Policy) -> str:
+    """What was done, in a line or two."""
+    about = "" if event.case_id is None else f", case {event.case_id}"
+    resolution = event.detail.get("resolution")
+    lines = [f"{event.action} of {event.subject}{about}{f': {resolution}' if resolution else ''}"]
+    labels = policy.labels
+    for name, words in (("label", "Said"), ("unlabel", "Took back")):
+        if val := event.detail.get(name):
+            lines.append(f"{words} {val}, as {labels.src if labels else 'nobody'}.")
+    strikes = event.detail.get("strikes")
+    if strikes is not None:
+        lines.append(
+            f"{event.did} has {strikes:,} violation{'' if strikes == 1 else 's'} of copyright"
+            + (": there is a case about the account." if strikes >= policy.strikes else ".")
+        )
+    return "\n".join(lines)

@@ -1,0 +1,39 @@
+"""`plyr moderation resolve`: what an open case comes to; a violation stays in sight, with a label."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from dataclasses import replace
+
+from appview.moderation.actions import COPYRIGHT, Action
+from bin.moderation_choice import add_note, add_subject, decided, decision
+from bin.settings import Settings
+from storage.moderation import Resolution
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_subject(parser)
+    parser.add_argument("resolution", choices=[str(each) for each in Resolution], help="what it is")
+    parser.add_argument(
+        "--reason", type=code, metavar="CODE", help=f"what for, as spam; default: the case's, or {COPYRIGHT}"
+    )
+    add_note(parser)
+
+
+def run(args: argparse.Namespace, settings: Settings) -> int:
+    resolution = Resolution(args.resolution)
+    return decided(
+        args.subject,
+        settings,
+        lambda subject: replace(
+            decision(Action.RESOLVE, subject, args.note, args.reason), resolution=resolution
+        ),
+    )
+
+
+def code(text: str) -> str:
+    """A reason, as an argument."""
+    if not re.fullmatch(r"[a-z][a-z0-9_-]{0,63}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no code of small letters, as {COPYRIGHT}")
+    return text
