@@ -40,9 +40,11 @@ from appview.subscribe import LiveFeed
 from appview.web.account import AccountPages
 from appview.web.embed import EmbedPages
 from appview.web.home import HomePage
+from appview.web.moderation import Judges, ModerationPages
 from appview.web.oembed import OEmbed
 from appview.web.site import Site
 from appview.web.track import TrackPage
+from appview.web.transparency import Transparency
 from appview.web.upload import UploadPages
 from appview.xrpc.dispatch import Dispatcher
 from lexicons.catalog import Catalog
@@ -65,6 +67,7 @@ from storage import (
     rest_feed,
     sitemap,
     stats,
+    transparency,
     used_tokens,
     viewers,
 )
@@ -97,6 +100,7 @@ _READ: tuple[dict[str, str], ...] = (
     rest_feed.STATEMENTS,
     sitemap.STATEMENTS,
     stats.STATEMENTS,
+    transparency.STATEMENTS,
     viewers.STATEMENTS,
 )
 
@@ -134,14 +138,15 @@ def build_app(
     tracks: Tracks | None = None,
     plays: Plays | None = None,
     exports: Exports | None = None,
+    judges: Judges | None = None,
     labels: tuple[Labels, Pool] | None = None,
     routes: Iterable[Routes] = (),
 ) -> web.Application:
     """All routes. `dsn` is for the live feed to be told of new events; without it, it asks each second.
     Without `auth` nobody can sign in, without `media` there is no sound, without `uploads` none comes in,
     without `tracks` none is changed, without `plays` none is counted, without `exports` nobody takes theirs
-    along, without `labels` (and the way to sign them anew) we label nothing. `routes` are all others. Raises
-    UnmatchedMethods if the lexicons and the handlers do not agree."""
+    along, without `judges` nothing is judged here, without `labels` (and the way to sign them anew) we label
+    nothing. `routes` are all others. Raises UnmatchedMethods if lexicons and handlers do not agree."""
     labeler = None if labels is None else Labeler(labels[0], reads, labels[1])
     service = Service(
         reads,
@@ -191,7 +196,15 @@ def build_app(
         Preferences(auth.desk, reads).add_to(router)
         Queues(auth.desk, reads).add_to(router)
         if own_pages:
-            AccountPages(auth, site, catalog.collections, can_upload=uploads is not None).add_to(router)
+            AccountPages(
+                auth,
+                site,
+                catalog.collections,
+                can_upload=uploads is not None,
+                moderators=frozenset() if judges is None else judges.moderators,
+            ).add_to(router)
+        if judges is not None and judges.moderators:
+            ModerationPages(auth.desk, site, catalog.collections.track, judges, media).add_to(router)
     if media is not None:
         media.add_to(router)
     if tracks is not None:
@@ -215,6 +228,7 @@ def build_app(
     if exports is not None:
         exports.add_to(app)
     Backlinks(reads, catalog.collections).add_to(router)
+    Transparency(reads, site, fresh_s=config.stats_ttl_s).add_to(router)
     for each in routes:
         each.add_to(router)
     OpenApi(config.version, config.public_url).add_to(router)

@@ -49,8 +49,10 @@ from appview.rest.tracks import Tracks
 from appview.rest.uploads import Uploads
 from appview.service import AppConfig
 from appview.subscriber import LiveConfig
+from appview.web.moderation import Judges
 from bin import VERSION, blob_store
 from bin.kinds import job_queue
+from bin.moderating import policy
 from bin.settings import Settings
 from bin.signing_in import key_ring, signing_in
 from bin.status import StatusWriter
@@ -226,6 +228,7 @@ async def application(
             tracks=Tracks(uploads, place, reads, viewer_of, pictures),
             plays=Plays(counter, listeners),
             exports=Exports(auth.desk, job_queue(), watch, store, links),
+            judges=Judges(frozenset(map(Did, settings.moderators)), policy(settings, catalog, ring)),
             labels=None if labels is None else (labels, pool),
             routes=(
                 AlbumEdits(shown, actors, place, pictures),

@@ -46,11 +46,17 @@ ALONE = ServeConfig()
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """What is asked for, after somebody decided that it may be had. `filename`: to be saved under it."""
+    """What is asked for, after somebody decided that it may be had. `filename`: to be saved under it.
+    `guarded`: by whoever asks alone, though it is or was public."""
 
     key: Key
     mime: str
     filename: str | None = None
+    guarded: bool = False
+
+    @property
+    def public(self) -> bool:
+        return self.key.area.public and not self.guarded
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +93,7 @@ async def serve(
 
 
 def _headers(served: Served) -> dict[str, str]:
-    public = served.key.area.public
+    public = served.public
     out = SAFETY | {"Cache-Control": _FOREVER if public else "private, no-store"} | (_OPEN if public else {})
     if served.filename is not None:
         out["Content-Disposition"] = f"attachment; filename*=UTF-8''{quote(served.filename, safe='')}"
@@ -95,14 +101,14 @@ def _headers(served: Served) -> dict[str, str]:
 
 
 async def _elsewhere(store: BlobStore, served: Served, config: ServeConfig) -> web.Response:
-    if served.key.area.public and config.media_url is not None and served.filename is None:
+    if served.public and config.media_url is not None and served.filename is None:
         where = f"{config.media_url.rstrip('/')}/{served.key}"
         kept = {"Location": where, "Cache-Control": "public, max-age=3600"}
         return web.Response(status=302, headers=kept | _OPEN)
     link = await store.link(served.key, expires_s=config.link_s, mime=served.mime, filename=served.filename)
     if link is None:
         raise web.HTTPNotFound
-    if served.key.area.public:
+    if served.public:
         # A player may ask there for each part that it wants: at least nine tenths of the time are left.
         kept = {"Location": link, "Cache-Control": f"private, max-age={config.link_s // 10}"}
         return web.Response(status=302, headers=kept | _OPEN)

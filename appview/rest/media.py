@@ -176,6 +176,14 @@ class Media:
             raise Refused(410, f"{_WORD[area]} is not available")
         return found
 
+    async def guarded(self, request: web.Request, sha256: str) -> web.StreamResponse:
+        """A sound as every browser plays it, in sight or not: for whoever decides about it, and no cache.
+        Raises Refused 404."""
+        found = await self.find(Area.AUDIO, sha256, form=Format.MP3)
+        if found is None:
+            raise _missing(Area.AUDIO)
+        return await serve(request, self._store, Served(found.key, found.mime, guarded=True), self._config)
+
     async def _served(self, request: web.Request, found: Found, *, save: bool) -> web.StreamResponse:
         filename = _file_name(found) if save else None
         return await serve(request, self._store, Served(found.key, found.mime, filename), self._config)

@@ -17,11 +17,13 @@ from appview.auth.account_routes import Accounts
 from appview.auth.assembly import Auth
 from appview.auth.deletion_routes import DeletionRoutes, is_finished
 from appview.auth.desk import HANDLE_INVALID, Asking, SetOut
+from appview.auth.routes import own_path
 from appview.auth.token_routes import TokenRoutes
 from appview.rest.answers import Refused, rest
 from appview.web.problems import Problem, problem_of, reason
 from appview.web.site import Site
 from lexicons.catalog import Collections
+from lexicons.syntax import Did
 from storage import sessions
 from storage.sessions import Kind, Token
 from storage.viewers import Session
@@ -40,7 +42,15 @@ _MAX_FORM = 16 * 1024
 class AccountPages:
     """`/sign-in` and `/account`, where no other frontend has them."""
 
-    def __init__(self, auth: Auth, site: Site, collections: Collections, *, can_upload: bool = False) -> None:
+    def __init__(
+        self,
+        auth: Auth,
+        site: Site,
+        collections: Collections,
+        *,
+        can_upload: bool = False,
+        moderators: frozenset[Did] = frozenset(),
+    ) -> None:
         desk = self._desk = auth.desk
         self._deletion = DeletionRoutes(desk, auth.deletions)
         self._accounts = Accounts(desk)
@@ -48,6 +58,7 @@ class AccountPages:
         self._site = site
         self._collections = collections
         self._can_upload = can_upload
+        self._moderators = moderators
         # A form may lead to anybody's authorization server: browsers look at redirects after it, too.
         local = "" if desk.config.secure else " http://localhost:* http://127.0.0.1:*"
         self._form_action = f"'self' https:{local}"
@@ -69,6 +80,7 @@ class AccountPages:
     async def sign_in(self, request: web.Request) -> web.StreamResponse:
         values = {
             "handle": request.query.get("handle", "")[:2048],
+            "return_to": own_path(request.query.get("return_to")),
             "problem": problem_of(request.query.get("error", "")),
             "notice": _NOTICES.get(request.query.get("done", "")),
         }
@@ -107,6 +119,7 @@ class AccountPages:
             "linked": [{"did": each.did, "handle": each.handle or HANDLE_INVALID} for each in beside],
             "tokens": [_token(token) for token in tokens],
             "can_upload": self._can_upload,
+            "can_judge": session.did in self._moderators,
         }
         return self._site.page("account.html", values, status=status, form_action=self._form_action)
 

@@ -1,0 +1,184 @@
+"""What the pages of cases show, out of rows; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from appview.web.home import ago, clock
+from lexicons.datamodel import InvalidData, decode, to_json
+from storage.moderation_views import CaseView, Flag, Happened
+from storage.scans import Match
+
+RESOLUTIONS = {
+    "violation": "Violation",
+    "false_positive": "False positive",
+    "original_artist": "Original artist",
+    "no_action": "No action",
+}
+OPENED_BY = {
+    "scan": "a scan",
+    "report": "a report",
+    "notice": "a notice",
+    "appeal": "an appeal",
+    "hand": "a moderator",
+    "strikes": "a count of violations",
+}
+_NAMED = ("title", "name", "displayName", "text")
+_PROOFS = {
+    "session": "signed in",
+    "service": "through their PDS",
+    "key": "by a program's key",
+    "command": "on the command line",
+    "self": "by itself",
+}
+_DONE = {
+    "open": "Opened",
+    "takedown": "Taken down",
+    "restore": "Restored",
+    "resolve": "Decided",
+    "label": "Labelled",
+    "unlabel": "Label taken back",
+    "appeal": "Appealed",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Where a song was found: in our sound, as a clock and in seconds, and in theirs."""
+
+    at: str
+    at_s: float | None
+    theirs: str | None
+    is_current: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Song:
+    """A recording that parts of a sound are taken for. `percent` of the matched parts."""
+
+    artist: str
+    title: str
+    album: str | None
+    isrc: str | None
+    percent: int
+    parts: tuple[Part, ...]
+
+
+def record_of(case: CaseView) -> Mapping[str, Any]:
+    """The record, as JSON has it; empty where there is none, or none that can be read."""
+    try:
+        value = None if case.block is None else to_json(decode(case.block))
+    except InvalidData:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def name_of(case: CaseView) -> str:
+    """What a case is about, in the words of whoever made it."""
+    record = record_of(case)
+    found = next((str(record[name]) for name in _NAMED if record.get(name)), None)
+    if found is not None:
+        return found if len(found) <= 120 else found[:119] + "…"
+    return f"@{case.handle}" if case.subject == case.did and case.handle else case.subject
+
+
+def summary(counts: Mapping[str, int]) -> list[tuple[str, int]]:
+    """Open cases, and the others by what was made of them."""
+    return [
+        ("Open", counts.get("open", 0)),
+        *((says, counts.get(name, 0)) for name, says in RESOLUTIONS.items()),
+    ]
+
+
+def line(case: CaseView, now: datetime) -> Mapping[str, Any]:
+    """A case in a list."""
+    since = case.opened_at if case.resolved_at is None else case.resolved_at
+    facts = [f"from {OPENED_BY[case.opened_by]}", ago((now - since).total_seconds())]
+    if case.violations:
+        facts.append(f"{case.violations} other {'violation' if case.violations == 1 else 'violations'}")
+    return {
+        "id": case.id,
+        "name": name_of(case),
+        "by": f"@{case.handle}" if case.handle else case.did,
+        "taken_for": None if case.dominant is None else heard(case.dominant),
+        "percent": None if case.dominant_share is None else round(case.dominant_share * 100),
+        "resolution": RESOLUTIONS.get(case.resolution or "", ""),
+        "state": case.resolution or "open",
+        "facts": facts,
+    }
+
+
+def heard(match: Match) -> str:
+    return " by ".join(filter(None, (match.title, match.artist)))
+
+
+def songs(flag: Flag, at_s: float | None) -> list[Song]:
+    """The recordings of a scan, the most frequent first, each with the parts that it was found in; those at
+    `at_s` are what is being listened to."""
+    grouped: dict[tuple[str, str], list[Match]] = {}
+    for match in flag.matches:
+        grouped.setdefault((match.artist.casefold(), match.title.casefold()), []).append(match)
+    starts = {match.offset_ms for match in flag.matches}
+    found: list[Song] = []
+    for group in sorted(grouped.values(), key=len, reverse=True):
+        first = group[0]
+        album = next((each.album for each in group if each.album), None)
+        isrc = next((each.isrc for each in group if each.isrc), None)
+        percent = round(100 * len({each.offset_ms for each in group}) / len(starts))
+        parts = tuple(_part(each, at_s) for each in group)
+        found.append(Song(first.artist, first.title, album, isrc, percent, parts))
+    return found
+
+
+def _part(match: Match, at_s: float | None) -> Part:
+    if match.offset_ms is None:
+        return Part("somewhere", None, match.timecode, False)
+    start_s = match.offset_ms / 1000
+    return Part(clock(int(start_s)), start_s, match.timecode, start_s == at_s)
+
+
+def next_part(flag: Flag, at_s: float | None) -> float | None:
+    """Where the first match begins after that moment; behind the last, the first."""
+    starts = sorted({match.offset_ms / 1000 for match in flag.matches if match.offset_ms is not None})
+    after = [each for each in starts if at_s is None or each > at_s]
+    return (after or starts or [None])[0]
+
+
+def compared(case: CaseView, flag: Flag) -> list[tuple[str, str, str]]:
+    """What the record says beside what its sound is taken for: name, ours, theirs."""
+    record, theirs = record_of(case), flag.dominant
+    ours = {"Artist": record.get("artist"), "Title": record.get("title"), "Album": record.get("album")}
+    ours["ISRC"] = record.get("isrc")
+    there = {"Artist": theirs.artist, "Title": theirs.title, "Album": theirs.album, "ISRC": theirs.isrc}
+    return [(name, str(ours[name] or "–"), there[name] or "–") for name in there]
+
+
+def log(events: Sequence[Happened]) -> Iterator[Mapping[str, Any]]:
+    """Lines of the history."""
+    for each in events:
+        yield {
+            "at": f"{each.at:%Y-%m-%d %H:%M} UTC",
+            "case": each.case_id,
+            "did": _done(each),
+            "actor": f"@{each.actor_handle}" if each.actor_handle else each.actor,
+            "proof": _PROOFS[each.proof],
+            "reason": each.reason,
+            "note": each.note,
+        }
+
+
+def _done(event: Happened) -> str:
+    said = _DONE.get(event.action) or event.action.replace("_", " ").capitalize()
+    found = RESOLUTIONS.get(event.resolution or "")
+    return said if found is None or event.action == "takedown" else f"{said}: {found.lower()}"
+
+
+def written(case: CaseView) -> str | None:
+    """The whole record, for people."""
+    record = record_of(case)
+    return orjson.dumps(record, option=orjson.OPT_INDENT_2).decode() if record else None

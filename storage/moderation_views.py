@@ -1,0 +1,142 @@
+"""Reads of cases as people see them who decide: with the track, the matches, and what happened before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+
+import msgspec
+from psycopg.rows import class_row
+
+from lexicons.syntax import Did, Nsid, Rkey
+from storage.postgres import Connection
+from storage.queries import load
+from storage.scans import Match
+
+_SQL = load("moderation_views")
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class CaseView:
+    """A case. `track_id`: of a track that is in the tables; `block`: the record, as it was signed, also of
+    one that is not. `dominant`: what the track's newest scan takes it for. `violations`: other cases of the
+    account that were found to be one."""
+
+    id: int
+    subject: str
+    did: Did
+    opened_by: str
+    state: str
+    reason: str | None
+    resolution: str | None
+    opened_at: datetime
+    resolved_at: datetime | None
+    resolved_by: str | None
+    handle: str | None
+    track_id: int | None
+    block: bytes | None
+    dominant: Match | None
+    dominant_share: float | None
+    violations: int
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """A scan that found something, of the bytes with this hash, which the track plays now if `is_current`."""
+
+    id: int
+    sha256: str
+    matches: tuple[Match, ...]
+    dominant: Match
+    dominant_share: float
+    scanned_at: datetime
+    is_current: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """Hashes of what a track plays and shows, as far as we have that."""
+
+    sha256: str | None = None
+    cover: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """A line of the log. `actor_handle`: where the actor is an account that we know."""
+
+    id: int
+    at: datetime
+    case_id: int | None
+    action: str
+    actor: str
+    proof: str
+    reason: str | None
+    resolution: str | None
+    note: str | None
+    actor_handle: str | None
+
+
+async def summary(conn: Connection) -> dict[str, int]:
+    """Cases by resolution, and `open` ones; none that is 0."""
+    return dict(await (await conn.execute(_SQL["summary"])).fetchall())
+
+
+async def queue(conn: Connection, track: Nsid, *, after: int | None, limit: int) -> list[CaseView]:
+    """Open cases, those that wait longest first, after the case with this id. `track`: the collection."""
+    return await _views(conn, track, "queue", {"after": after, "limit": limit})
+
+
+async def decided(conn: Connection, track: Nsid, *, before: int | None, limit: int) -> list[CaseView]:
+    """The newest first, before this id."""
+    return await _views(conn, track, "decided", {"before": before, "limit": limit})
+
+
+async def others(conn: Connection, track: Nsid, case: CaseView) -> list[CaseView]:
+    """The newest of the same account."""
+    return await _views(conn, track, "others", {"did": case.did, "id": case.id})
+
+
+async def one(conn: Connection, track: Nsid, id: int) -> CaseView | None:
+    found = await _rows(conn, "views", {"ids": [id], "track": track}, CaseView)
+    return found[0] if found else None
+
+
+async def flags(conn: Connection, did: Did, rkey: Rkey) -> list[Flag]:
+    """The newest first."""
+    return await _rows(conn, "flags", {"did": did, "rkey": rkey}, Flag)
+
+
+async def shown(conn: Connection, did: Did, rkey: Rkey) -> Shown:
+    """Of a track, whether it is in sight or not."""
+    found = await _rows(conn, "shown", {"did": did, "rkey": rkey}, Shown)
+    return found[0] if found else Shown()
+
+
+async def history(conn: Connection, subject: str) -> list[Happened]:
+    """The oldest first."""
+    async with conn.cursor(row_factory=class_row(Happened)) as cursor:
+        await cursor.execute(_SQL["history"], {"subject": subject})
+        return await cursor.fetchall()
+
+
+async def following(conn: Connection, id: int) -> int | None:
+    """The open case after this one, behind the last the first; None: there is no other."""
+    row = await (await conn.execute(_SQL["following"], {"id": id})).fetchone()
+    return None if row is None else int(row[0])
+
+
+async def _views(conn: Connection, track: Nsid, name: str, params: Mapping[str, Any]) -> list[CaseView]:
+    ids = [row[0] for row in await (await conn.execute(_SQL[name], params)).fetchall()]
+    found = {view.id: view for view in await _rows(conn, "views", {"ids": ids, "track": track}, CaseView)}
+    return [found[id] for id in ids if id in found]
+
+
+async def _rows(conn: Connection, name: str, params: Mapping[str, Any], shape: type[T]) -> list[T]:
+    cursor = await conn.execute(_SQL[name], params)
+    names = [column.name for column in cursor.description or ()]
+    return [msgspec.convert(dict(zip(names, row, strict=True)), shape) for row in await cursor.fetchall()]
