@@ -11,6 +11,7 @@ import orjson
 
 from appview.web.home import ago, clock
 from lexicons.datamodel import InvalidData, decode, to_json
+from storage.moderation import Notice
 from storage.moderation_views import CaseView, Flag, Happened
 from storage.scans import Match
 
@@ -170,6 +171,24 @@ def log(events: Sequence[Happened]) -> Iterator[Mapping[str, Any]]:
             "reason": each.reason,
             "note": each.note,
         }
+
+
+def notice(row: Notice, now: datetime) -> Mapping[str, Any]:
+    """Who claims a right, what was answered, and until when something has to be done."""
+    return {
+        "claimant": row.claimant,
+        "statement": row.statement,
+        "state": row.state,
+        "received": day(row.received_at),
+        "answer": row.answer,
+        "answered": None if row.answered_at is None else day(row.answered_at),
+        "due": None if row.due is None else day(row.due),
+        "is_late": row.due is not None and row.due < now,
+    }
+
+
+def day(time: datetime) -> str:
+    return f"{time.day} {time:%b %Y}"
 
 
 def _done(event: Happened) -> str:

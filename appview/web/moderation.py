@@ -29,7 +29,7 @@ from lexicons.subject import Subject, SubjectKind, read_subject
 from lexicons.syntax import Did, Nsid, Rkey
 from storage import moderation
 from storage import moderation_views as views
-from storage.moderation import Proof
+from storage.moderation import Notice, Proof
 from storage.moderation_views import CaseView, Flag, Happened, Shown
 from storage.postgres import Connection
 from storage.viewers import Session
@@ -60,6 +60,7 @@ class _Looked:
     flag: Flag | None
     shown: Shown
     history: list[Happened]
+    notices: list[Notice]
     others: list[CaseView]
     standing: Standing
     newest: int  # case of the same subject
@@ -201,6 +202,7 @@ class ModerationPages:
             flags[0] if flags else None,
             Shown() if rkey is None else await views.shown(conn, case.did, rkey),
             history,
+            await moderation.notices(conn, case.subject),
             await views.others(conn, self._track, case),
             await stands(conn, subject, self._policy),
             case.id if newest is None else newest.id,
@@ -243,6 +245,7 @@ class ModerationPages:
             "at_s": at_s,
             "next_s": None if flag is None else case_page.next_part(flag, at_s),
             "flag": flag,
+            "notices": [case_page.notice(each, now) for each in looked.notices],
             "history": list(case_page.log(looked.history)),
             "others": [case_page.line(each, now) for each in looked.others],
             "record": case_page.written(case),
@@ -258,7 +261,7 @@ class ModerationPages:
                 "percent": round(flag.dominant_share * 100),
                 "compared": case_page.compared(case, flag),
                 "songs": case_page.songs(flag, at_s),
-                "scanned": f"{flag.scanned_at:%-d %b %Y}",
+                "scanned": case_page.day(flag.scanned_at),
             }
         media = None if self._media is None else self._media.origins
         return self._site.page("case.html", values, status=status, form_action="'self'", media=media)

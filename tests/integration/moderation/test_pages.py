@@ -5,19 +5,24 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from playwright.async_api import Page, expect
 
+from appview.moderation.decisions import Policy
+from appview.moderation.notices import Claim, receive
 from appview.moderation.scanning import Came
+from lexicons.subject import read_subject
+from storage.moderation import Proof
 from tests.acceptance.browser import opened
 from tests.acceptance.service import until
 from tests.devnet.records import tid
 from tests.fakenet.world import Author
 from tests.integration.appview.uploads.studio import bearer
 from tests.integration.moderation.asked import groups, song
-from tests.integration.moderation.court import MAX, MOLLY, Court, sha256, sitting
+from tests.integration.moderation.court import CATALOG, MAX, MOLLY, Court, sha256, sitting
 from tests.music import aiff, ffmpeg, music
 
 MATCHED = groups(
@@ -217,6 +222,10 @@ async def test_what_is_down_is_heard_by_moderators_alone_and_comes_back(court: C
     assert "Access-Control-Allow-Origin" not in part.headers
     assert (await court.ask("GET", "/xrpc/fm.plyr.feed.getLatest")).json["tracks"] == []
 
+    async def gone() -> bool:
+        return (await court.ask("GET", file)).status == 404
+
+    await until(gone, 5, "its sound to be out of sight")
     assert (await court.decide(key, case, "false_positive")).status == 409  # it must be restored for that
     assert (await court.decide(key, case, "restore_false_positive", note="sorry")).status == 303
     assert len((await court.ask("GET", "/xrpc/fm.plyr.feed.getLatest")).json["tracks"]) == 1
@@ -241,6 +250,34 @@ async def test_a_note_decides_nothing_and_odd_forms_do_nothing(court: Court, cas
         assert (await court.ask("GET", f"/moderation/cases/{path}", key)).status == 404
     for query in ("t=nan", "t=-1", "t=1e99", "t=x", "done=x", "done=7"):
         assert (await court.ask("GET", f"/moderation/cases/{case}?{query}", key)).status == 200
+
+
+async def test_who_claims_a_right_and_until_when_stands_on_the_case(court: Court, case: int) -> None:
+    uri = (await court.rows("select subject from moderation_case"))[0][0]
+    claim = Claim(read_subject(uri), "Factory <law@factory.test>", "It is <i>ours</i>.")
+    policy = Policy(CATALOG, None)
+    async with court.pool.connection() as conn:
+        await receive(
+            conn, claim, policy, actor="operator", proof=Proof.COMMAND, now=datetime(2026, 3, 2, tzinfo=UTC)
+        )
+    page = (await court.ask("GET", f"/moderation/cases/{case}", await court.key())).body.decode()
+    for text in ("Factory &lt;law@factory.test&gt;", "It is &lt;i&gt;ours&lt;/i&gt;.", "due on 5 Mar 2026"):
+        assert text in page
+    seen = (await court.ask("GET", "/transparency")).body + (
+        await court.ask("GET", "/transparency.json")
+    ).body
+    assert b"Factory" not in seen
+    assert b'"notice":1' in seen
+
+
+async def test_the_public_counts_name_nobody(court: Court, case: int) -> None:
+    key = await court.key()
+    await court.decide(key, case, "takedown", note="Xylonote", reason="copyright")
+    for path in ("/transparency", "/transparency.json"):
+        answer = await court.ask("GET", path)
+        assert answer.headers["Cache-Control"] == "public, max-age=300"
+        for private in (b"Xylonote", b"ann.test", b"did:plc", b"at://", b"Blue"):
+            assert private not in answer.body
 
 
 async def test_the_queue_pages_and_says_what_was_decided(court: Court) -> None:

@@ -20,7 +20,8 @@ NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
 DID = Did("did:plc:aaaaaaaaaaaaaaaaaaaaaaaa")
 TRACK = f"at://{DID}/fm.plyr.track/3mpt222222222"
 BLOB = f"{DID}/bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy"
-BLUE, ELEGIA = {"artist": "New Order", "title": "Blue Monday"}, {"artist": "New Order", "title": "Elegia"}
+BLUE: dict[str, Any] = {"artist": "New Order", "title": "Blue Monday"}
+ELEGIA: dict[str, Any] = {"artist": "New Order", "title": "Elegia"}
 
 
 def case(**more: Any) -> CaseView:

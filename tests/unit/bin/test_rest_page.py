@@ -15,7 +15,7 @@ from lexicons.catalog import Catalog
 # Pages for people, protocols with documents of their own, and who forgot the last slash.
 _OTHERWISE = re.compile(
     r"/|/xrpc.*|/\.well-known/did\.json|/metrics|/robots\.txt|/track/.*|/embed/.*|/sign-in|/account(/.*)?"
-    r"|/upload(/.*)?|/uploads(/.*)?"
+    r"|/upload(/.*)?|/uploads(/.*)?|/transparency"
 )
 
 
