@@ -44,6 +44,9 @@ COMMANDS = {
         "bin.blobs", "audio, images and exports: check them, remove what nobody needs", group=True
     ),
     "moderation": Command("bin.moderation", "what is judged: scans, cases, decisions", group=True),
+    "moderation-service": Command(
+        "bin.moderation_service", "only scan and label for other programs that have a key", True, "migrated"
+    ),
     "transcoder": Command(
         "bin.transcoder",
         "only make MP3, WAV and M4A of what others send",

@@ -287,6 +287,17 @@ class Settings(BaseSettings):
     transcoder_port: int = Field(
         8082, ge=0, le=65535, description="Port that `plyr transcoder` listens on. 0 takes a free one."
     )
+    moderation_key: SecretStr | None = Field(
+        None,
+        description="Secret that callers of `plyr moderation-service` send as `X-Moderation-Key`. Without one "
+        "it is closed.",
+    )
+    moderation_port: int = Field(
+        8083,
+        ge=0,
+        le=65535,
+        description="Port that `plyr moderation-service` listens on. 0 takes a free one.",
+    )
     light_jobs: int = Field(
         8, ge=1, le=100, description="How many jobs a worker does at once that mostly wait for others."
     )
