@@ -289,8 +289,8 @@ class Settings(BaseSettings):
     )
     moderation_key: SecretStr | None = Field(
         None,
-        description="Secret that callers of `plyr moderation-service` send as `X-Moderation-Key`. Without one "
-        "it is closed.",
+        description="Secret that callers of `plyr moderation-service` send as `X-Moderation-Key`. Without "
+        "one it is closed.",
     )
     moderation_port: int = Field(
         8083,

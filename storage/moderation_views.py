@@ -106,9 +106,18 @@ async def one(conn: Connection, track: Nsid, id: int) -> CaseView | None:
     return found[0] if found else None
 
 
-async def flags(conn: Connection, did: Did, rkey: Rkey) -> list[Flag]:
-    """The newest first."""
-    return await _rows(conn, "flags", {"did": did, "rkey": rkey}, Flag)
+async def flag(conn: Connection, did: Did, rkey: Rkey) -> Flag | None:
+    """The newest of a track."""
+    found = await _rows(conn, "flag", {"did": did, "rkey": rkey}, Flag)
+    return found[0] if found else None
+
+
+async def tracks(conn: Connection, flag: Flag) -> dict[tuple[Did, Rkey], int]:
+    """Ids of the tracks here that a scan found, as far as they are in the tables."""
+    named = {(each.did, each.rkey) for each in flag.matches if each.did is not None}
+    asked = msgspec.json.encode([{"did": did, "rkey": rkey} for did, rkey in named]).decode()
+    rows = await (await conn.execute(_SQL["tracks"], {"tracks": asked})).fetchall()
+    return {(Did(did), Rkey(rkey)): int(id) for did, rkey, id in rows}
 
 
 async def shown(conn: Connection, did: Did, rkey: Rkey) -> Shown:

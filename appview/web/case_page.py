@@ -11,9 +11,10 @@ import orjson
 
 from appview.web.home import ago, clock
 from lexicons.datamodel import InvalidData, decode, to_json
+from lexicons.syntax import Did, Nsid, Rkey
 from storage.moderation import Notice
 from storage.moderation_views import CaseView, Flag, Happened
-from storage.scans import Match
+from storage.scans import Match, Source
 
 RESOLUTIONS = {
     "violation": "Violation",
@@ -60,14 +61,17 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Song:
-    """A recording that parts of a sound are taken for. `percent` of the matched parts."""
+    """A recording that parts of a sound are taken for. `weight`: how much of it, or how sure. `uri` and
+    `track_id` are of a track that is here."""
 
     artist: str
     title: str
     album: str | None
     isrc: str | None
-    percent: int
+    weight: str
     parts: tuple[Part, ...]
+    uri: str | None
+    track_id: int | None
 
 
 def record_of(case: CaseView) -> Mapping[str, Any]:
@@ -118,22 +122,44 @@ def heard(match: Match) -> str:
     return " by ".join(filter(None, (match.title, match.artist)))
 
 
-def songs(flag: Flag, at_s: float | None) -> list[Song]:
-    """The recordings of a scan, the most frequent first, each with the parts that it was found in; those at
-    `at_s` are what is being listened to."""
-    grouped: dict[tuple[str, str], list[Match]] = {}
+def songs(
+    flag: Flag, at_s: float | None, collection: Nsid, tracks: Mapping[tuple[Did, Rkey], int]
+) -> list[Song]:
+    """The recordings of a scan, tracks that are here first, then the most frequent, each with the parts that
+    it was found in; those at `at_s` are what is being listened to. `tracks`: ids, of this `collection`."""
+    grouped: dict[tuple[str | None, ...], list[Match]] = {}
     for match in flag.matches:
-        grouped.setdefault((match.artist.casefold(), match.title.casefold()), []).append(match)
-    starts = {match.offset_ms for match in flag.matches}
+        name = match.did, match.rkey, match.artist.casefold(), match.title.casefold()
+        grouped.setdefault(name, []).append(match)
+    starts = {match.offset_ms for match in flag.matches if match.source is Source.AUDD}
     found: list[Song] = []
-    for group in sorted(grouped.values(), key=len, reverse=True):
+    for group in sorted(grouped.values(), key=lambda each: (each[0].did is None, -len(each))):
         first = group[0]
-        album = next((each.album for each in group if each.album), None)
-        isrc = next((each.isrc for each in group if each.isrc), None)
-        percent = round(100 * len({each.offset_ms for each in group}) / len(starts))
-        parts = tuple(_part(each, at_s) for each in group)
-        found.append(Song(first.artist, first.title, album, isrc, percent, parts))
+        here = first.did is not None and first.rkey is not None
+        found.append(
+            Song(
+                first.artist,
+                first.title,
+                next((each.album for each in group if each.album), None),
+                next((each.isrc for each in group if each.isrc), None),
+                _sure(group)
+                if here
+                else f"{100 * len({each.offset_ms for each in group}) / len(starts):.0f} %",
+                tuple(_part(each, at_s) for each in group),
+                f"at://{first.did}/{collection}/{first.rkey}" if here else None,
+                tracks.get((first.did, first.rkey)) if first.did and first.rkey else None,
+            )
+        )
     return found
+
+
+def _share(group: Sequence[Match], parts: int) -> str:
+    return f"{100 * len({each.offset_ms for each in group}) / parts:.0f} %"
+
+
+def _sure(group: Sequence[Match]) -> str:
+    length_s = sum(each.length_ms or 0 for each in group) // 1000
+    return f"{clock(length_s)} long, {100 * max(each.confidence or 0 for each in group):.0f} % sure"
 
 
 def _part(match: Match, at_s: float | None) -> Part:

@@ -32,6 +32,7 @@ from storage import moderation_views as views
 from storage.moderation import Notice, Proof
 from storage.moderation_views import CaseView, Flag, Happened, Shown
 from storage.postgres import Connection
+from storage.sessions import Kind
 from storage.viewers import Session
 
 PAGE = 50
@@ -56,19 +57,15 @@ class _Looked:
 
     case: CaseView
     subject: Subject
-    rkey: Rkey | None  # of a track
+    is_track: bool
     flag: Flag | None
+    tracks: dict[tuple[Did, Rkey], int]  # that it found
     shown: Shown
     history: list[Happened]
     notices: list[Notice]
     others: list[CaseView]
     standing: Standing
     newest: int  # case of the same subject
-
-    @property
-    def sha256(self) -> str | None:
-        """What was scanned, else what is played."""
-        return self.flag.sha256 if self.flag is not None else self.shown.sha256
 
     @property
     def seen(self) -> int:
@@ -102,7 +99,8 @@ class ModerationPages:
             except Refused:
                 here = {} if request.method == hdrs.METH_POST else {"return_to": request.path_qs}
                 raise web.HTTPSeeOther(self._desk.config.page("/login", "/sign-in", here)) from None
-            if not asked.by_cookie or asked.session.did not in self._moderators:
+            in_browser = asked.by_cookie and asked.session.kind == Kind.BROWSER
+            if not in_browser or asked.session.did not in self._moderators:
                 raise web.HTTPNotFound
             return await handler(request, asked.session)
 
@@ -142,10 +140,12 @@ class ModerationPages:
         """What was scanned, else what is played, though nobody else may hear it any more."""
         assert self._media is not None
         async with self._desk.pool.connection() as conn:
-            looked = await self._look(conn, request)
-        if looked.sha256 is None:
+            case = await self._case(conn, request)
+            flag, shown = await self._heard(conn, read_subject(case.subject))
+        sha256 = _sha256(flag, shown)
+        if sha256 is None:
             raise Refused(404, "audio file not found")
-        return await self._media.guarded(request, looked.sha256)
+        return await self._media.guarded(request, sha256)
 
     async def act(self, request: web.Request, session: Session) -> web.StreamResponse:
         """A form of a case: then the next open case, or the same where nothing was decided."""
@@ -188,25 +188,32 @@ class ModerationPages:
 
     async def _look(self, conn: Connection, request: web.Request) -> _Looked:
         """Raises HTTPNotFound."""
-        case = await self._case(conn, request)
-        subject = read_subject(case.subject)
+        subject = read_subject((await self._case(conn, request)).subject)
         # The log first: whoever decides while the rest is read is seen to have decided since.
-        history = await views.history(conn, case.subject)
-        rkey = self._rkey(subject)
-        flags = [] if rkey is None else await views.flags(conn, case.did, rkey)
-        newest = await moderation.latest(conn, case.subject)
+        history = await views.history(conn, subject.text)
+        case = await self._case(conn, request)
+        flag, shown = await self._heard(conn, subject)
+        newest = await moderation.latest(conn, subject.text)
         return _Looked(
-            case,
-            subject,
-            rkey,
-            flags[0] if flags else None,
-            Shown() if rkey is None else await views.shown(conn, case.did, rkey),
-            history,
-            await moderation.notices(conn, case.subject),
-            await views.others(conn, self._track, case),
-            await stands(conn, subject, self._policy),
-            case.id if newest is None else newest.id,
+            case=case,
+            subject=subject,
+            is_track=self._rkey(subject) is not None,
+            flag=flag,
+            tracks={} if flag is None else await views.tracks(conn, flag),
+            shown=shown,
+            history=history,
+            notices=await moderation.notices(conn, subject.text),
+            others=await views.others(conn, self._track, case),
+            standing=await stands(conn, subject, self._policy),
+            newest=case.id if newest is None else newest.id,
         )
+
+    async def _heard(self, conn: Connection, subject: Subject) -> tuple[Flag | None, Shown]:
+        """What was scanned of a track and found something, and what it plays."""
+        rkey = self._rkey(subject)
+        if rkey is None:
+            return None, Shown()
+        return await views.flag(conn, subject.did, rkey), await views.shown(conn, subject.did, rkey)
 
     def _rkey(self, subject: Subject) -> Rkey | None:
         """Of a track."""
@@ -237,10 +244,10 @@ class ModerationPages:
             "did": case.did,
             "subject": case.subject,
             "track_id": case.track_id,
-            "is_track": looked.rkey is not None,
+            "is_track": looked.is_track,
             "standing": looked.standing.value,
             "newest": None if looked.newest == case.id else looked.newest,
-            "has_sound": self._media is not None and looked.sha256 is not None,
+            "has_sound": self._media is not None and _sha256(flag, looked.shown) is not None,
             "cover": looked.shown.cover if case.track_id is not None else None,
             "at_s": at_s,
             "next_s": None if flag is None else case_page.next_part(flag, at_s),
@@ -260,11 +267,16 @@ class ModerationPages:
             values |= {
                 "percent": round(flag.dominant_share * 100),
                 "compared": case_page.compared(case, flag),
-                "songs": case_page.songs(flag, at_s),
+                "songs": case_page.songs(flag, at_s, self._track, looked.tracks),
                 "scanned": case_page.day(flag.scanned_at),
             }
         media = None if self._media is None else self._media.origins
         return self._site.page("case.html", values, status=status, form_action="'self'", media=media)
+
+
+def _sha256(flag: Flag | None, shown: Shown) -> str | None:
+    """What is to be heard: what was scanned, else what is played."""
+    return shown.sha256 if flag is None else flag.sha256
 
 
 def _text(field: object, most: int) -> str:

@@ -36,14 +36,21 @@ left join lateral (
     order by f.id desc limit 1) s on split_part(c.subject, '/', 4) = %(track)s
 where c.id = any(%(ids)s)
 
--- name: flags
--- What the sound of a track was taken for, the newest first; and whether it is what the track plays now.
+-- name: flag
+-- What the sound of a track was last taken for, and whether it is what the track plays now.
 select s.id, encode(s.sha256, 'hex') as sha256, s.matches, s.dominant, s.dominant_share, s.scanned_at,
        m.stream_id is not null and m.stream_id = s.blob_id as is_current
 from copyright_scan s
 left join track_media m on m.did = s.did and m.rkey = s.rkey
 where s.did = %(did)s and s.rkey = %(rkey)s and s.is_flagged
-order by s.id desc limit 5
+order by s.id desc limit 1
+
+-- name: tracks
+-- Ids of those of these tracks that are in the tables.
+select r.did, t.rkey, t.id
+from json_to_recordset(%(tracks)s) as k (did text, rkey text)
+join repo r on r.did = k.did
+join track t on t.repo_id = r.id and t.rkey = k.rkey
 
 -- name: shown
 -- Hashes of what a track plays and shows, whether it is in sight or not.

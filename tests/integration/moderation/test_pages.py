@@ -10,17 +10,19 @@ from pathlib import Path
 
 import pytest
 from playwright.async_api import Page, expect
+from psycopg.types.json import Jsonb
 
 from appview.moderation.decisions import Policy
 from appview.moderation.notices import Claim, receive
 from appview.moderation.scanning import Came
 from lexicons.subject import read_subject
 from storage.moderation import Proof
+from storage.sessions import Kind
 from tests.acceptance.browser import opened
 from tests.acceptance.service import until
 from tests.devnet.records import tid
 from tests.fakenet.world import Author
-from tests.integration.appview.uploads.studio import bearer
+from tests.integration.appview.uploads.studio import SCOPE, add_key, bearer
 from tests.integration.moderation.asked import groups, song
 from tests.integration.moderation.court import CATALOG, MAX, MOLLY, Court, sha256, sitting
 from tests.music import aiff, ffmpeg, music
@@ -163,6 +165,8 @@ async def test_only_moderators_who_are_signed_in_here_see_anything(court: Court,
         assert (hidden.status, hidden.body) == (unknown.status, unknown.body) == (404, unknown.body)
         by_program = await court.ask("GET", path, headers=bearer(await court.key()))
         assert by_program.status == 404
+        token = await add_key(court.dsn, MOLLY, scope=SCOPE, granted=True, kind=Kind.TOKEN)
+        assert (await court.ask("GET", path, token)).status == 404
         assert (await court.ask("GET", path, await court.key())).status == 200
     refused = await court.decide(stranger, case, "takedown")
     assert refused.status == 404
@@ -268,6 +272,24 @@ async def test_who_claims_a_right_and_until_when_stands_on_the_case(court: Court
     ).body
     assert b"Factory" not in seen
     assert b'"notice":1' in seen
+
+
+async def test_a_track_here_that_sounds_the_same_is_a_link(court: Court, case: int) -> None:
+    bob = Author("bob")
+    uri = await court.publish(bob, tid(2), "The first", b"first")
+    ours = {
+        "artist": "Bob", "title": "The first", "source": "plyr", "did": bob.did, "rkey": tid(2),
+        "offset_ms": 3000, "length_ms": 20_000, "confidence": 0.98, "timecode": "00:01",
+    }  # fmt: skip
+    await court.rows(
+        "update copyright_scan set matches = %s, dominant = %s, dominant_share = 1 returning id",
+        Jsonb([ours]),
+        Jsonb(ours),
+    )
+    number = (await court.rows("select t.id from track t where t.title = 'The first'"))[0][0]
+    page = (await court.ask("GET", f"/moderation/cases/{case}", await court.key())).body.decode()
+    assert f'<a href="/track/{number}">A track here</a> <code>{uri}</code>' in page
+    assert "0:20 long, 98 % sure" in page
 
 
 async def test_the_public_counts_name_nobody(court: Court, case: int) -> None:

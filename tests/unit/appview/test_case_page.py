@@ -11,13 +11,14 @@ from appview.moderation.actions import CaseState, IllegalMove, Standing, check_s
 from appview.web import case_page, verdicts
 from lexicons.datamodel import encode
 from lexicons.subject import read_subject
-from lexicons.syntax import Did
+from lexicons.syntax import Did, Nsid, Rkey
 from storage.moderation import OpenedBy, Proof, Resolution
 from storage.moderation_views import CaseView, Flag, Happened
-from storage.scans import Match
+from storage.scans import Match, Source
 
 NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
 DID = Did("did:plc:aaaaaaaaaaaaaaaaaaaaaaaa")
+COLLECTION = Nsid("fm.plyr.track")
 TRACK = f"at://{DID}/fm.plyr.track/3mpt222222222"
 BLOB = f"{DID}/bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy"
 BLUE: dict[str, Any] = {"artist": "New Order", "title": "Blue Monday"}
@@ -75,12 +76,27 @@ def test_a_song_has_all_parts_that_it_was_found_in() -> None:
         Match("NEW ORDER", "blue monday", album="Substance", offset_ms=12_350),
         Match(**ELEGIA, offset_ms=None),
     ]
-    first, second = case_page.songs(flag(*matches), 12.35)
-    assert (first.title, first.album, first.isrc, first.percent) == ("Blue Monday", "Substance", "GB1", 67)
+    first, second = case_page.songs(flag(*matches), 12.35, COLLECTION, {})
+    assert (first.title, first.album, first.isrc, first.weight) == ("Blue Monday", "Substance", "GB1", "67 %")
     assert [(part.at, part.at_s, part.theirs, part.is_current) for part in first.parts] == [
         ("0:00", 0.35, "01:12", False), ("0:12", 12.35, None, True),
     ]  # fmt: skip
     assert (second.title, [part.at for part in second.parts]) == ("Elegia", ["0:00", "somewhere"])
+
+
+def test_a_track_that_is_here_is_first_and_says_how_sure_that_is() -> None:
+    about: dict[str, Any] = {"source": Source.PLYR, "did": DID, "length_ms": 34_900, "confidence": 0.987}
+    matches = [
+        Match(**BLUE, offset_ms=0),
+        Match(**BLUE, offset_ms=500, rkey=Rkey("a"), **about),
+        Match(**BLUE, offset_ms=500, rkey=Rkey("b"), **about),
+    ]
+    found = case_page.songs(flag(*matches), None, COLLECTION, {(DID, Rkey("b")): 12})
+    assert [(song.weight, song.uri, song.track_id) for song in found] == [
+        ("0:34 long, 99 % sure", f"at://{DID}/fm.plyr.track/a", None),
+        ("0:34 long, 99 % sure", f"at://{DID}/fm.plyr.track/b", 12),
+        ("100 %", None, None),
+    ]
 
 
 def test_the_next_match_after_the_last_is_the_first() -> None:
