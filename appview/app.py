@@ -168,7 +168,7 @@ def build_app(
     origins = None if media is None else media.origins
     router.add_get("/track/{id}", TrackPage(service, site, origins).handle)
     home = None if auth is None else auth.desk.config.frontend_url
-    shown = Shown(reads, config.public_url or "", catalog.collections)
+    shown = Shown(reads, config.public_url or "", catalog.collections, config.sounds)
     EmbedPages(service, site, origins, home, shown).add_to(router)
     OEmbed(service, site, home, shown).add_to(router)
     About(service).add_to(router)
@@ -176,7 +176,7 @@ def build_app(
     if auth is not None:
         auth.add_to(app)
         Preferences(auth.desk, reads).add_to(router)
-        Queues(auth.desk, reads).add_to(router)
+        Queues(auth.desk, reads, config.sounds).add_to(router)
         if own_pages:
             AccountPages(auth, site, catalog.collections, can_upload=uploads is not None).add_to(router)
     if media is not None:
@@ -192,10 +192,10 @@ def build_app(
         plays.add_to(router)
     asker = Asker(None if auth is None else auth.desk, config.viewer_of)
     for part in (
-        Listings(reads, asker, catalog.collections),
-        Tags(reads, asker),
+        Listings(reads, asker, catalog.collections, config.sounds),
+        Tags(reads, asker, config.sounds),
         Likers(reads),
-        Search(reads),
+        Search(reads, config.sounds),
     ):
         part.add_to(router)
     Analytics(reads, None if auth is None else auth.desk).add_to(router)

@@ -17,6 +17,7 @@ from appview.incoming import Incoming
 from appview.labelers import Labeler
 from appview.media.receive import Receiver
 from appview.rest.plays import Plays
+from appview.sound_origins import ANYWHERE, SoundOrigins
 from appview.subscriber import LiveConfig
 from appview.viewer import Viewer
 from indexer.alarms import Thresholds
@@ -36,7 +37,7 @@ class AppConfig:
     """How this server presents itself, and two seams.
 
     `viewer_of` tells on whose behalf a request is made; without it, nobody's. `labelers`: whose labels are
-    shown to a client that does not say.
+    shown to a client that does not say. `sounds`: where the sound of others may be.
     `on_answer` sees each good answer before it leaves: tests check it against its lexicon there.
     """
 
@@ -48,6 +49,7 @@ class AppConfig:
     thresholds: Thresholds = field(default_factory=Thresholds)
     guards: GuardConfig = field(default_factory=GuardConfig)
     labelers: tuple[Labeler, ...] = ()
+    sounds: SoundOrigins = field(default_factory=lambda: SoundOrigins([ANYWHERE]))
     viewer_of: ViewerOf | None = None
     on_answer: Callable[[Nsid, bytes], None] | None = None
 

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 
 from appview.jobs import house
+from appview.jobs.far_sounds import check_sounds
 from appview.jobs.images import render_images
 from appview.jobs.links import check_links
 from appview.jobs.plays import play_tasks
@@ -21,7 +22,7 @@ from bin import blob_store
 from bin.kinds import job_queue
 from bin.settings import Settings
 from bin.signing_in import acting, key_ring
-from bin.uploading import track_place
+from bin.uploading import sound_origins, track_place
 from firehose.net import GuardedClient
 from lexicons.catalog import Catalog
 from storage.postgres import Pool
@@ -53,6 +54,7 @@ async def tasks(settings: Settings, catalog: Catalog, pool: Pool) -> AsyncIterat
             Task("lists.sweep", house.sweep_lists(pool)),
             Task("playing.forget", house.forget_playing(pool)),
             Task("records.doubt", house.doubt_records(pool)),
+            Task("sounds.check", check_sounds(pool, http, sound_origins(settings))),
             Task("stats.count", house.count_totals(pool)),
             Task("tracks.render", house.render_tracks(pool)),
             Task("tracks.sweep", house.sweep_tracks(pool, catalog.collections.track)),

@@ -20,6 +20,7 @@ from appview.rest import present, shapes
 from appview.rest.answers import Refused, answer, rest
 from appview.rest.spec import described, query_of
 from appview.rest.tags import normal
+from appview.sound_origins import SoundOrigins
 from indexer.albums import album_id, slug
 from storage import feed, finding, keyset, rest_feed
 from storage.reader import Reads
@@ -45,8 +46,9 @@ class SearchQuery(msgspec.Struct):
 
 
 class Search:
-    def __init__(self, reads: Reads) -> None:
+    def __init__(self, reads: Reads, sounds: SoundOrigins) -> None:
         self._reads = reads
+        self._sounds = sounds
         self._ways: dict[Kind, Callable[[str, int], Awaitable[_Found]]] = {
             Kind.TRACKS: self._tracks,
             Kind.ARTISTS: self._artists,
@@ -74,7 +76,7 @@ class Search:
 
     async def _tracks(self, text: str, limit: int) -> _Found:
         page = await feed.REST.search(self._reads, None, text, keyset.RANK_ID.start, limit)
-        tracks = [orjson.loads(track) for track in await present.tracks(self._reads, page.rows)]
+        tracks = [orjson.loads(track) for track in await present.tracks(self._reads, page.rows, self._sounds)]
         return [
             {
                 "type": "track",
