@@ -40,11 +40,11 @@ class SoundOrigins:
         )
         self._own = frozenset(own)
         self._allow_loopback = allow_loopback
-        self._known: dict[str, bool] = {}
+        self._known: dict[bytes, bool] = {}  # by origin as it was written
 
     def allows(self, url: str) -> bool:
         """Whether an `audioUrl` may be passed on, by its origin alone."""
-        return self._is_good(_origin(url))
+        return self._is_good(_origin(url).encode())
 
     def is_own(self, url: str) -> bool:
         return _origin(url) in self._own
@@ -55,8 +55,7 @@ class SoundOrigins:
         if begin < 0:
             return rest
         begin += len(_R2)
-        url = rest[begin : rest.index(b'"', begin)]
-        if self._is_good(_origin(url.decode())) or is_blob(rest):
+        if self._is_good(_origin_at(rest, begin)) or is_blob(rest):
             return rest
         return b"%bnull%b" % (rest[: begin - 1], rest[rest.index(_BEHIND_R2, begin) :])
 
@@ -65,22 +64,21 @@ class SoundOrigins:
         at = card.rfind(_AUDIO) + len(_AUDIO)  # behind the record, whose own members may be called anything
         if not card.startswith(_URL, at):
             return card
-        begin = at + len(_URL)
-        url = card[begin : card.index(b'"', begin)]
-        if self._is_good(_origin(url.decode())) or card.find(_SAID, 0, at) < 0:
+        if self._is_good(_origin_at(card, at + len(_URL))) or card.find(_SAID, 0, at) < 0:
             return card
         member = _URL_MEMBER.match(card, at)
         assert member is not None
         return card[:at] + card[member.end() :]
 
-    def _is_good(self, origin: str) -> bool:
-        if len(origin) > _MAX_ORIGIN:
-            return False
+    def _is_good(self, origin: bytes) -> bool:
         known = self._known.get(origin)
         if known is None:
+            if len(origin) > _MAX_ORIGIN:
+                return False
             if len(self._known) >= _MOST_KNOWN:
                 self._known.clear()
-            known = self._known[origin] = origin in self._own or self._judge(origin)
+            text = origin.decode()
+            known = self._known[origin] = text in self._own or self._judge(text)
         return known
 
     def _judge(self, origin: str) -> bool:
@@ -104,3 +102,9 @@ def _origin(url: str) -> str:
     """All before the path. What else stands in it is for the check to refuse."""
     end = url.find("/", _SCHEME)
     return url if end < 0 else url[:end]
+
+
+def _origin_at(text: bytes, begin: int) -> bytes:
+    """Likewise of a URL that begins there in JSON."""
+    origin = text[begin : text.find(b"/", begin + _SCHEME)]
+    return origin if b'"' not in origin else origin[: origin.index(b'"')]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -53,7 +53,7 @@ class Far:
         self.seed.commit()
         return hashlib.sha256(url.encode()).hexdigest()[:32]
 
-    async def check(self, timeout_s: float = 5) -> dict[str, int]:
+    async def check(self, timeout_s: float = 5) -> Mapping[str, Any]:
         async with (
             make_pool(self.dsn, max_size=2, name="test") as pool,
             GuardedClient(True, resolver=self.web.names, ssl_context=self.authority.client_context) as http,

@@ -125,10 +125,7 @@ async def test_players_are_sent_to_sound_that_is_elsewhere(world: World) -> None
         (ann, f"https://far.example/audio/{'c' * 64}"),
     ):
         world.seed.track(who, "one", audioUrl=url, album="without a picture")
-    world.seed.conn.execute(  # all of them answer
-        "insert into far_sound (track_id, record_cid, url)"
-        """ select id, cid, substring(rest from '"r2_url":"([^"]*)"') from track"""
-    )
+    world.seed.heard()
     world.seed.commit()
     ask = partial(world.server.request, allow_redirects=False)
     for path in ("/audio/0123456789abcdef", "/audio/0123456789abcdef/download"):
