@@ -11,7 +11,7 @@ from typing import Any
 import structlog
 from aiohttp import web
 
-from appview.errors import AuthenticationRequired
+from appview.errors import AuthenticationRequired, NotCountedYet
 from appview.guards import GuardConfig, ViewerOf
 from appview.incoming import Incoming
 from appview.labelers import Labeler
@@ -67,9 +67,9 @@ class TotalsCache:
         self._fresh_until = 0.0
 
     async def get(self) -> stats.Totals:
-        """Raises ReadFailed, where nothing was ever counted."""
+        """Raises ReadFailed or NotCountedYet, where nothing was ever counted."""
         if not self._ttl_s:
-            return await stats.totals(self._reads)
+            return await self._totals()
         if self._value is not None and (self._lock.locked() or monotonic() < self._fresh_until):
             return self._value
         async with self._lock:
@@ -81,13 +81,19 @@ class TotalsCache:
     async def _count(self) -> None:
         began = monotonic()
         try:
-            self._value = await stats.totals(self._reads)
-        except ReadFailed as error:
+            self._value = await self._totals()
+        except (ReadFailed, NotCountedYet) as error:
             if self._value is None:
                 raise
             log.warning("cannot count anew", error=str(error))
         now = monotonic()
         self._fresh_until = now + max(self._ttl_s, _REST * (now - began))
+
+    async def _totals(self) -> stats.Totals:
+        try:
+            return await stats.totals(self._reads)
+        except stats.NotCounted:
+            raise NotCountedYet from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import orjson
 from aiohttp import web
 
+from appview.errors import NotCountedYet
 from appview.service import Service
 from appview.web.site import Site
 from lexicons.syntax import Nsid
@@ -134,6 +135,8 @@ class HomePage:
             page = await feed.XRPC.latest(service.reads, None, keyset.TIME_ID.start, TRACKS)
             sources = await stats.sources(service.reads)
             totals = (await service.totals.get()).counts()
+        except NotCountedYet:
+            totals = dict[str, int]()
         except ReadFailed:
             return Snapshot(broken=True)
         shown = [(name, f"{count:,}") for name, count in totals.items() if count or name != "plays"]
