@@ -25,8 +25,12 @@ class FarSound:
 
 async def find(conn: Connection, *, limit: int) -> int:
     """Take note of tracks that have an address since. Returns how many those are."""
-    await conn.execute(_SQL["drop_gone"])
     return (await conn.execute(_SQL["find"], {"limit": limit})).rowcount
+
+
+async def drop_gone(conn: Connection) -> None:
+    """Forget about tracks that are no more."""
+    await conn.execute(_SQL["drop_gone"])
 
 
 async def due(conn: Connection, *, limit: int) -> list[FarSound]:

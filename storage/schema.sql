@@ -683,7 +683,7 @@ create index list_look_cover on list_look (cover_id);
 -- Sound that lies wherever a record says: whether its address answers. Nobody is sent to one that does not.
 
 -- Tracks whose record has an address of its sound; the job looks at no others.
-create index track_far on track (id, cid) where rest like '%"audio_storage":"r2"%' or rest like '%"audio_storage":"both"%';
+create index track_far on track (id, cid) where rest not like '%"audio_storage":"pds"%';
 
 create table far_sound (
     track_id    bigint primary key,     -- track_uri.id

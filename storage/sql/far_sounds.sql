@@ -7,9 +7,9 @@ delete from far_sound f where not exists (select from track t where t.id = f.tra
 -- address stays until it is asked again.
 insert into far_sound (track_id, record_cid)
 select t.id, t.cid
-  from track t left join far_sound f on f.track_id = t.id
- where (t.rest like '%%"audio_storage":"r2"%%' or t.rest like '%%"audio_storage":"both"%%')
-   and f.record_cid is distinct from t.cid
+  from track t
+ where t.rest not like '%%"audio_storage":"pds"%%'
+   and not exists (select from far_sound f where f.track_id = t.id and f.record_cid = t.cid)
  limit %(limit)s
 on conflict (track_id) do update set record_cid = excluded.record_cid, attempts = 0, due = now()
 

@@ -14,6 +14,7 @@ from aiohttp import web
 
 from appview.auth.keyring import GivenKeys, KeyRing, new_key
 from appview.jobs.far_sounds import ANSWERED_S, FIRST_S, LONGEST_S, check_sounds, wait_s
+from appview.jobs.house import sweep_tracks
 from appview.jobs.tasks import Work
 from appview.media.serve import ALONE
 from appview.media.signed import Links
@@ -29,6 +30,7 @@ from tests.fakenet.tls import Authority
 from tests.integration.appview.seed import Seed
 from tests.integration.appview.service import Server, served
 
+TRACK = Catalog.load().collections.track
 NOBODY = cast(Work, SimpleNamespace())  # the task does not look at whose job it is
 NAMED, WILD, OTHER = "audio.plyr-test.dev", "a.b.plyr-test.dev", "other.plyr-test.dev"
 OWN = "https://plyr.example"
@@ -250,7 +252,8 @@ async def test_another_version_of_a_record_is_asked_at_once(far: Far) -> None:
     assert await far.sent_to(two) == new
     far.seed.conn.execute("delete from track")
     far.seed.commit()
-    await far.check()
+    async with make_pool(far.dsn, max_size=1, name="test") as pool:
+        await sweep_tracks(pool, TRACK)(NOBODY)
     assert far.seed.conn.execute("select count(*) from far_sound").fetchone() == (0,)
 
 
