@@ -53,8 +53,8 @@ def forget_jobs(pool: Pool) -> Run:
 
 
 def sweep_tracks(pool: Pool, collection: Nsid) -> Run:
-    """Lets go of the blobs of tracks that were deleted elsewhere, or whose account is forgotten; and of what is
-    known of their sound elsewhere."""
+    """Lets go of the blobs of tracks that were deleted elsewhere, or whose account is forgotten, and
+    of what is known of their addresses."""
 
     async def run(work: Work) -> Done:
         count = 0
