@@ -116,7 +116,8 @@ select * from (
 -- of the rare words of $6 (null: there are none); those of authors who have any of the rare words $7, each of them
 -- with what it brings; and, if $8, the newest, for words that are too common to be looked up. Each kind ends at a
 -- constant, since only the rare words are counted on; rank is by the share of the text that the query covers, takes
--- 10 us a row, and is for the newest of those found. Cards are fetched for the page alone.
+-- 10 us a row, and is for the newest of those found. Cards are fetched for the page alone. Each "limit 1" keeps the
+-- planner, which expects thousands of candidates, from reading all accounts to join one.
 select t.id, {track}, p.card author, page.a, page.b
   from (select ts_rank(hit.search, to_tsquery('simple', $5::text), 2) a, hit.id b
           from (select t.id, t.search || p.search as search
@@ -147,8 +148,9 @@ select t.id, {track}, p.card author, page.a, page.b
                              or (select (newest.search || o.search) @@ to_tsquery('simple', $5::text)
                                    from profile o where o.repo_id = newest.repo_id)
                           limit 1000)) found
-                  join track t on t.id = found.id
-                  join profile p on p.repo_id = t.repo_id and not p.hidden
+                  cross join lateral (select id, repo_id, search from track where id = found.id limit 1) t
+                  cross join lateral (
+                      select search from profile where repo_id = t.repo_id and not hidden limit 1) p
                  where (t.search || p.search) @@ to_tsquery('simple', $5::text)
                  order by t.id desc
                  limit 2000) hit

@@ -57,7 +57,7 @@ select card, bio, created_at, a, b from (
                       limit 5000) newest
               where newest.search @@ to_tsquery('simple', $1::text)
               limit 1000)) found
-      join profile p on p.repo_id = found.repo_id) hit
+      cross join lateral (select * from profile where repo_id = found.repo_id limit 1) p) hit
  where (a, b) < ($2::real, $3::int)
  order by a desc, b desc
  limit $4::int
