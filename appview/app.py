@@ -61,6 +61,7 @@ from storage import (
     remarks,
     rest_feed,
     sitemap,
+    spread,
     stats,
     used_tokens,
     viewers,
@@ -90,6 +91,7 @@ _READ: tuple[dict[str, str], ...] = (
     remarks.STATEMENTS,
     rest_feed.STATEMENTS,
     sitemap.STATEMENTS,
+    spread.STATEMENTS,
     stats.STATEMENTS,
     viewers.STATEMENTS,
 )
@@ -139,6 +141,7 @@ def build_app(
         catalog,
         config,
         TotalsCache(reads, config.stats_ttl_s),
+        spread.Spreads(reads),
         None if uploads is None else uploads.receiver,
         plays,
         None if auth is None else auth.desk.pool,
@@ -172,7 +175,7 @@ def build_app(
     EmbedPages(service, site, origins, home, shown).add_to(router)
     OEmbed(service, site, home, shown).add_to(router)
     About(service).add_to(router)
-    Handles(reads).add_to(router)
+    Handles(reads, service.spreads).add_to(router)
     if auth is not None:
         auth.add_to(app)
         Preferences(auth.desk, reads).add_to(router)
@@ -195,7 +198,7 @@ def build_app(
         Listings(reads, asker, catalog.collections, config.sounds),
         Tags(reads, asker, config.sounds),
         Likers(reads),
-        Search(reads, config.sounds),
+        Search(reads, service.spreads, config.sounds),
     ):
         part.add_to(router)
     Analytics(reads, None if auth is None else auth.desk).add_to(router)

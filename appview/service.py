@@ -26,6 +26,7 @@ from lexicons.syntax import Did, Nsid
 from storage import stats
 from storage.postgres import Pool
 from storage.reader import ReadFailed, Reads
+from storage.spread import Spreads
 
 log = structlog.get_logger()
 
@@ -105,6 +106,7 @@ class Service:
     catalog: Catalog
     config: AppConfig
     totals: TotalsCache
+    spreads: Spreads
     receiver: Receiver | None = None
     plays: Plays | None = None
     pool: Pool | None = None

@@ -165,6 +165,7 @@ create table profile (
     search        tsvector not null
 );
 create index profile_search on profile using gin (search);
+create index profile_hidden on profile (repo_id) where hidden;
 
 -- Highest seq up to which everything from this source is committed. Keyed by URL: a seq
 -- means nothing on another host.

@@ -97,7 +97,8 @@ async def get_comments(call: Call) -> bytes:
 
 async def search_tracks(call: Call) -> bytes:
     after = cursors.decode(call.params.get("cursor"), keyset.RANK_ID)
-    page = await feed.XRPC.search(call.reads, call.viewer, call.params["q"], after, call.params["limit"])
+    text, limit, spread = call.params["q"], call.params["limit"], await call.service.spreads.get()
+    page = await feed.XRPC.search(call.reads, spread, call.viewer, text, after, limit)
     return _tracks(call, page)
 
 
