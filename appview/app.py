@@ -66,6 +66,7 @@ from storage import (
     remarks,
     rest_feed,
     sitemap,
+    spread,
     stats,
     transparency,
     used_tokens,
@@ -99,6 +100,7 @@ _READ: tuple[dict[str, str], ...] = (
     remarks.STATEMENTS,
     rest_feed.STATEMENTS,
     sitemap.STATEMENTS,
+    spread.STATEMENTS,
     stats.STATEMENTS,
     transparency.STATEMENTS,
     viewers.STATEMENTS,
@@ -153,6 +155,7 @@ def build_app(
         catalog,
         config,
         TotalsCache(reads, config.stats_ttl_s),
+        spread.Spreads(reads),
         None if uploads is None else uploads.receiver,
         plays,
         None if auth is None else auth.desk.pool,
@@ -186,15 +189,15 @@ def build_app(
     origins = None if media is None else media.origins
     router.add_get("/track/{id}", TrackPage(service, site, origins).handle)
     home = None if auth is None else auth.desk.config.frontend_url
-    shown = Shown(reads, config.public_url or "", catalog.collections)
+    shown = Shown(reads, config.public_url or "", catalog.collections, config.sounds)
     EmbedPages(service, site, origins, home, shown).add_to(router)
     OEmbed(service, site, home, shown).add_to(router)
     About(service).add_to(router)
-    Handles(reads).add_to(router)
+    Handles(reads, service.spreads).add_to(router)
     if auth is not None:
         auth.add_to(app)
         Preferences(auth.desk, reads).add_to(router)
-        Queues(auth.desk, reads).add_to(router)
+        Queues(auth.desk, reads, config.sounds).add_to(router)
         if own_pages:
             AccountPages(
                 auth,
@@ -218,10 +221,10 @@ def build_app(
         plays.add_to(router)
     asker = Asker(None if auth is None else auth.desk, config.viewer_of)
     for part in (
-        Listings(reads, asker, catalog.collections),
-        Tags(reads, asker),
+        Listings(reads, asker, catalog.collections, config.sounds),
+        Tags(reads, asker, config.sounds),
         Likers(reads),
-        Search(reads),
+        Search(reads, service.spreads, config.sounds),
     ):
         part.add_to(router)
     Analytics(reads, None if auth is None else auth.desk).add_to(router)

@@ -31,6 +31,7 @@
     ├── TooManyUploads          429  others of the account's have to end first
     ├── TooManyFollowed         429  the account follows as many jobs as it may
     ├── TooManyFollowers        503  as many jobs are followed here as may be
+    ├── NotCountedYet           503  a job has to count first, and will
     ├── UpstreamFailure         502  whom we have to ask gives no answer
     └── AdminClosed             503  no secret is set, so nobody has it
 
@@ -231,6 +232,12 @@ class UpstreamFailure(AppError):
     status = 502
 
 
+class NotCountedYet(AppError):
+    """There is too much to count it while you wait; it is counted in the background."""
+
+    status = 503
+
+
 class AdminClosed(AppError):
     """This server has no secret for its operator."""
 
@@ -272,7 +279,9 @@ def failure_of(error: AppError | Unavailable | TimedOut | StoreDown | psycopg.Op
             return Failure(503, "ServiceUnavailable", "The database cannot be reached.", retry_after_s=1)
         case TimedOut():
             return Failure(504, "UpstreamTimeout", "The database took too long.", retry_after_s=1)
-        case TooManySubscribers() | TooManyUploads() | TooManyFollowed() | TooManyFollowers():
+        case (
+            TooManySubscribers() | TooManyUploads() | TooManyFollowed() | TooManyFollowers() | NotCountedYet()
+        ):
             return Failure(error.status, error.name, error.message, retry_after_s=30)
         case RateLimitExceeded():
             again_s, window = error.retry_after_s, error.window

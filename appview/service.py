@@ -11,13 +11,14 @@ from typing import Any
 import structlog
 from aiohttp import web
 
-from appview.errors import AuthenticationRequired
+from appview.errors import AuthenticationRequired, NotCountedYet
 from appview.guards import GuardConfig, ViewerOf
 from appview.incoming import Incoming
 from appview.labelers import Labeler
 from appview.media.receive import Receiver
 from appview.moderation.labeler import Labeler as OwnLabeler
 from appview.rest.plays import Plays
+from appview.sound_origins import ANYWHERE, SoundOrigins
 from appview.subscriber import LiveConfig
 from appview.viewer import Viewer
 from indexer.alarms import Thresholds
@@ -26,6 +27,7 @@ from lexicons.syntax import Did, Nsid
 from storage import stats
 from storage.postgres import Pool
 from storage.reader import ReadFailed, Reads
+from storage.spread import Spreads
 
 log = structlog.get_logger()
 
@@ -37,7 +39,7 @@ class AppConfig:
     """How this server presents itself, and two seams.
 
     `viewer_of` tells on whose behalf a request is made; without it, nobody's. `labelers`: whose labels are
-    shown to a client that does not say.
+    shown to a client that does not say. `sounds`: where the sound of others may be.
     `on_answer` sees each good answer before it leaves: tests check it against its lexicon there.
     """
 
@@ -49,6 +51,7 @@ class AppConfig:
     thresholds: Thresholds = field(default_factory=Thresholds)
     guards: GuardConfig = field(default_factory=GuardConfig)
     labelers: tuple[Labeler, ...] = ()
+    sounds: SoundOrigins = field(default_factory=lambda: SoundOrigins([ANYWHERE]))
     viewer_of: ViewerOf | None = None
     on_answer: Callable[[Nsid, bytes], None] | None = None
 
@@ -66,9 +69,9 @@ class TotalsCache:
         self._fresh_until = 0.0
 
     async def get(self) -> stats.Totals:
-        """Raises ReadFailed, where nothing was ever counted."""
+        """Raises ReadFailed or NotCountedYet, where nothing was ever counted."""
         if not self._ttl_s:
-            return await stats.totals(self._reads)
+            return await self._totals()
         if self._value is not None and (self._lock.locked() or monotonic() < self._fresh_until):
             return self._value
         async with self._lock:
@@ -80,13 +83,19 @@ class TotalsCache:
     async def _count(self) -> None:
         began = monotonic()
         try:
-            self._value = await stats.totals(self._reads)
-        except ReadFailed as error:
+            self._value = await self._totals()
+        except (ReadFailed, NotCountedYet) as error:
             if self._value is None:
                 raise
             log.warning("cannot count anew", error=str(error))
         now = monotonic()
         self._fresh_until = now + max(self._ttl_s, _REST * (now - began))
+
+    async def _totals(self) -> stats.Totals:
+        try:
+            return await stats.totals(self._reads)
+        except stats.NotCounted:
+            raise NotCountedYet from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +107,7 @@ class Service:
     catalog: Catalog
     config: AppConfig
     totals: TotalsCache
+    spreads: Spreads
     receiver: Receiver | None = None
     plays: Plays | None = None
     pool: Pool | None = None

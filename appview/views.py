@@ -18,6 +18,7 @@ from collections.abc import Iterable, Sequence
 import orjson
 
 from appview import cursors
+from appview.sound_origins import SoundOrigins
 from lexicons.catalog import Collections
 from lexicons.syntax import Did
 from storage.feed import CommentRow, LikeRow, TrackRow
@@ -42,9 +43,10 @@ def iso(time: Cell) -> bytes:
     return (time or b"").replace(b" ", b"T").replace(b"+00", b"Z")
 
 
-def tracks(rows: Iterable[TrackRow], viewer: bytes | None) -> list[bytes]:
+def tracks(rows: Iterable[TrackRow], viewer: bytes | None, sounds: SoundOrigins) -> list[bytes]:
     """#trackView objects. `viewer` is what `like_prefix` gave."""
     out: list[bytes] = []
+    shown = sounds.in_card
     for id_, card, author, plays, likes, comments, like in rows:
         if viewer is None:
             mine = b"}"
@@ -54,7 +56,7 @@ def tracks(rows: Iterable[TrackRow], viewer: bytes | None) -> list[bytes]:
             mine = b',"viewer":{"like":"%b%b"}}' % (viewer, like)
         out.append(
             b'{"id":%b,%b,"author":{%b},"stats":{"plays":%b,"likes":%b,"comments":%b},"labels":[]%b'
-            % (id_, card, author, plays, likes, comments, mine)
+            % (id_, shown(card or b""), author, plays, likes, comments, mine)
         )
     return out
 

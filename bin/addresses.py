@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from firehose.address import is_loopback_host
+from firehose.address import is_loopback_host, is_public_hostname
 
 JETSTREAM_PREFIX = "jetstream+"
 
@@ -32,3 +32,15 @@ def source_of(url: str) -> str:
     """The address of a source, likewise; `jetstream+` may stand in front of it."""
     prefix = JETSTREAM_PREFIX if url.startswith(JETSTREAM_PREFIX) else ""
     return prefix + origin_of(url.removeprefix(prefix), ("ws", "wss"), "wss://relay1.us-east.bsky.network")
+
+
+def sound_origin_of(url: str) -> str:
+    """An origin, or `https://*.host`, which is every host below that one."""
+    example = "https://audio.example, or https://*.example"
+    origin = origin_of(url.replace("://*.", "://", 1), ("http", "https"), example)
+    if origin == url.rstrip("/") and "*" not in origin:
+        return origin
+    below = "https://*." + origin.removeprefix("https://")
+    if below != url.rstrip("/") or not is_public_hostname(origin.removeprefix("https://")):
+        raise ValueError(f"{url!r} must look like {example}")
+    return below

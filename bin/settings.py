@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from bin.addresses import JETSTREAM_PREFIX, origin_of, source_of
+from bin.addresses import JETSTREAM_PREFIX, origin_of, sound_origin_of, source_of
 from lexicons.syntax import is_atproto_did, is_nsid
 
 PREFIX = "PLYR_"
@@ -133,6 +133,12 @@ class Settings(BaseSettings):
         (),
         description="Whose pages may use the REST routes with a visitor's cookie, as `https://host`, "
         "separated by commas, besides this appview's own.",
+    )
+    audio_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("https://*.plyr.fm",),
+        description="Where the sound may be that a record gives the address of (`audioUrl`), besides this "
+        "appview: `https://host`, or `https://*.host` for every host below one, separated by commas; `*` is "
+        "anywhere. Other addresses are not passed on. A blob is always had from the PDS of its account.",
     )
     admin_token: SecretStr | None = Field(
         None,
@@ -373,6 +379,7 @@ class Settings(BaseSettings):
         "moderators",
         "trusted_proxies",
         "allowed_origins",
+        "audio_origins",
         mode="before",
     )
     @classmethod
@@ -419,6 +426,11 @@ class Settings(BaseSettings):
     @classmethod
     def _check_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(origin_of(url, ("http", "https"), "https://plyr.example") for url in value)
+
+    @field_validator("audio_origins")
+    @classmethod
+    def _check_audio(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(each if each == "*" else sound_origin_of(each) for each in value)
 
     @field_validator("extra_dids", "moderators")
     @classmethod

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 
 from appview.jobs import house
+from appview.jobs.far_sounds import check_sounds
 from appview.jobs.images import render_images
 from appview.jobs.links import check_links
 from appview.jobs.plays import play_tasks
@@ -25,7 +26,7 @@ from bin.moderating import policy
 from bin.scanning import scanner
 from bin.settings import Settings
 from bin.signing_in import acting, key_ring
-from bin.uploading import track_place
+from bin.uploading import sound_origins, track_place
 from firehose.net import GuardedClient
 from lexicons.catalog import Catalog
 from storage.postgres import Pool
@@ -58,6 +59,7 @@ async def tasks(settings: Settings, catalog: Catalog, pool: Pool) -> AsyncIterat
             Task("moderation.sweep", restore_what_is_due(pool, policy(settings, catalog))),
             Task("playing.forget", house.forget_playing(pool)),
             Task("records.doubt", house.doubt_records(pool)),
+            Task("sounds.check", check_sounds(pool, http, sound_origins(settings))),
             Task("sounds.index", house.index_sounds(pool)),
             Task("stats.count", house.count_totals(pool)),
             Task("tracks.render", house.render_tracks(pool)),

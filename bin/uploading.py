@@ -5,12 +5,21 @@ from __future__ import annotations
 from appview.media.attempt import Place
 from appview.media.receive import MIB, UploadLimits
 from appview.pds import Pds
+from appview.sound_origins import SoundOrigins
 from bin.kinds import job_queue
 from bin.settings import Settings
 from bin.signing_in import own_origin
 from lexicons.catalog import Catalog
 from storage.blobs.store import BlobStore
 from storage.postgres import Pool
+
+
+def sound_origins(settings: Settings) -> SoundOrigins:
+    """Where the sound of other people's records may be."""
+    own = own_origin(settings)
+    return SoundOrigins(
+        settings.audio_origins, own=[own] if own else [], allow_loopback=settings.dev_loopback
+    )
 
 
 def upload_limits(settings: Settings) -> UploadLimits:

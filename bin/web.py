@@ -57,7 +57,7 @@ from bin.settings import Settings
 from bin.signing_in import key_ring, signing_in
 from bin.status import StatusWriter
 from bin.sync_status import thresholds
-from bin.uploading import track_place, upload_limits
+from bin.uploading import sound_origins, track_place, upload_limits
 from firehose.identity import IdentityResolver
 from firehose.net import GuardedClient
 from lexicons.catalog import Catalog, CatalogError
@@ -187,6 +187,7 @@ async def application(
             ),
             audiences={*settings.extra_dids, *([did] if did else [])},
         )
+        sounds = sound_origins(settings)
         viewer_of = Viewers(clients, services=services, sessions=auth.sessions).of
         config = AppConfig(
             version=VERSION,
@@ -195,6 +196,7 @@ async def application(
             live=LiveConfig(max_subscribers=settings.live_subscribers),
             thresholds=thresholds(settings),
             guards=guards(settings, clients),
+            sounds=sounds,
             viewer_of=viewer_of,
         )
         secure = auth.desk.config.secure
@@ -207,6 +209,7 @@ async def application(
             store,
             links,
             ServeConfig(settings.media_accel, settings.media_url, settings.media_link_s),
+            sounds,
             settings.public_url,
         )
         receiver = Receiver(pool, store, job_queue(), catalog, upload_limits(settings))
@@ -214,7 +217,7 @@ async def application(
         place = track_place(settings, catalog, pool, store, auth.pds)
         actors = Actors(auth.desk, place)
         pictures = Pictures(place, receiver.limits.max_image_bytes)
-        shown = Shown(reads, place.public_url, catalog.collections)
+        shown = Shown(reads, place.public_url, catalog.collections, sounds)
         shown_lists = ShownLists(reads, shown, catalog.collections)
         labels = None if did is None else await own_labels(Did(did), pool, ring)
         yield build_app(
@@ -225,7 +228,7 @@ async def application(
             auth=auth,
             media=media,
             uploads=uploads,
-            tracks=Tracks(uploads, place, reads, viewer_of, pictures),
+            tracks=Tracks(uploads, place, reads, viewer_of, pictures, sounds),
             plays=Plays(counter, listeners),
             exports=Exports(auth.desk, job_queue(), watch, store, links),
             judges=Judges(frozenset(map(Did, settings.moderators)), policy(settings, catalog, ring)),
@@ -236,11 +239,11 @@ async def application(
                 Artists(auth.desk, place, reads),
                 Comments(actors, place, reads),
                 Likes(actors, place),
-                Restoring(actors, place, reads),
+                Restoring(actors, place, reads, sounds),
                 Playlists(shown_lists, actors, viewer_of),
                 PlaylistEdits(shown_lists, actors, place, pictures),
                 Migration(actors, place, old_collection(settings)),
-                Playings(auth.desk, reads, settings.frontend_url or place.public_url),
+                Playings(auth.desk, reads, settings.frontend_url or place.public_url, sounds),
             ),
         )
 

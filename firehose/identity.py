@@ -195,13 +195,15 @@ class IdentityResolver:
 
         The fetch runs in the first caller's task; if that is cancelled, another waiter starts over.
         """
+        wanted_at = self._now()
         while (flight := self._flights.get(did)) is not None:
             entry = await asyncio.shield(flight)
-            if entry is not None:
-                if refresh:
-                    # That fetch may have read the document before the change that we heard of.
-                    self._may_fetch(entry, refresh)
-                return entry
+            if entry is None:
+                continue
+            # A fetch that was under way may have read the document before the change that we heard of.
+            if refresh and entry.asked_at <= wanted_at and self._may_fetch(entry, refresh):
+                continue
+            return entry
         flight = asyncio.get_running_loop().create_future()
         self._flights[did] = flight
         outcome: _Entry | None = None

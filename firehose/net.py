@@ -198,6 +198,14 @@ class GuardedClient:
                 await receive(response, body.extend, max_bytes)
         return _response(response, bytes(body))
 
+    async def get_head(self, url: str, *, timeout_s: float) -> Response:
+        """How a GET for the first byte is answered, redirects as in `get_bytes`; the body is left unread."""
+        with timed_out(url, timeout_s):
+            async with asyncio.timeout(timeout_s):
+                response = await self._open(url, None, {"Range": "bytes=0-0"})
+        response.close()
+        return _response(response, b"")
+
     async def download(
         self,
         url: str,

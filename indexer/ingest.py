@@ -193,9 +193,10 @@ class Follower:
         inbox, progress = self._inbox, self.progress
         sift = self._sift
         connects = 0
+        newest: int | None = None  # of this connection; a late frame takes nothing back
         async for chunk in chunks:
             if connects != self.status.connects:
-                connects = self.status.connects
+                connects, newest = self.status.connects, None
                 self._check_continuity(chunk[0])
                 if self._hosting is not None:
                     await self._hosting.learn(self.source)
@@ -205,8 +206,8 @@ class Follower:
                 except BadFrame as error:
                     self._unreadable(raw, error)
                     continue
-                if seq is not None:
-                    progress.seq = seq
+                if seq is not None and (newest is None or seq > newest):
+                    newest = progress.seq = seq
                 if frame is None:
                     continue
                 if isinstance(frame, ErrorFrame):

@@ -32,9 +32,9 @@ class Count:
     accounts: int
 
 
-async def counts(reads: Reads, target: AtUri) -> dict[Source, Count]:
-    """Of every source, also of those with nothing."""
-    rows = await reads.fetch("backlinks_counts", target.encode())
+async def counts(reads: Reads, target: AtUri, source: Source | None = None) -> dict[Source, Count]:
+    """Of every source, also of those with nothing; with `source` the others are not looked for."""
+    rows = await reads.fetch("backlinks_counts", target.encode(), None if source is None else source.encode())
     cell = rows.cell
     return {
         Source((cell(i, 0) or b"").decode()): Count(int(cell(i, 1) or 0), int(cell(i, 2) or 0))

@@ -14,7 +14,8 @@ from typing import Generic, TypeVar
 from storage.keyset import Place
 from storage.queries import load
 from storage.reader import Cell, Reads, Rows
-from storage.search import ts_query, ts_query_any, words
+from storage.search import words
+from storage.spread import Spread
 
 _SQL = load("feed")
 _SKELETONS = ("latest", "top", "by_actor", "liked_by", "by_uris", "by_id", "in_list", "search")
@@ -128,19 +129,23 @@ class Feed(Generic[_T]):
         """One account's tracks, newest first. Place: `keyset.TIME_ID`."""
         return await self.page(reads, "by_actor", viewer, after, limit, b"%d" % repo_id)
 
-    async def search(self, reads: Reads, viewer: str | None, text: str, after: Place, limit: int) -> Page[_T]:
-        """Tracks whose words begin like those of the text. Place: `keyset.RANK_ID`.
+    async def search(
+        self, reads: Reads, spread: Spread, viewer: str | None, text: str, after: Place, limit: int
+    ) -> Page[_T]:
+        """Tracks whose words begin like those of the text, 2000 at most. Place: `keyset.RANK_ID`.
 
         With pg_trgm, a text that finds nothing is tried again as misspelled, for one page.
         """
-        query = ts_query(text)
-        if not query:
+        asked = words(text)
+        if not asked:
             return Page([], None)
+        terms = spread.for_tracks(asked)
         page = await self.page(
-            reads, "search", viewer, after, limit, query.encode(), ts_query_any(text).encode()
-        )
+            reads, "search", viewer, after, limit,
+            terms.whole, terms.rare, text_array(terms.each), terms.newest,
+        )  # fmt: skip
         if not page.rows and "pg_trgm" in reads.extensions:
-            spelled = " ".join(words(text)).encode()
+            spelled = " ".join(asked).encode()
             page = Page((await self.page(reads, "search_like", viewer, after, limit, spelled)).rows, None)
         return page
 

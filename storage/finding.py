@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from storage import keyset, people
 from storage.feed import text_array
 from storage.queries import load
 from storage.reader import Reads
-from storage.search import ts_query, words
+from storage.search import words
+from storage.spread import Spread
 
 _SQL = load("finding")
 
@@ -23,21 +25,19 @@ class Album:
     rest: bytes | None
 
 
-async def artists(reads: Reads, text: str, limit: int) -> list[bytes]:
-    """The cards of accounts whose names have words that begin like those of the text."""
-    query = ts_query(text)
-    if not query:
-        return []
-    rows = await reads.fetch("finding_artists", query.encode(), b"%d" % limit)
-    return [rows.cell(i, 0) or b"" for i in range(rows.count)]
+async def artists(reads: Reads, spread: Spread, text: str, limit: int) -> list[bytes]:
+    """The cards of accounts whose names have words that begin like those of the text, the best first."""
+    page = await people.by_words(reads, spread, words(text), keyset.RANK_REPO.start, limit)
+    return [row.card for row in page.rows]
 
 
-async def albums(reads: Reads, text: str) -> list[Album]:
+async def albums(reads: Reads, spread: Spread, text: str) -> list[Album]:
     """Albums whose title, or tracks, have such words, 200 at most in no order."""
-    query = ts_query(text)
-    if not query:
+    asked = words(text)
+    if not asked:
         return []
-    patterns = text_array([f"%{word}%" for word in words(text)])
-    rows = await reads.fetch("finding_albums", query.encode(), patterns)
+    terms = spread.for_albums(asked)
+    patterns = text_array([f"%{word}%" for word in asked])
+    rows = await reads.fetch("finding_albums", terms.whole, patterns, terms.rare, terms.newest)
     get = rows.cell
     return [Album((get(i, 0) or b"").decode(), get(i, 1) or b"", get(i, 2)) for i in range(rows.count)]

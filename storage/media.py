@@ -50,10 +50,12 @@ async def find(
     return Found(key, (mime or b"").decode(), sight, (title or b"").decode())
 
 
-async def elsewhere(reads: Reads, file_id: str) -> bytes | None:
-    """The members (`track.rest`) of a track in sight whose sound is called so."""
+async def elsewhere(reads: Reads, file_id: str) -> list[tuple[bytes, str | None]]:
+    """The members (`track.rest`) of some tracks in sight whose sound is called so, each with the address that
+    answered for it when it was last asked."""
     rows = await reads.fetch("media_elsewhere", file_id.encode())
-    return rows.cell(0, 0) if rows.count else None
+    cells = [(rows.cell(row, 0), rows.cell(row, 1)) for row in range(rows.count)]
+    return [(rest or b"", None if url is None else url.decode()) for rest, url in cells]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ from storage.feed import Page, place_after, text_array
 from storage.keyset import Place
 from storage.queries import load
 from storage.reader import Cell, Reads, Rows
-from storage.search import ts_query, words
+from storage.search import words
+from storage.spread import Spread
 
 _SQL = load("people")
 
@@ -91,20 +92,31 @@ async def cards(reads: Reads, dids: Sequence[str]) -> list[bytes]:
     return [rows.cell(i, 0) or b"" for i in range(rows.count)]
 
 
-async def search(reads: Reads, text: str, after: Place, limit: int) -> Page[ProfileRow]:
+async def search(reads: Reads, spread: Spread, text: str, after: Place, limit: int) -> Page[ProfileRow]:
     """Accounts whose handle or display name has words that begin like those of the text.
     Place: `keyset.RANK_REPO`.
 
     With pg_trgm, a text that finds nobody is tried again as misspelled, for one page.
     """
-    query = ts_query(text)
-    if not query:
-        return Page([], None)
-    rows = await reads.fetch("people_search", query.encode(), *after, b"%d" % (limit + 1))
-    if rows.count or "pg_trgm" not in reads.extensions:
-        return Page(_rows(rows, limit), place_after(rows, limit, 3, 4))
-    spelled = " ".join(words(text)).encode()
+    asked = words(text)
+    page = await by_words(reads, spread, asked, after, limit)
+    if page.rows or not asked or "pg_trgm" not in reads.extensions:
+        return page
+    spelled = " ".join(asked).encode()
     return Page(_rows(await reads.fetch("people_search_like", spelled, *after, b"%d" % limit), limit), None)
+
+
+async def by_words(
+    reads: Reads, spread: Spread, asked: Sequence[str], after: Place, limit: int
+) -> Page[ProfileRow]:
+    """Likewise, of folded words as they are spelled."""
+    if not asked:
+        return Page([], None)
+    terms = spread.for_names(asked)
+    rows = await reads.fetch(
+        "people_search", terms.whole, *after, b"%d" % (limit + 1), terms.rare, terms.newest
+    )
+    return Page(_rows(rows, limit), place_after(rows, limit, 3, 4))
 
 
 def _text(cell: Cell) -> str | None:

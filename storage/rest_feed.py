@@ -99,7 +99,7 @@ async def tags(reads: Reads, start: str | None, limit: int) -> list[Tag]:
 
 
 async def tag_count(reads: Reads, tag: str) -> int:
-    """How many tracks have this tag."""
+    """How many tracks have this tag, of 10,000 at most."""
     return int((await reads.fetch("rest_tag", tag.encode())).cell(0, 0) or 0)
 
 

@@ -168,6 +168,7 @@ create table profile (
     search        tsvector not null
 );
 create index profile_search on profile using gin (search);
+create index profile_hidden on profile (repo_id) where hidden;
 
 -- Highest seq up to which everything from this source is committed. Keyed by URL: a seq
 -- means nothing on another host.
@@ -826,3 +827,19 @@ create table fingerprint (
 );
 -- Without a list of what is to be added yet: a query would read all of that.
 create index fingerprint_terms on fingerprint using gin (terms) with (fastupdate = off);
+
+-- Sound that lies wherever a record says: whether its address answers. Nobody is sent to one that does not.
+
+-- Tracks whose record has an address of its sound; the job looks at no others.
+create index track_far on track (id, cid) where rest not like '%"audio_storage":"pds"%';
+
+create table far_sound (
+    track_id    bigint primary key,     -- track_uri.id
+    record_cid  text not null,          -- the version of the record that was looked at last
+    url         text,                   -- that was asked; null: none yet
+    error       text,                   -- why it is not to be had
+    attempts    int not null default 0, -- in a row that came to nothing
+    due         timestamptz default now(),      -- when to ask next; null: there is nothing to ask
+    checked_at  timestamptz             -- when it was asked
+);
+create index far_sound_due on far_sound (due) where due is not null;

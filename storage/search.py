@@ -2,7 +2,7 @@
 
 >>> fold("Sigur Rós – Ágætis byrjun")
 'sigur ros agaetis byrjun'
->>> ts_query("Sigur Ró")
+>>> ts_query(words("Sigur Ró"))
 "'sigur':* & 'ro':*"
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 
 MAX_WORDS = 16
 MAX_WORD_LENGTH = 64
@@ -67,14 +68,7 @@ def words(text: str) -> list[str]:
     return list(unique)[:MAX_WORDS]
 
 
-def ts_query(text: str) -> str:
-    """A query for `to_tsquery('simple', …)` in which every word must occur, at least as a beginning.
-
-    Empty when nothing is left to look for; such a query matches nothing.
-    """
-    return " & ".join(f"'{word}':*" for word in words(text))
-
-
-def ts_query_any(text: str) -> str:
-    """Like `ts_query`, but one word is enough."""
-    return " | ".join(f"'{word}':*" for word in words(text))
+def ts_query(asked: Sequence[str]) -> str:
+    """A query for `to_tsquery('simple', …)` in which each of these folded words must occur, at least as a
+    beginning. Of none of them, a query that matches nothing."""
+    return " & ".join(f"'{word}':*" for word in asked)

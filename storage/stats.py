@@ -8,13 +8,17 @@ import orjson
 
 from storage.postgres import Connection
 from storage.queries import load
-from storage.reader import Reads
+from storage.reader import ReadFailed, Reads
 
 _SQL = load("stats")
 
 STATEMENTS = {f"stats_{name}": _SQL[name] for name in ("alive", "totals", "sources", "size", "kept")}
 COUNT = "stats.count"  # the job that counts where nobody can wait for it
 FEW = 20_000  # tracks, which are counted in a moment
+
+
+class NotCounted(ReadFailed):
+    """There is too much to count while somebody waits, and no job has counted yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +55,13 @@ async def alive(reads: Reads) -> None:
 
 
 async def totals(reads: Reads) -> Totals:
-    """Counted now where there is little; else by the last job that counted, if there was one."""
+    """Counted now where there is little; else by the last job that counted. Raises NotCounted."""
     rows = await reads.fetch("stats_size")
     if int(rows.cell(0, 0) or 0) > FEW:
         rows = await reads.fetch("stats_kept", COUNT.encode())
-        if rows.count:
-            return Totals(**orjson.loads(rows.cell(0, 0) or b"{}"))
+        if not rows.count:
+            raise NotCounted
+        return Totals(**orjson.loads(rows.cell(0, 0) or b"{}"))
     rows = await reads.fetch("stats_totals")
     return Totals(*[int(rows.cell(0, column) or 0) for column in range(8)])
 

@@ -13,7 +13,7 @@ from appview.moderation.terms import terms
 from indexer.replay import name_old_albums, render_old
 from indexer.written import doubt_unproven
 from lexicons.syntax import Nsid, tid_from_us
-from storage import fingerprints, jobs, list_look, now_playing, remarks, stats, track_media, turns
+from storage import far_sounds, fingerprints, jobs, list_look, now_playing, remarks, stats, track_media, turns
 from storage.blobs.collector import collect
 from storage.blobs.store import BlobStore
 from storage.postgres import Pool
@@ -54,7 +54,8 @@ def forget_jobs(pool: Pool) -> Run:
 
 
 def sweep_tracks(pool: Pool, collection: Nsid) -> Run:
-    """Lets go of the blobs of tracks that were deleted elsewhere, or whose account is forgotten."""
+    """Lets go of the blobs of tracks that were deleted elsewhere, or whose account is forgotten, and
+    of what is known of their addresses."""
 
     async def run(work: Work) -> Done:
         count = 0
@@ -65,7 +66,10 @@ def sweep_tracks(pool: Pool, collection: Nsid) -> Run:
                     await track_media.remove(conn, did, rkey)
             count += len(found)
             if len(found) < _BATCH:
-                return Done("Let go of what was deleted elsewhere.", {"tracks": count})
+                break
+        async with pool.connection() as conn:
+            await far_sounds.drop_gone(conn)
+        return Done("Let go of what was deleted elsewhere.", {"tracks": count})
 
     return run
 

@@ -28,7 +28,11 @@ class About:
         router.add_get("/health", rest(self.health))
         router.add_get("/sitemap-data", rest(self.sitemap))
 
-    @described("How much there is, and how often it was played", answer=shapes.Stats)
+    @described(
+        "How much there is, and how often it was played",
+        answer=shapes.Stats,
+        errors={503: "there is much, and nobody has counted it yet"},
+    )
     async def stats(self, _: web.Request) -> web.StreamResponse:
         totals = await self._service.totals.get()
         return answer(

@@ -18,6 +18,7 @@ from appview.guards import ViewerOf
 from appview.rest import present, shapes
 from appview.rest.answers import Refused, answer, answer_json, rest, slashed
 from appview.rest.spec import Auth, described, query_of
+from appview.sound_origins import SoundOrigins
 from lexicons.catalog import Collections
 from lexicons.syntax import Did, Rkey
 from storage import albums, keyset, lists, people
@@ -36,10 +37,11 @@ class Paging(msgspec.Struct):
 
 
 class Shown:
-    """Albums as JSON. `origin`: where our own pictures are."""
+    """Albums as JSON. `origin`: where our own pictures are; `sounds`: where others' sound may be."""
 
-    def __init__(self, reads: Reads, origin: str, collections: Collections) -> None:
+    def __init__(self, reads: Reads, origin: str, collections: Collections, sounds: SoundOrigins) -> None:
         self.reads = reads
+        self.sounds = sounds
         self.origin = origin
         self._collections = collections
         self._artists: dict[str, Actor] = {}  # by handle or DID
@@ -111,6 +113,7 @@ class Albums:
     def __init__(self, shown: Shown, viewer_of: ViewerOf) -> None:
         self._shown = shown
         self._reads = shown.reads
+        self._sounds = shown.sounds
         self._viewer_of = viewer_of
 
     def add_to(self, router: web.UrlDispatcher) -> None:
@@ -170,6 +173,6 @@ class Albums:
         except Unauthenticated:
             viewer = None
         found = await albums.tracks(self._reads, viewer and viewer.did, row)
-        tracks = await present.tracks(self._reads, found)
+        tracks = await present.tracks(self._reads, found, self._sounds)
         metadata = orjson.dumps(self._shown.metadata(row))
         return answer_json(present.page(tracks, b'"metadata":' + metadata))

@@ -100,7 +100,7 @@ class Backlinks:
             after = cursors.decode(asked.cursor, keyset.TIME_REPO_RKEY)
         except InvalidRequest as error:
             raise Refused(400, str(error)) from None
-        total = (await backlinks.counts(self._reads, target))[source].records
+        total = (await backlinks.counts(self._reads, target, source))[source].records
         page = await backlinks.records(self._reads, source, target, after, asked.limit)
         found = [{"did": did, "collection": asked.collection, "rkey": rkey} for did, rkey in page.rows]
         cursor = None if page.next is None else cursors.encode(page.next).decode()
@@ -120,14 +120,16 @@ class Backlinks:
     @described("How many records point at a track", answer=Total, query=Question, errors=_ERRORS)
     async def count(self, request: web.Request) -> web.StreamResponse:
         asked = query_of(request, Question)
-        counts = await backlinks.counts(self._reads, self._target(asked.target))
-        return answer({"total": counts[self._source(asked)].records})
+        return answer({"total": (await self._count(asked)).records})
 
     @described("Of how many accounts", answer=Total, query=Question, errors=_ERRORS)
     async def accounts(self, request: web.Request) -> web.StreamResponse:
         asked = query_of(request, Question)
-        counts = await backlinks.counts(self._reads, self._target(asked.target))
-        return answer({"total": counts[self._source(asked)].accounts})
+        return answer({"total": (await self._count(asked)).accounts})
+
+    async def _count(self, asked: Question) -> backlinks.Count:
+        target, source = self._target(asked.target), self._source(asked)
+        return (await backlinks.counts(self._reads, target, source))[source]
 
     def _target(self, text: str) -> AtUri:
         uri = track_uri(text, self._collections) if text.startswith("at://") else None

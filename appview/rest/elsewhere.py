@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import orjson
 from aiohttp import web
 
+from appview.sound_origins import SoundOrigins, is_blob
 from storage import media
 from storage.reader import Reads
 
@@ -28,18 +29,21 @@ class Elsewhere:
     file_type: str
 
 
-async def elsewhere(reads: Reads, request: web.Request, file_id: str) -> Elsewhere | None:
-    """None: nobody in sight has it, or it should be here and is not."""
+async def elsewhere(
+    reads: Reads, sounds: SoundOrigins, request: web.Request, file_id: str
+) -> Elsewhere | None:
+    """None: nobody in sight has it, it should be here and is not, or what the record says is not allowed, or
+    did not answer when it was last asked (appview/jobs/far_sounds.py)."""
     if _NAME.fullmatch(file_id) is None:
         return None
-    rest = await media.elsewhere(reads, file_id)
-    if rest is None:
-        return None
-    said = orjson.loads(b"{%b%b}" % (rest, b"null}" if rest.endswith(b":") else b""))
-    url = said["r2_url"]
-    if url is None or not _is_far(url, request):
-        return None
-    return Elsewhere(url, said["file_type"])
+    for rest, answering in await media.elsewhere(reads, file_id):
+        said = orjson.loads(b"{%b%b}" % (rest, b"null}" if rest.endswith(b":") else b""))
+        url = said["r2_url"]
+        if url is None or not _is_far(url, request):
+            continue
+        if is_blob(rest) or (url == answering and sounds.allows(url)):
+            return Elsewhere(url, said["file_type"])
+    return None
 
 
 def is_page(request: web.Request) -> bool:

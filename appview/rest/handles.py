@@ -12,6 +12,7 @@ from appview.rest.answers import answer_json, rest
 from appview.rest.spec import described, query_of
 from storage import keyset, people
 from storage.reader import Reads
+from storage.spread import Spreads
 
 
 class HandleQuery(msgspec.Struct):
@@ -20,8 +21,9 @@ class HandleQuery(msgspec.Struct):
 
 
 class Handles:
-    def __init__(self, reads: Reads) -> None:
+    def __init__(self, reads: Reads, spreads: Spreads) -> None:
         self._reads = reads
+        self._spreads = spreads
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         router.add_get("/search/handles", rest(self.find))
@@ -29,8 +31,7 @@ class Handles:
     @described("People by how their handle or name begins", query=HandleQuery, answer=shapes.FoundHandles)
     async def find(self, request: web.Request) -> web.StreamResponse:
         asked = query_of(request, HandleQuery)
-        page = await people.search(
-            self._reads, asked.q.removeprefix("@"), keyset.RANK_REPO.start, asked.limit
-        )
+        text, spread = asked.q.removeprefix("@"), await self._spreads.get()
+        page = await people.search(self._reads, spread, text, keyset.RANK_REPO.start, asked.limit)
         found = [present.artist(row.card).person for row in page.rows]
         return answer_json(b'{"results":[%b]}' % b",".join(found))

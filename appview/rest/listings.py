@@ -24,6 +24,7 @@ from appview.rest.answers import Refused, answer_json, rest
 from appview.rest.asker import Asker
 from appview.rest.spec import Auth, described, query_of
 from appview.rest.tags import normal
+from appview.sound_origins import SoundOrigins
 from appview.xrpc.addresses import record_uris
 from lexicons.catalog import Collections
 from lexicons.syntax import InvalidSyntax, tid_from_us
@@ -81,8 +82,9 @@ class UriQuery(msgspec.Struct):
 
 
 class Listings:
-    def __init__(self, reads: Reads, asker: Asker, collections: Collections) -> None:
+    def __init__(self, reads: Reads, asker: Asker, collections: Collections, sounds: SoundOrigins) -> None:
         self._reads = reads
+        self._sounds = sounds
         self._asker = asker
         self._track = collections.track
         self._top = _Top(reads)
@@ -125,7 +127,7 @@ class Listings:
         rows, total = await rest_feed.mine(self._reads, did, asked.sort, words, asked.limit, asked.offset)
         more = b"true" if asked.offset + len(rows) < total and rows else b"false"
         told = b'"total":%d,"has_more":%b,"pds_savable_count":0' % (total, more)
-        return answer_json(present.page(await present.tracks(self._reads, rows), told))
+        return answer_json(present.page(await present.tracks(self._reads, rows, self._sounds), told))
 
     @described(
         "One's own tracks whose record nobody has proven in time",
@@ -136,7 +138,9 @@ class Listings:
         did = await self._asker.did(request)
         before = tid_from_us(time.time_ns() // 1000 - ECHO_S * 1_000_000)
         rows = await rest_feed.unproven(self._reads, did, before, self._track, MOST)
-        return answer_json(present.page(await present.tracks(self._reads, rows), b'"count":%d' % len(rows)))
+        return answer_json(
+            present.page(await present.tracks(self._reads, rows, self._sounds), b'"count":%d' % len(rows))
+        )
 
     @described(
         "Tracks that one likes, by when, latest first",
@@ -160,7 +164,7 @@ class Listings:
         else:
             ids = await self._top.since(_DAYS[asked.period])
             rows = await rest_feed.by_ids(self._reads, viewer, ids[:limit])
-        return answer_json(b"[%b]" % b",".join(await present.tracks(self._reads, rows)))
+        return answer_json(b"[%b]" % b",".join(await present.tracks(self._reads, rows, self._sounds)))
 
     @described(
         "The track at an AT-URI",
@@ -180,7 +184,7 @@ class Listings:
         rows = await feed.REST.by_uris(self._reads, viewer, uris) if uris else []
         if not rows:
             raise Refused(404, "track not found")
-        return answer_json(await present.track(self._reads, rows[0]))
+        return answer_json(await present.track(self._reads, rows[0], self._sounds))
 
     @described(
         "Tracks that somebody likes, by when, latest first",
@@ -209,7 +213,9 @@ class Listings:
     async def _page(self, page: Page[RestRow], *more: bytes) -> web.Response:
         after = b"null" if page.next is None else b'"%b"' % cursors.encode(page.next)
         told = b'"next_cursor":%b,"has_more":%b' % (after, b"false" if page.next is None else b"true")
-        return answer_json(present.page(await present.tracks(self._reads, page.rows), *more, told))
+        return answer_json(
+            present.page(await present.tracks(self._reads, page.rows, self._sounds), *more, told)
+        )
 
     async def _did(self, name: str) -> str:
         """Of a handle that nobody has, the handle, under which nothing is found."""

@@ -20,8 +20,9 @@ from appview.media.serve import ServeConfig, Served, serve
 from appview.media.signed import BadLink, Links
 from appview.rest import shapes
 from appview.rest.answers import Refused, answer, rest
-from appview.rest.elsewhere import elsewhere, is_page
+from appview.rest.elsewhere import Elsewhere, elsewhere, is_page
 from appview.rest.spec import described
+from appview.sound_origins import SoundOrigins
 from storage import media
 from storage.blobs.store import Area, BlobStore, Key
 from storage.media import Found, Sight
@@ -48,12 +49,20 @@ class _Form(msgspec.Struct):
 
 
 class Media:
-    """`origin`: where people reach us, without it wherever they ask."""
+    """`sounds`: where the sound of others may be; `origin`: where people reach us, without it wherever they
+    ask."""
 
     def __init__(
-        self, reads: Reads, store: BlobStore, links: Links, config: ServeConfig, origin: str | None = None
+        self,
+        reads: Reads,
+        store: BlobStore,
+        links: Links,
+        config: ServeConfig,
+        sounds: SoundOrigins,
+        origin: str | None = None,
     ) -> None:
         self._reads = reads
+        self._sounds = sounds
         self._store = store
         self._links = links
         self._config = config
@@ -112,7 +121,7 @@ class Media:
             url = f"{self._origin or request.url.origin()}/audio/{file_id}"
             suffix = (SUFFIXES.get(found.mime) or mimetypes.guess_extension(found.mime) or "").lstrip(".")
             return answer({"url": url, "file_id": file_id, "file_type": suffix or None})
-        far = await elsewhere(self._reads, request, file_id)
+        far = await self._elsewhere(request, file_id)
         if far is None:
             raise _missing(Area.AUDIO)
         return answer({"url": far.url, "file_id": file_id, "file_type": far.file_type})
@@ -124,11 +133,14 @@ class Media:
         found = await self._in_sight(Area.AUDIO, file_id, form=form)
         if found is not None:
             return await self._served(request, found, save=save)
-        far = None if form or is_page(request) else await elsewhere(self._reads, request, file_id)
+        far = None if form or is_page(request) else await self._elsewhere(request, file_id)
         if far is None:
             raise _missing(Area.AUDIO)
         headers = {hdrs.LOCATION: far.url, hdrs.CACHE_CONTROL: "no-store", "Access-Control-Allow-Origin": "*"}
         return web.Response(status=307, headers=headers)
+
+    async def _elsewhere(self, request: web.Request, file_id: str) -> Elsewhere | None:
+        return await elsewhere(self._reads, self._sounds, request, file_id)
 
     @described(
         "A picture; `w` says how wide it is to be",

@@ -18,6 +18,7 @@ from appview.auth.desk import Desk
 from appview.rest import present, shapes
 from appview.rest.answers import Refused, answer, body_of, rest, slashed
 from appview.rest.spec import Auth, described
+from appview.sound_origins import SoundOrigins
 from lexicons.syntax import Did
 from storage import feed, now_playing
 from storage.now_playing import NoAccount, Playing, Told
@@ -43,9 +44,10 @@ class NowPlaying(msgspec.Struct):
 class Playings:
     """`home`: where people look at tracks."""
 
-    def __init__(self, desk: Desk, reads: Reads, home: str) -> None:
+    def __init__(self, desk: Desk, reads: Reads, home: str, sounds: SoundOrigins) -> None:
         self._desk = desk
         self._reads = reads
+        self._sounds = sounds
         self._home = home
 
     def add_to(self, router: web.UrlDispatcher) -> None:
@@ -117,7 +119,7 @@ class Playings:
         row = await feed.REST.by_id(self._reads, None, playing.track_id) if playing.is_track else None
         if playing.is_track and row is None:
             return web.Response(status=204)
-        track = None if row is None else orjson.loads(await present.track(self._reads, row))
+        track = None if row is None else orjson.loads(await present.track(self._reads, row, self._sounds))
         return answer(shown(playing, track, self._home))
 
 

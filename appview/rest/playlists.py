@@ -108,6 +108,7 @@ class Playlists:
     def __init__(self, shown: ShownLists, actors: Actors, viewer_of: ViewerOf) -> None:
         self._shown = shown
         self._reads = shown.reads
+        self._sounds = shown.albums.sounds
         self._actors = actors
         self._viewer_of = viewer_of
 
@@ -200,5 +201,5 @@ class Playlists:
         except Unauthenticated:
             viewer = None
         found = await playlists.tracks(self._reads, viewer and viewer.did, row.id)
-        tracks = await present.tracks(self._reads, found)
+        tracks = await present.tracks(self._reads, found, self._sounds)
         return answer_json(present.page(tracks, orjson.dumps(self._shown.playlist(row))[1:-1]))

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import orjson
 
+from appview.sound_origins import SoundOrigins
 from indexer.cards import HANDLE_INVALID
 from indexer.rest_card import card_rest
 from lexicons.syntax import Did
@@ -63,7 +64,7 @@ def artist(card: bytes) -> Artist:
     )
 
 
-async def tracks(reads: Reads, rows: Sequence[RestRow]) -> list[bytes]:
+async def tracks(reads: Reads, rows: Sequence[RestRow], sounds: SoundOrigins) -> list[bytes]:
     """Whole JSON objects, in their order; one more question where anybody is featured."""
     rows = [row if row[1] is not None else _rendered(row) for row in rows]
     featured = [row[7] for row in rows if row[7] is not None]
@@ -71,7 +72,7 @@ async def tracks(reads: Reads, rows: Sequence[RestRow]) -> list[bytes]:
     join = b"".join  # of many pieces it takes less than formatting
     out: list[bytes] = []
     for id_, rest, author, plays, likes, comments, liked, features, _, _, tags in rows:
-        by, text = artist(author or b""), rest or b""
+        by, text = artist(author or b""), sounds.in_rest(rest or b"")
         pieces = (
             b'{"id":', id_ or b"0", b",", by.members,
             b',"features":[', b"" if features is None else people_of[features],
@@ -85,8 +86,8 @@ async def tracks(reads: Reads, rows: Sequence[RestRow]) -> list[bytes]:
     return out
 
 
-async def track(reads: Reads, row: RestRow) -> bytes:
-    return (await tracks(reads, [row]))[0]
+async def track(reads: Reads, row: RestRow, sounds: SoundOrigins) -> bytes:
+    return (await tracks(reads, [row], sounds))[0]
 
 
 def album_image(rest: Cell, by: Artist) -> str | None:

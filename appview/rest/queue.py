@@ -18,6 +18,7 @@ from appview.auth.desk import Desk
 from appview.rest import present, shapes
 from appview.rest.answers import Refused, answer_json, body_of, object_in, rest, slashed
 from appview.rest.spec import Auth, described
+from appview.sound_origins import SoundOrigins
 from lexicons.syntax import Did
 from storage import player_queue
 from storage.player_queue import Queue
@@ -48,9 +49,10 @@ class QueueUpdate(msgspec.Struct):
 
 
 class Queues:
-    def __init__(self, desk: Desk, reads: Reads) -> None:
+    def __init__(self, desk: Desk, reads: Reads, sounds: SoundOrigins) -> None:
         self._desk = desk
         self._reads = reads
+        self._sounds = sounds
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         slashed(router, "/queue/")
@@ -88,7 +90,7 @@ class Queues:
         ids = file_ids(state)
         asked = list(dict.fromkeys(ids))
         rows = await player_queue.tracks(self._reads, did, asked) if asked else []
-        shown = await present.tracks(self._reads, [row for _, row in rows])
+        shown = await present.tracks(self._reads, [row for _, row in rows], self._sounds)
         by_id = {asked[place]: track for (place, _), track in zip(rows, shown, strict=True)}
         tracks = [by_id[id] for id in ids if id in by_id]
         response = answer_json(

@@ -13,6 +13,7 @@ from appview.rest.actors import Actors, unwritten
 from appview.rest.answers import Refused, answer_json, rest
 from appview.rest.ids import id_of
 from appview.rest.spec import Auth, described
+from appview.sound_origins import SoundOrigins
 from lexicons.datamodel import decode, to_json
 from lexicons.syntax import Rkey
 from storage import feed, track_media
@@ -20,10 +21,11 @@ from storage.reader import Reads
 
 
 class Restoring:
-    def __init__(self, actors: Actors, place: Place, reads: Reads) -> None:
+    def __init__(self, actors: Actors, place: Place, reads: Reads, sounds: SoundOrigins) -> None:
         self._actors = actors
         self._place = place
         self._reads = reads
+        self._sounds = sounds
         self._collection = place.catalog.collections.track
 
     def add_to(self, router: web.UrlDispatcher) -> None:
@@ -57,7 +59,7 @@ class Restoring:
         row = await feed.REST.by_id(self._reads, actor.did, id)
         if row is None:
             raise Refused(404, "track not found")
-        track = await present.track(self._reads, row)
+        track = await present.track(self._reads, row, self._sounds)
         return answer_json(b'{"success":true,"track":%b,"restored_uri":"%b"}' % (track, uri.encode()))
 
     async def _held(self, id: int, actor: Actor) -> tuple[Rkey, Record]:

@@ -20,10 +20,12 @@ from appview.rest import present, shapes
 from appview.rest.answers import Refused, answer, rest
 from appview.rest.spec import described, query_of
 from appview.rest.tags import normal
+from appview.sound_origins import SoundOrigins
 from indexer.albums import album_id, slug
 from storage import feed, finding, keyset, rest_feed
 from storage.reader import Reads
 from storage.search import fold
+from storage.spread import Spread, Spreads
 
 LEAST = 0.05
 _Found = list[dict[str, Any]]
@@ -45,9 +47,11 @@ class SearchQuery(msgspec.Struct):
 
 
 class Search:
-    def __init__(self, reads: Reads) -> None:
+    def __init__(self, reads: Reads, spreads: Spreads, sounds: SoundOrigins) -> None:
         self._reads = reads
-        self._ways: dict[Kind, Callable[[str, int], Awaitable[_Found]]] = {
+        self._spreads = spreads
+        self._sounds = sounds
+        self._ways: dict[Kind, Callable[[Spread, str, int], Awaitable[_Found]]] = {
             Kind.TRACKS: self._tracks,
             Kind.ARTISTS: self._artists,
             Kind.ALBUMS: self._albums,
@@ -66,15 +70,16 @@ class Search:
     async def find(self, request: web.Request) -> web.StreamResponse:
         asked = query_of(request, SearchQuery)
         kinds, text = kinds_of(asked.type), asked.q.replace("\0", " ")
-        found = await asyncio.gather(*(self._ways[kind](text, asked.limit) for kind in kinds))
+        spread = await self._spreads.get()
+        found = await asyncio.gather(*(self._ways[kind](spread, text, asked.limit) for kind in kinds))
         results = sorted((one for each in found for one in each), key=lambda one: -one["relevance"])
         counts = {kind.value: 0 for kind in Kind}
         counts |= {kind.value: len(each) for kind, each in zip(kinds, found, strict=True)}
         return answer({"results": results, "counts": counts})
 
-    async def _tracks(self, text: str, limit: int) -> _Found:
-        page = await feed.REST.search(self._reads, None, text, keyset.RANK_ID.start, limit)
-        tracks = [orjson.loads(track) for track in await present.tracks(self._reads, page.rows)]
+    async def _tracks(self, spread: Spread, text: str, limit: int) -> _Found:
+        page = await feed.REST.search(self._reads, spread, None, text, keyset.RANK_ID.start, limit)
+        tracks = [orjson.loads(track) for track in await present.tracks(self._reads, page.rows, self._sounds)]
         return [
             {
                 "type": "track",
@@ -88,7 +93,7 @@ class Search:
             for track in tracks
         ]
 
-    async def _artists(self, text: str, limit: int) -> _Found:
+    async def _artists(self, spread: Spread, text: str, limit: int) -> _Found:
         return [
             {
                 "type": "artist",
@@ -98,12 +103,12 @@ class Search:
                 "avatar_url": orjson.loads(found.avatar),
                 "relevance": max(relevance(text, found.name), relevance(text, found.handle)),
             }
-            for found in map(present.artist, await finding.artists(self._reads, text, limit))
+            for found in map(present.artist, await finding.artists(self._reads, spread, text, limit))
         ]
 
-    async def _albums(self, text: str, limit: int) -> _Found:
+    async def _albums(self, spread: Spread, text: str, limit: int) -> _Found:
         found: _Found = []
-        for album in await finding.albums(self._reads, text):
+        for album in await finding.albums(self._reads, spread, text):
             share = relevance(text, album.title)
             if share <= LEAST:
                 continue  # a track of it has the words, its own title has not
@@ -122,7 +127,7 @@ class Search:
             )
         return sorted(found, key=lambda one: (-one["relevance"], one["title"], one["id"]))[:limit]
 
-    async def _tags(self, text: str, limit: int) -> _Found:
+    async def _tags(self, _: Spread, text: str, limit: int) -> _Found:
         """Their numbers say only that they are the same: nothing is kept of a tag but its name."""
         tag = normal(text)
         if not tag:

@@ -14,6 +14,7 @@ from appview.rest import present, shapes
 from appview.rest.answers import Refused, answer, answer_json, rest
 from appview.rest.asker import Asker
 from appview.rest.spec import Auth, described, query_of
+from appview.sound_origins import SoundOrigins
 from storage import keyset, rest_feed
 from storage.reader import Reads
 
@@ -52,8 +53,9 @@ class TagsQuery(msgspec.Struct):
 
 
 class Tags:
-    def __init__(self, reads: Reads, asker: Asker) -> None:
+    def __init__(self, reads: Reads, asker: Asker, sounds: SoundOrigins) -> None:
         self._reads = reads
+        self._sounds = sounds
         self._asker = asker
 
     def add_to(self, router: web.UrlDispatcher) -> None:
@@ -82,4 +84,4 @@ class Tags:
             raise Refused(404, "tag not found")
         count = len(page.rows) if page.next is None else await rest_feed.tag_count(self._reads, tag)
         told = b'"tag":%b,"created_by_handle":null' % orjson.dumps({"name": tag, "track_count": count})
-        return answer_json(present.page(await present.tracks(self._reads, page.rows), told))
+        return answer_json(present.page(await present.tracks(self._reads, page.rows, self._sounds), told))

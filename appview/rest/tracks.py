@@ -33,6 +33,7 @@ from appview.rest.resumable import too_large
 from appview.rest.spec import Auth, described
 from appview.rest.tags import tags_of
 from appview.rest.uploads import Uploads
+from appview.sound_origins import SoundOrigins
 from lexicons.records import InvalidRecord
 from lexicons.syntax import AtUri, Did, Rkey
 from storage import feed, track_media, tracks
@@ -57,11 +58,18 @@ class Tracks:
     """`uploads` takes what comes in, and knows who asks."""
 
     def __init__(
-        self, uploads: Uploads, place: Place, reads: Reads, viewer_of: ViewerOf, pictures: Pictures
+        self,
+        uploads: Uploads,
+        place: Place,
+        reads: Reads,
+        viewer_of: ViewerOf,
+        pictures: Pictures,
+        sounds: SoundOrigins,
     ) -> None:
         self.uploads = uploads
         self.place = place
         self._reads = reads
+        self._sounds = sounds
         self._viewer_of = viewer_of
         self._pictures = pictures
 
@@ -186,7 +194,7 @@ class Tracks:
         row = await feed.REST.by_id(self._reads, viewer, id)
         if row is None:
             raise Refused(404, "track not found")
-        return await present.track(self._reads, row)
+        return await present.track(self._reads, row, self._sounds)
 
     async def _read(self, form: Form, room: Path) -> tuple[dict[str, str], Path | None]:
         """The texts of a form, and a file with its picture."""

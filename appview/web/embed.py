@@ -38,6 +38,7 @@ class EmbedPages:
         self, service: Service, site: Site, origins: str | None, home: str | None, albums: Shown
     ) -> None:
         self._reads = service.reads
+        self._sounds = service.config.sounds
         self._site = site
         self._origins = origins
         self._home = home
@@ -66,7 +67,7 @@ class EmbedPages:
         if id is None or row is None:
             raise Missing
         has = TrackMedia() if self._origins is None else await media.of_track(self._reads, id)
-        track = orjson.loads(await present.track(self._reads, row))
+        track = orjson.loads(await present.track(self._reads, row, self._sounds))
         values = {"track": track, "has": has, "page": f"{self._home or ''}/track/{id}"}
         return self._page("embed_track.html", values)
 
@@ -102,7 +103,7 @@ class EmbedPages:
         values = {
             "title": title,
             "by": by,
-            "tracks": [orjson.loads(each) for each in await present.tracks(self._reads, rows)],
+            "tracks": [orjson.loads(each) for each in await present.tracks(self._reads, rows, self._sounds)],
             "page": None if self._home is None else self._home + path,
         }
         return self._page("embed_list.html", values)

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import orjson
 from aiohttp import web
 
+from appview.errors import NotCountedYet
 from appview.service import Service
 from appview.web.site import Site
 from lexicons.syntax import Nsid
@@ -128,12 +129,19 @@ class HomePage:
         }
         return self._site.page("home.html", values, status=503 if snapshot.broken else 200)
 
+    async def _totals(self) -> dict[str, int]:
+        """Nothing, as long as nobody has counted."""
+        try:
+            return (await self._service.totals.get()).counts()
+        except NotCountedYet:
+            return {}
+
     async def _snapshot(self, now: datetime) -> Snapshot:
         service = self._service
         try:
             page = await feed.XRPC.latest(service.reads, None, keyset.TIME_ID.start, TRACKS)
             sources = await stats.sources(service.reads)
-            totals = (await service.totals.get()).counts()
+            totals = await self._totals()
         except ReadFailed:
             return Snapshot(broken=True)
         shown = [(name, f"{count:,}") for name, count in totals.items() if count or name != "plays"]

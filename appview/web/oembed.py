@@ -69,6 +69,7 @@ class OEmbed:
 
     def __init__(self, service: Service, site: Site, home: str | None, albums: Shown) -> None:
         self._reads = service.reads
+        self._sounds = service.config.sounds
         self._site = site
         self._home = home
         self._albums = albums
@@ -129,7 +130,7 @@ class OEmbed:
         row = await feed.REST.by_id(self._reads, None, int(match[1]))
         if row is None:
             return None
-        track: dict[str, Any] = orjson.loads(await present.track(self._reads, row))
+        track: dict[str, Any] = orjson.loads(await present.track(self._reads, row, self._sounds))
         title = f"{track['title']} - {track['artist']}"
         path, image = f"/embed/track/{match[1]}", track["image_url"]
         actor = actor_name(track["artist_did"], track["artist_handle"])

@@ -38,7 +38,7 @@ class TrackPage:
             has = await self._has(id)
         except ReadFailed:
             return self._nothing(503, "The database cannot be reached", "Try again in a moment.")
-        track = orjson.loads(b"{%b}" % row[1])
+        track = orjson.loads(b"{%b}" % self._service.config.sounds.in_card(row[1] or b""))
         namespace = self._service.catalog.namespace
         values = {
             "track": track_card(row, datetime.now(UTC)),

@@ -32,7 +32,8 @@ async def get_profiles(call: Call) -> bytes:
 
 async def search_actors(call: Call) -> bytes:
     after = cursors.decode(call.params.get("cursor"), keyset.RANK_REPO)
-    page = await people.search(call.reads, call.params["q"], after, call.params["limit"])
+    text, limit, spread = call.params["q"], call.params["limit"], await call.service.spreads.get()
+    page = await people.search(call.reads, spread, text, after, limit)
     return views.page(b"actors", [views.profile(row) for row in page.rows], page.next)
 
 

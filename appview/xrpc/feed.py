@@ -14,7 +14,7 @@ from storage.feed import Page, TrackRow
 
 def _tracks(call: Call, page: Page[TrackRow]) -> bytes:
     viewer = views.like_prefix(call.viewer, call.service.catalog.collections)
-    return views.page(b"tracks", views.tracks(page.rows, viewer), page.next)
+    return views.page(b"tracks", views.tracks(page.rows, viewer, call.service.config.sounds), page.next)
 
 
 async def _track_uris(call: Call, uris: list[str]) -> list[str]:
@@ -29,7 +29,7 @@ async def get_track(call: Call) -> bytes:
     if not rows:
         raise TrackNotFound
     viewer = views.like_prefix(call.viewer, call.service.catalog.collections)
-    return b'{"track":%b}' % views.tracks(rows, viewer)[0]
+    return b'{"track":%b}' % views.tracks(rows, viewer, call.service.config.sounds)[0]
 
 
 async def get_tracks(call: Call) -> bytes:
@@ -60,7 +60,8 @@ async def get_actor_likes(call: Call) -> bytes:
     actor = await find_actor(call)
     page = await feed.XRPC.liked_by(call.reads, call.viewer, actor.repo_id, after, call.params["limit"])
     collections = call.service.catalog.collections
-    shown = views.tracks([row[0] for row in page.rows], views.like_prefix(call.viewer, collections))
+    viewer = views.like_prefix(call.viewer, collections)
+    shown = views.tracks([row[0] for row in page.rows], viewer, call.service.config.sounds)
     did = actor.did.encode()
     likes = [
         views.liked_track(track, did, rkey, liked_at, collections)
@@ -96,7 +97,8 @@ async def get_comments(call: Call) -> bytes:
 
 async def search_tracks(call: Call) -> bytes:
     after = cursors.decode(call.params.get("cursor"), keyset.RANK_ID)
-    page = await feed.XRPC.search(call.reads, call.viewer, call.params["q"], after, call.params["limit"])
+    text, limit, spread = call.params["q"], call.params["limit"], await call.service.spreads.get()
+    page = await feed.XRPC.search(call.reads, spread, call.viewer, text, after, limit)
     return _tracks(call, page)
 
 

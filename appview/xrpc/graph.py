@@ -17,7 +17,8 @@ async def get_list(call: Call) -> bytes:
     if row is None:
         raise ListNotFound
     page = await feed.XRPC.in_list(call.reads, call.viewer, row.id, after, call.params["limit"])
-    shown = views.tracks([track for track, _ in page.rows], views.like_prefix(call.viewer, collections))
+    viewer = views.like_prefix(call.viewer, collections)
+    shown = views.tracks([track for track, _ in page.rows], viewer, call.service.config.sounds)
     items = [views.list_item(track, position) for track, (_, position) in zip(shown, page.rows, strict=True)]
     return views.page(b"items", items, page.next, b'"list":' + views.list_view(row))
 

@@ -77,6 +77,7 @@ compressed with gzip for clients that ask for it. One method is [a live feed](li
 | `TooManyUploads` | 429 | the account has as many unfinished uploads as it may have |
 | `InternalServerError` | 500 | a bug; the message has an id that the server's log has too |
 | `ServiceUnavailable` | 503 | the database cannot be reached; try again after `Retry-After` seconds |
+| `NotCountedYet` | 503 | a job has to count first, and will; try again after `Retry-After` seconds |
 | `UpstreamTimeout` | 504 | the database took too long; try again after `Retry-After` seconds |
 
 Other addresses: `/xrpc/_health` (200 with the version; 503 if the database does not answer),

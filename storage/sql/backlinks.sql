@@ -2,56 +2,68 @@
 -- nothing. Pages start behind the place $2, $3, $4 and have at most $5 rows, latest first.
 
 -- name: counts
--- How many records of each kind point at it, and of how many accounts.
-with target as (select id from track_uri where uri = $1::text)
+-- How many records of each kind point at it, and of how many accounts; of kind $2 alone, if it is not null. There are
+-- few accounts out of sight, which are looked for once and not for each record.
+with target as (select id from track_uri where uri = $1::text),
+     unseen as materialized (select repo_id from profile where hidden)
 select 'like' source, count(*), count(distinct l.repo_id)
-  from target x
-  join "like" l on l.track_id = x.id
-  join profile p on p.repo_id = l.repo_id and not p.hidden
+  from "like" l
+ where coalesce($2::text, 'like') = 'like' and l.track_id = (select id from target)
+   and l.repo_id not in (select repo_id from unseen)
 union all
 select 'comment', count(*), count(distinct c.repo_id)
-  from target x
-  join comment c on c.track_id = x.id
-  join profile p on p.repo_id = c.repo_id and not p.hidden
+  from comment c
+ where coalesce($2::text, 'comment') = 'comment' and c.track_id = (select id from target)
+   and c.repo_id not in (select repo_id from unseen)
 union all
 select 'list', count(distinct i.list_id), count(distinct s.repo_id)
-  from target x
-  join list_item i on i.track_id = x.id
+  from list_item i
   join list s on s.id = i.list_id
-  join profile p on p.repo_id = s.repo_id and not p.hidden
+ where coalesce($2::text, 'list') = 'list' and i.track_id = (select id from target)
+   and s.repo_id not in (select repo_id from unseen)
 
 -- name: likes
--- Likes of it.
-select r.did, l.rkey, l.sort_at, l.repo_id
-  from track_uri x
-  join "like" l on l.track_id = x.id
-  join profile p on p.repo_id = l.repo_id and not p.hidden
+-- Likes of it; the index gives the order.
+select r.did, l.rkey, l.sort_at, l.repo_id from (
+    select l.rkey, l.sort_at, l.repo_id
+      from "like" l
+      join profile p on p.repo_id = l.repo_id and not p.hidden
+     where l.track_id = (select id from track_uri where uri = $1::text)
+       and (l.sort_at, l.repo_id, l.rkey) < ($2::timestamptz, $3::int, $4::text)
+     order by l.sort_at desc, l.repo_id desc, l.rkey desc
+     limit 101) l
   join repo r on r.id = l.repo_id
- where x.uri = $1::text and (l.sort_at, l.repo_id, l.rkey) < ($2::timestamptz, $3::int, $4::text)
  order by l.sort_at desc, l.repo_id desc, l.rkey desc
  limit $5::int
 
 -- name: comments
--- Comments on it.
-select r.did, c.rkey, c.sort_at, c.repo_id
-  from track_uri x
-  join comment c on c.track_id = x.id
-  join profile p on p.repo_id = c.repo_id and not p.hidden
+-- Comments on it: sorted first, so that the accounts of a page alone are looked for.
+select r.did, c.rkey, c.sort_at, c.repo_id from (
+    select o.rkey, o.sort_at, o.repo_id
+      from (select c.rkey, c.sort_at, c.repo_id
+              from comment c
+             where c.track_id = (select id from track_uri where uri = $1::text)
+               and (c.sort_at, c.repo_id, c.rkey) < ($2::timestamptz, $3::int, $4::text)
+             order by c.sort_at desc, c.repo_id desc, c.rkey desc) o
+     where exists (select from profile p where p.repo_id = o.repo_id and not p.hidden)
+     limit 101) c
   join repo r on r.id = c.repo_id
- where x.uri = $1::text and (c.sort_at, c.repo_id, c.rkey) < ($2::timestamptz, $3::int, $4::text)
  order by c.sort_at desc, c.repo_id desc, c.rkey desc
  limit $5::int
 
 -- name: lists
--- Lists with it, each once.
-select r.did, s.rkey, s.sort_at, s.repo_id
-  from (select distinct i.list_id
-          from track_uri x
-          join list_item i on i.track_id = x.id
-         where x.uri = $1::text) k
-  join list s on s.id = k.list_id
-  join profile p on p.repo_id = s.repo_id and not p.hidden
+-- Lists with it, each once, likewise.
+select r.did, s.rkey, s.sort_at, s.repo_id from (
+    select o.rkey, o.sort_at, o.repo_id
+      from (select s.rkey, s.sort_at, s.repo_id
+              from list s
+             where s.id = any (array(select i.list_id
+                                       from list_item i
+                                      where i.track_id = (select id from track_uri where uri = $1::text)))
+               and (s.sort_at, s.repo_id, s.rkey) < ($2::timestamptz, $3::int, $4::text)
+             order by s.sort_at desc, s.repo_id desc, s.rkey desc) o
+     where exists (select from profile p where p.repo_id = o.repo_id and not p.hidden)
+     limit 101) s
   join repo r on r.id = s.repo_id
- where (s.sort_at, s.repo_id, s.rkey) < ($2::timestamptz, $3::int, $4::text)
  order by s.sort_at desc, s.repo_id desc, s.rkey desc
  limit $5::int

@@ -112,37 +112,63 @@ select * from (
  limit $4::int
 
 -- name: search
--- Tracks whose words, or whose author's, answer the query $5; $6 asks for any one of its words, and finds
--- the authors who may contribute some. Rank is by the share of the text that the query covers; it costs
--- 10 us a row, so the newest 2000 of each kind stand for a word that half the tracks have. The "+ 0" keeps
--- the planner, which does not know how rare the words are, from walking all tracks backwards.
-select * from (
-    select t.id, {track}, p.card author,
-           ts_rank(t.search || p.search, to_tsquery('simple', $5::text), 2) a, t.id b
-      from ((select id from track
-              where search @@ to_tsquery('simple', $5::text)
-              order by id + 0 desc limit 2000)
-            union
-            (select id from track
-              where repo_id = any (array(select o.repo_id from profile o
-                                          where o.search @@ to_tsquery('simple', $6::text) and not o.hidden
-                                          limit 2000))
-              order by id + 0 desc limit 2000)) found
-      join track t on t.id = found.id
-      join profile p on p.repo_id = t.repo_id and not p.hidden
-     where (t.search || p.search) @@ to_tsquery('simple', $5::text)) hit
- where (a, b) < ($2::real, $3::bigint)
- order by a desc, b desc
+-- Tracks whose words, or whose author's, answer the query $5, out of three kinds of candidates. Those that have all
+-- of the rare words of $6 (null: there are none); those of authors who have any of the rare words $7, each of them
+-- with what it brings; and, if $8, the newest, for words that are too common to be looked up. Each kind ends at a
+-- constant, since only the rare words are counted on; rank is by the share of the text that the query covers, takes
+-- 10 us a row, and is for the newest of those found. Cards are fetched for the page alone. Each "limit 1" keeps the
+-- planner, which expects thousands of candidates, from reading all accounts to join one.
+select t.id, {track}, p.card author, page.a, page.b
+  from (select ts_rank(hit.search, to_tsquery('simple', $5::text), 2) a, hit.id b
+          from (select t.id, t.search || p.search as search
+                  from ((select id from track where search @@ to_tsquery('simple', $6::text) limit 3000)
+                        union
+                        (select of_names.id
+                           from (select o.id
+                                   from unnest($7::text[]) as name (word)
+                                   cross join lateral (
+                                       select repo_id from profile
+                                        where search @@ to_tsquery('simple', name.word) and not hidden
+                                        limit 200) author
+                                   cross join lateral (
+                                       select id from track
+                                        where repo_id = author.repo_id
+                                        order by sort_at desc, id desc
+                                        limit 1000) o
+                                  limit 10000) of_names
+                          order by of_names.id desc
+                          limit 2000)
+                        union
+                        (select newest.id
+                           from (select id, repo_id, search from track
+                                  where $8::boolean
+                                  order by sort_at desc, id desc
+                                  limit 5000) newest
+                          where newest.search @@ to_tsquery('simple', $5::text)
+                             or (select (newest.search || o.search) @@ to_tsquery('simple', $5::text)
+                                   from profile o where o.repo_id = newest.repo_id)
+                          limit 1000)) found
+                  cross join lateral (select id, repo_id, search from track where id = found.id limit 1) t
+                  cross join lateral (
+                      select search from profile where repo_id = t.repo_id and not hidden limit 1) p
+                 where (t.search || p.search) @@ to_tsquery('simple', $5::text)
+                 order by t.id desc
+                 limit 2000) hit
+         order by a desc, b desc) page
+  join track t on t.id = page.b
+  join profile p on p.repo_id = t.repo_id
+ where (page.a, page.b) < ($2::real, $3::bigint)
+ order by page.a desc, page.b desc
  limit $4::int
 
 -- name: search_like
 -- For queries that find nothing otherwise: titles and authors spelled like $5, among the newest tracks,
--- since no index helps. Needs pg_trgm.
+-- since no index helps and each takes 10 us. Needs pg_trgm.
 select * from (
     select t.id, {track}, p.card author, t.id b,
            greatest(word_similarity($5::text, lower(t.title)),
                     word_similarity($5::text, lower(coalesce(p.display_name, '')))) a
-      from (select * from track order by sort_at desc limit 20000) t
+      from (select * from track order by sort_at desc limit 5000) t
       join profile p on p.repo_id = t.repo_id and not p.hidden) hit
  where a >= 0.4 and (a, b) < ($2::real, $3::bigint)
  order by a desc, b desc

@@ -57,13 +57,15 @@ select encode(coalesce(s.sha256, p.sha256, w.sha256), 'hex'), coalesce(s.mime, p
  where p.sha256 is not null or w.another is not true
 
 -- name: elsewhere
--- What REST shows of the track whose sound is called $1, of several the first: where it is, if it is not here.
-select t.rest
+-- What REST shows of tracks whose sound is called $1, and the address that answers for it, if one does: where it is,
+-- if it is not here. Those first that have such an address, and the oldest.
+select t.rest, f.url
   from track t
   join profile p on p.repo_id = t.repo_id and not p.hidden
+  left join far_sound f on f.track_id = t.id and f.error is null and f.url is not null
  where t.file_id = $1::text and t.rest is not null
- order by t.id
- limit 1
+ order by f.url is null, t.id
+ limit 8
 
 -- name: of_track
 -- What track $1 is played and shown with, where we have it: made here, or mirrored; and the Opus of its sound.

@@ -40,11 +40,24 @@ select p.card, p.bio, p.created_at,
  order by k.place
 
 -- name: search
--- Accounts whose handle and display name answer the query $1, after rank $2 and repo $3.
+-- Accounts whose handle and display name answer the query $1, after rank $2 and repo $3. Candidates as in feed.sql:
+-- those who have all of the rare words of $5 (null: there are none), and, if $6, the newest.
 select card, bio, created_at, a, b from (
     select p.card, p.bio, p.created_at, ts_rank(p.search, to_tsquery('simple', $1::text), 2) a, p.repo_id b
-      from profile p
-     where p.search @@ to_tsquery('simple', $1::text) and not p.hidden) hit
+      from ((select rare.repo_id
+               from (select repo_id, search from profile
+                      where search @@ to_tsquery('simple', $5::text) and not hidden
+                      limit 3000) rare
+              where rare.search @@ to_tsquery('simple', $1::text))
+            union
+            (select newest.repo_id
+               from (select repo_id, search from profile
+                      where $6::boolean and not hidden
+                      order by repo_id desc
+                      limit 5000) newest
+              where newest.search @@ to_tsquery('simple', $1::text)
+              limit 1000)) found
+      cross join lateral (select * from profile where repo_id = found.repo_id limit 1) p) hit
  where (a, b) < ($2::real, $3::int)
  order by a desc, b desc
  limit $4::int
@@ -56,7 +69,7 @@ select card, bio, created_at, a, b from (
     select p.card, p.bio, p.created_at, p.repo_id b,
            greatest(word_similarity($1::text, lower(coalesce(p.display_name, ''))),
                     word_similarity($1::text, coalesce(r.handle, ''))) a
-      from (select * from profile where not hidden order by repo_id desc limit 20000) p
+      from (select * from profile where not hidden order by repo_id desc limit 5000) p
       join repo r on r.id = p.repo_id) hit
  where a >= 0.4 and (a, b) < ($2::real, $3::int)
  order by a desc, b desc

@@ -13,16 +13,43 @@ select * from (
  limit $4::int
 
 -- name: tagged
--- Everybody's tracks with any of the tags $5, or those of the account with DID $6.
-select * from (
-    select t.id, {track}, p.card author, t.sort_at a, t.id b
-      from track_stat n
-      join track t on t.id = n.id
-      join profile p on p.repo_id = t.repo_id and not p.hidden
-     where n.tags && $5::text[] and (t.sort_at, t.id) < ($2::timestamptz, $3::bigint)
-       and ($6::text is null or t.repo_id = (select id from repo where did = $6::text))
-     order by t.sort_at desc, t.id desc
-     limit 101) page
+-- Everybody's tracks with any of the tags $5, or those of the account with DID $6. Few are sorted by time; among many,
+-- as they come by time, a page is soon full; and an account has so many tracks as it has.
+with few as materialized (
+    select id from track_stat where tags && $5::text[] limit 10001
+), these as materialized (
+    select count(*) > 10000 as many from few
+)
+select t.id, {track}, p.card author, page.a, page.b
+  from ((select t.sort_at a, t.id b
+           from few
+           join track t on t.id = few.id
+           join profile p on p.repo_id = t.repo_id and not p.hidden
+          where $6::text is null and not (select many from these)
+            and (t.sort_at, t.id) < ($2::timestamptz, $3::bigint)
+          order by t.sort_at desc, t.id desc
+          limit 101)
+        union all
+        (select t.sort_at, t.id
+           from track t
+           join profile p on p.repo_id = t.repo_id and not p.hidden
+          where $6::text is null and (select many from these)
+            and (t.sort_at, t.id) < ($2::timestamptz, $3::bigint)
+            and (select n.tags && $5::text[] from track_stat n where n.id = t.id)
+          order by t.sort_at desc, t.id desc
+          limit 101)
+        union all
+        (select t.sort_at, t.id
+           from track t
+           join profile p on p.repo_id = t.repo_id and not p.hidden
+          where $6::text is not null and t.repo_id = (select id from repo where did = $6::text)
+            and (t.sort_at, t.id) < ($2::timestamptz, $3::bigint)
+            and (select n.tags && $5::text[] from track_stat n where n.id = t.id)
+          order by t.sort_at desc, t.id desc
+          limit 101)) page
+  join track t on t.id = page.b
+  join profile p on p.repo_id = t.repo_id
+ order by page.a desc, page.b desc
  limit $4::int
 
 -- name: liked
@@ -91,23 +118,21 @@ select d.track_id
 -- name: tags
 -- Tags that begin with $1, if it is not null, by how many tracks have them, with their plays; of the newest tracks that
 -- have any, so that this ends at any size.
-select tag, count(*), sum(newest.plays)
-  from (select n.tags, n.plays
-          from track_stat n
-          join track t on t.id = n.id
-          join profile p on p.repo_id = t.repo_id and not p.hidden
-         where n.tags is not null
-         order by n.id desc
-         limit 20000) newest, unnest(newest.tags) tag
+select tag, count(*), sum(having_it.plays)
+  from (select newest.tags, newest.plays
+          from (select id, tags, plays from track_stat where tags is not null order by id desc limit 5000) newest
+          cross join lateral (select repo_id from track where id = newest.id limit 1) t
+          cross join lateral (select from profile where repo_id = t.repo_id and not hidden limit 1) p
+         where $1::text is null or exists (select from unnest(newest.tags) x where starts_with(x, $1::text))) having_it,
+       unnest(having_it.tags) tag
  where $1::text is null or starts_with(tag, $1::text)
  group by tag
  order by count(*) desc, tag
  limit $2::int
 
 -- name: tag
--- How many tracks that can be shown have this tag.
+-- How many tracks that can be shown have this tag, of 10,000 at most.
 select count(*)
-  from track_stat n
-  join track t on t.id = n.id
-  join profile p on p.repo_id = t.repo_id and not p.hidden
- where n.tags @> array[$1::text]
+  from (select id from track_stat where tags @> array[$1::text] limit 10000) n
+  cross join lateral (select repo_id from track where id = n.id limit 1) t
+  cross join lateral (select from profile where repo_id = t.repo_id and not hidden limit 1) p

@@ -203,7 +203,7 @@ def sound(seed: int) -> bytes:
 
 
 async def test_an_account_that_is_deleted_while_it_uploads_leaves_nothing(square: Square) -> None:
-    [pia] = await people(square, "pia")
+    [pia] = await people(square, f"pia{len(square.keys)}")  # another one when the test is run again
 
     async def upload(n: int) -> Answer:
         form = aiohttp.FormData({"title": f"Upload {n}"}, default_to_multipart=True)
@@ -231,7 +231,7 @@ async def test_an_account_that_is_deleted_while_it_uploads_leaves_nothing(square
     assert left.json["deleted"]["r2_objects"] >= 1
 
     async def erased() -> bool:
-        return await square.rows("select step from account_deletion") == [("files",)]
+        return await square.rows("select step from account_deletion where did = %s", pia) == [("files",)]
 
     await until(erased, 60, "the account to be erased")
     assert square.pds.records(pia, TRACK) == square.pds.records(pia, LIKE) == {}

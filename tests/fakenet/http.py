@@ -78,9 +78,11 @@ class Names(AbstractResolver):
 
 
 class FakeWeb:
-    """A plain and a TLS port with the same `pages`; `requests` are the URLs asked for, in order."""
+    """A plain and a TLS port with the same `pages`; `requests` are the URLs asked for, in order.
+    `hosts`: what the certificate names besides HOSTS."""
 
-    def __init__(self, authority: Authority) -> None:
+    def __init__(self, authority: Authority, *hosts: str) -> None:
+        self._hosts = hosts
         self._authority = authority
         self._runner: web.ServerRunner | None = None
         self._tls_port = 0
@@ -100,7 +102,7 @@ class FakeWeb:
             self._runner,
             "127.0.0.1",
             0,
-            ssl_context=self._authority.server_context("localhost", "127.0.0.1", HOSTS),
+            ssl_context=self._authority.server_context("localhost", "127.0.0.1", HOSTS, *self._hosts),
         )
         await plain.start()
         await tls.start()
@@ -115,7 +117,8 @@ class FakeWeb:
         await self._runner.cleanup()
 
     def host(self, name: str) -> str:
-        """Make `name`, one label below plyr-test.dev, lead here; gives its https origin."""
+        """Make `name`, which is one of `hosts` or one label below plyr-test.dev, lead here; gives its https
+        origin."""
         self.names.table[name] = [("127.0.0.1", self._tls_port)]
         return f"https://{name}"
 

@@ -23,7 +23,7 @@ insert into profile (repo_id, display_name, avatar, card, search)
 select id, 'Artist Nr. ' || id, 'https://cdn.example/avatar/' || did || '.jpg',
        format('"did":"%s","handle":"%s","displayName":"Artist Nr. %s","avatar":"https://cdn.example/avatar/%s.jpg"',
               did, handle, id, did),
-       to_tsvector('simple', handle || ' artist nr ' || id)
+       to_tsvector('simple', translate(handle, '.', ' ') || ' artist nr ' || id)
 from repo;
 
 -- As columns first: the ORM's tables hold them so, and cards are rendered from them.

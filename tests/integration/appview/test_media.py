@@ -18,6 +18,7 @@ from appview.media.container import OPUS
 from appview.media.serve import ALONE
 from appview.media.signed import BadLink, Expired, Links
 from appview.rest.media import SIGHT_S, Media
+from appview.sound_origins import ANYWHERE, SoundOrigins
 from lexicons.catalog import Catalog
 from lexicons.syntax import Did
 from storage.blobs.filesystem import FilesystemStore
@@ -44,7 +45,7 @@ async def world(database: str, catalog: Catalog, store: FilesystemStore) -> Asyn
     seed = Seed(database, catalog)
 
     def parts(reads: Reads) -> dict[str, object]:
-        return {"media": Media(reads, store, LINKS, ALONE)}
+        return {"media": Media(reads, store, LINKS, ALONE, SoundOrigins([ANYWHERE]))}
 
     try:
         async with served(database, catalog, parts=parts, guards=GuardConfig(limit=LIMIT)) as server:
@@ -124,6 +125,7 @@ async def test_players_are_sent_to_sound_that_is_elsewhere(world: World) -> None
         (ann, f"https://far.example/audio/{'c' * 64}"),
     ):
         world.seed.track(who, "one", audioUrl=url, album="without a picture")
+    world.seed.heard()
     world.seed.commit()
     ask = partial(world.server.request, allow_redirects=False)
     for path in ("/audio/0123456789abcdef", "/audio/0123456789abcdef/download"):
@@ -217,7 +219,7 @@ async def test_all_widths_are_few_questions(database: str, catalog: Catalog, sto
 
     def parts(reads: Reads) -> dict[str, object]:
         noted.append(Noted(reads))
-        return {"media": Media(noted[0], store, LINKS, ALONE)}
+        return {"media": Media(noted[0], store, LINKS, ALONE, SoundOrigins([ANYWHERE]))}
 
     async with served(database, catalog, parts=parts) as server:
         for width in (1, 2, 159, 160, 161, 500, 641, 1200, 1201, 99_999):

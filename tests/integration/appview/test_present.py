@@ -11,6 +11,7 @@ import pytest
 
 from appview.app import make_reader
 from appview.rest import present, shapes
+from appview.sound_origins import ANYWHERE, SoundOrigins
 from lexicons.catalog import Catalog
 from storage import feed, keyset
 from storage.reader import Reads
@@ -36,7 +37,7 @@ async def reads(database: str, seed: Seed) -> AsyncIterator[Reads]:
 
 async def latest(reads: Reads, viewer: str | None = None) -> list[dict[str, Any]]:
     page = await feed.REST.latest(reads, viewer, keyset.TIME_ID.start, 100)
-    made = orjson.loads(present.page(await present.tracks(reads, page.rows)))
+    made = orjson.loads(present.page(await present.tracks(reads, page.rows, SoundOrigins([ANYWHERE]))))
     msgspec.convert(made, shapes.Tracks)
     return made["tracks"]
 

@@ -57,7 +57,7 @@ MOST = {
     "/oembed": 2,
     "/preferences/": 2,
     "/queue/": 4,
-    "/search/": 6,
+    "/search/": 8,  # of them two, once a minute, for how common words are
     "/search/handles": 1,
     "/sitemap-data": 1,
     "/stats": 2,
@@ -134,11 +134,13 @@ async def full(dsn: str, catalog: Catalog, folder: Path, size: int) -> AsyncIter
     seed.conn.execute(
         "insert into preference (did, chosen) values (%s, '{\"allow_comments\": true}')", (did,)
     )
+    seed.heard()
     row = seed.conn.execute("select id, file_id from track order by id limit 1").fetchone()
     assert row is not None
     [number] = seed.conn.execute("select max(id) from list").fetchone() or [None]
     seed.commit()
-    settings = load({"database_url": dsn, "data_dir": str(folder), "public_url": "https://plyr.test"}, {})
+    given = {"database_url": dsn, "data_dir": str(folder), "public_url": "https://plyr.test"}
+    settings = load(given, {"PLYR_AUDIO_ORIGINS": "https://audio.test"})
     counting: list[Counting] = []
 
     def reader(dsn: str, *, connections: int) -> Any:

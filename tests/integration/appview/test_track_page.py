@@ -15,6 +15,7 @@ from appview.media.container import OPUS
 from appview.media.serve import ALONE
 from appview.media.signed import Links
 from appview.rest.media import Media
+from appview.sound_origins import ANYWHERE, SoundOrigins
 from lexicons.catalog import Catalog
 from storage.blobs.filesystem import FilesystemStore
 from storage.blobs.rows import Blob
@@ -41,7 +42,11 @@ async def world(database: str, catalog: Catalog, store: FilesystemStore) -> Asyn
     seed = Seed(database, catalog)
 
     def parts(reads: Reads) -> dict[str, object]:
-        return {"media": Media(reads, store, Links(KeyRing(GivenKeys([new_key()]))), ALONE)}
+        return {
+            "media": Media(
+                reads, store, Links(KeyRing(GivenKeys([new_key()]))), ALONE, SoundOrigins([ANYWHERE])
+            )
+        }
 
     try:
         async with served(database, catalog, parts=parts) as server:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, LiteralString
 
 import psycopg
@@ -181,6 +181,28 @@ def test_a_part_of_the_inbox_moves_the_cursor_up_to_its_last_frame() -> None:
     assert ([each.seq for each in taken], seq) == ([3, 5], 5)
     taken, _, seq = inbox.take(2)
     assert ([each.seq for each in taken], seq) == ([8], 20)
+
+
+async def test_a_late_frame_leaves_the_cursor_where_the_one_before_it_was(
+    network: Network, pool: Pool
+) -> None:
+    """Both come while the first is still waiting for its account's key."""
+    ana = network.account("ana")
+    document = json_page(ana.did_doc("https://pds.example.com"))
+    network.web.pages[f"{network.web.origin}/{ana.did}"] = replace(document, delay_s=0.5)
+    late = frame("#commit", ana.write([("create", POST, "p1", {"$type": POST, "text": "hi"})]), 8)
+    async with ingesting(network, pool):
+        network.write(ana, "create", TRACK, R1, track("One"))
+        await until(lambda: asked(network, ana.did), 1)
+        network.seq = 8
+        network.write(ana, "create", TRACK, R2, track("Two"))
+        network.relay.emit(8, late)
+        await committed(pool, network)
+        assert await one(pool, "select count(*) from track") == 2
+
+
+async def asked(network: Network, did: str) -> int:
+    return network.web.asked(did)
 
 
 async def test_a_restart_goes_on_a_little_behind_the_cursor(network: Network, pool: Pool) -> None:

@@ -49,6 +49,7 @@ from appview.rest import uploads
 from appview.rest.pictures import Pictures
 from appview.rest.tracks import Tracks
 from appview.service import AppConfig
+from appview.sound_origins import ANYWHERE, SoundOrigins
 from bin.kinds import job_queue
 from bin.settings import ROOT
 from storage import jobs
@@ -197,7 +198,14 @@ async def serve(at: Premises, life: Life) -> None:
             AppConfig(version="1", viewer_of=viewer_of),
             auth=auth,
             uploads=taken,
-            tracks=Tracks(taken, place, reads, viewer_of, Pictures(place, limits.max_image_bytes)),
+            tracks=Tracks(
+                taken,
+                place,
+                reads,
+                viewer_of,
+                Pictures(place, limits.max_image_bytes),
+                SoundOrigins([ANYWHERE]),
+            ),
         )
         runner = make_runner(app, shutdown_timeout_s=0.1)
         await runner.setup()

@@ -16,6 +16,7 @@ from appview.media.signed import Links
 from appview.moderation.audd import Audd
 from appview.moderation.scanning import KIND, SWEEP, Flagged, Outcome, Scanner, Scans
 from appview.rest.media import Media
+from appview.sound_origins import ANYWHERE, SoundOrigins
 from bin.kinds import job_queue
 from firehose.net import GuardedClient
 from lexicons.catalog import Catalog
@@ -127,7 +128,11 @@ async def housed(database: str, folder: Path) -> AsyncIterator[House]:
     store, seed = FilesystemStore(folder / "blobs"), Seed(database, catalog)
 
     def parts(reads: Reads) -> dict[str, object]:
-        return {"media": Media(reads, store, Links(KeyRing(GivenKeys([new_key()]))), ALONE)}
+        return {
+            "media": Media(
+                reads, store, Links(KeyRing(GivenKeys([new_key()]))), ALONE, SoundOrigins([ANYWHERE])
+            )
+        }
 
     try:
         async with (

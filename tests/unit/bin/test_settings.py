@@ -118,6 +118,13 @@ BAD: list[tuple[str, str, str]] = [
     ("trusted_proxies", ",", "at least one"),
     ("allowed_origins", "https://plyr.example/app", "scheme, host and port alone"),
     ("allowed_origins", "*", "must look like"),
+    ("audio_origins", "https://audio.example/a", "scheme, host and port alone"),
+    ("audio_origins", "http://audio.example", "for this machine alone"),
+    ("audio_origins", "http://*.localhost", "must look like"),
+    ("audio_origins", "https://*.audio.example:8443", "must look like"),
+    ("audio_origins", "https://*.example.*.org", "must look like"),
+    ("audio_origins", "*.example", "must look like"),
+    ("audio_origins", "https://*", "must look like"),
     ("admin_token", "short", "16"),
     ("rate_limit", "-1", "0"),
     ("log_level", "loud", "'debug'"),
@@ -149,6 +156,13 @@ def test_encryption_keys_are_checked_and_never_shown() -> None:
     with pytest.raises(SettingsError, match="key 2 is not what") as raised:
         load({}, {"PLYR_ENCRYPTION_KEYS": f"{one},a-secret"})
     assert "a-secret" not in str(raised.value)
+
+
+def test_sound_may_be_at_origins_below_hosts_or_anywhere() -> None:
+    assert load({}, {}).audio_origins == ("https://*.plyr.fm",)
+    given = "https://audio.example/, https://*.audio.example,http://localhost:9000,*"
+    there = ("https://audio.example", "https://*.audio.example", "http://localhost:9000", "*")
+    assert load({}, {"PLYR_AUDIO_ORIGINS": given}).audio_origins == there
 
 
 def test_a_frontend_without_https_is_on_this_machine() -> None:

@@ -553,6 +553,19 @@ async def test_refresh_that_joins_a_fetch_under_way_is_owed(world: World) -> Non
     assert resolver.refresh_due_s(ALICE) == 10
 
 
+async def test_refresh_that_joins_a_fetch_begun_long_before_fetches_again(world: World) -> None:
+    world.plc(ALICE, Page(json_page(document(handle=None)).body, delay_s=0.5))
+    resolver = world.resolver(refresh_interval_s=10)
+    first = asyncio.create_task(resolver.resolve(ALICE))
+    await asyncio.sleep(0.02)
+    rotated = SigningKey("rotated")
+    world.put(document(handle=None, verificationMethod=[method(publicKeyMultibase=rotated.multibase)]))
+    world.clock[0] += 10
+    assert (await resolver.resolve(ALICE, refresh=True)).signing_key == rotated.did_key
+    assert (await first).signing_key == KEY.did_key
+    assert world.web.asked(ALICE) == 2
+
+
 async def test_last_document_outlives_an_outage(world: World) -> None:
     world.put(document(handle=None))
     resolver = world.resolver(ttl_s=100, retry_s=5)

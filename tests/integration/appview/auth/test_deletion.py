@@ -422,7 +422,15 @@ def test_whoever_adds_a_table_about_accounts_says_who_empties_it(database: str) 
     erased |= {"copyright_scan"}
     wiped = {"outbox", "archive_segment", "forgotten"}
     nobodys = {"source_cursor", "outbox_head", "discovery", "reconcile_run", "pulse", "client_key"}
-    nobodys |= {"link_check", "schema_migration", "play_day", "play_rollup", "play_salt", "play_segment"}
+    nobodys |= {
+        "far_sound",
+        "link_check",
+        "schema_migration",
+        "play_day",
+        "play_rollup",
+        "play_salt",
+        "play_segment",
+    }
     private = {"job", "mirror", "play", "play_claim", "track_media", "track_revision", "blob_owner"}
     private |= {"preference", "queue", "now_playing", "write_turn", "comment_claim", "list_look"}
     collected = {

@@ -22,6 +22,7 @@ from appview.rest.media import Media
 from appview.rest.pictures import Pictures
 from appview.rest.playlist_edits import PlaylistEdits
 from appview.rest.playlists import Playlists, ShownLists
+from appview.sound_origins import ANYWHERE, SoundOrigins
 from lexicons.syntax import Did
 from storage.reader import Reads
 from tests.fakenet.world import LIST, TRACK, track
@@ -82,14 +83,14 @@ class Shelf:
 @asynccontextmanager
 async def shelved(dsn: str, folder: Path, *, servers: int = 1) -> AsyncIterator[Shelf]:
     def more(reads: Reads, actors: Actors, place: Place) -> list[Any]:
-        shown = Shown(reads, "https://plyr.test", CATALOG.collections)
+        shown = Shown(reads, "https://plyr.test", CATALOG.collections, SoundOrigins([ANYWHERE]))
         lists, pictures = ShownLists(reads, shown, CATALOG.collections), Pictures(place, MIB)
         return [
             Albums(shown, viewer_of),
             AlbumEdits(shown, actors, place, pictures),
             Playlists(lists, actors, viewer_of),
             PlaylistEdits(lists, actors, place, pictures),
-            Media(reads, place.store, Links(RING), ALONE),
+            Media(reads, place.store, Links(RING), ALONE, SoundOrigins([ANYWHERE])),
         ]
 
     async with squared(dsn, folder, more=more, servers=servers) as square:

@@ -15,9 +15,11 @@ import pytest
 
 from appview.rest import shapes
 from appview.rest.albums import Albums, Shown
+from appview.sound_origins import ANYWHERE, SoundOrigins
 from lexicons.catalog import Catalog
 from storage.albums import STATEMENTS
 from storage.keyset import ALBUM
+from storage.reader import Reads
 from tests.integration.appview.seed import START, Seed
 from tests.integration.appview.service import Server, World, served, viewer_of
 
@@ -27,7 +29,11 @@ ORIGIN = "https://plyr.example"
 @pytest.fixture
 async def world(database: str, catalog: Catalog) -> AsyncIterator[World]:
     seed = Seed(database, catalog)
-    parts = lambda reads: {"routes": [Albums(Shown(reads, ORIGIN, catalog.collections), viewer_of)]}  # noqa: E731
+    sounds = SoundOrigins([ANYWHERE])
+
+    def parts(reads: Reads) -> dict[str, object]:
+        return {"routes": [Albums(Shown(reads, ORIGIN, catalog.collections, sounds), viewer_of)]}
+
     try:
         async with served(database, catalog, parts=parts) as server:
             yield World(server, seed, database)

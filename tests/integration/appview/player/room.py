@@ -32,6 +32,7 @@ from appview.rest.artists import Artists
 from appview.rest.migration import Migration
 from appview.rest.now_playing import Playings
 from appview.service import AppConfig
+from appview.sound_origins import ANYWHERE, SoundOrigins
 from bin.kinds import job_queue
 from lexicons.catalog import Catalog
 from lexicons.syntax import Did, Nsid
@@ -178,10 +179,12 @@ async def opened(dsn: str, keys: Path, catalog: Catalog, *, old: Nsid | None = N
                 max_duration_s=7200,
             )
             routes = [
-                Albums(Shown(reads, place.public_url, catalog.collections), viewer_of),
+                Albums(
+                    Shown(reads, place.public_url, catalog.collections, SoundOrigins([ANYWHERE])), viewer_of
+                ),
                 Artists(auth.desk, place, reads),
                 Migration(Actors(auth.desk, place), place, old),
-                Playings(auth.desk, reads, FRONT),
+                Playings(auth.desk, reads, FRONT, SoundOrigins([ANYWHERE])),
             ]
             app = build_app(reads, catalog, config, dsn=dsn, auth=auth, routes=routes)
             runner = make_runner(app)

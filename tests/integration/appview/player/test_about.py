@@ -36,6 +36,9 @@ async def test_what_there_is_is_counted_as_far_as_it_can_be_seen(room: Room) -> 
     }  # fmt: skip
 
 
+_LATER = "There is too much to count it while you wait; it is counted in the background."
+
+
 async def test_where_there_is_much_a_job_counts(room: Room) -> None:
     room.track(room.person("ann"), "One", duration=7)
     async with make_pool(room.dsn, max_size=2, name="test") as pool:
@@ -53,7 +56,14 @@ async def test_where_there_is_much_a_job_counts(room: Room) -> None:
     counted = {"total_plays": 0, "total_tracks": 1, "total_artists": 1, "total_duration_seconds": 7}
     assert await room.told("GET", "/stats") == counted
     await room.rows("delete from job")
-    assert await room.told("GET", "/stats") == small
+    for path, told in (
+        ("/stats", {"detail": _LATER}),
+        ("/xrpc/fm.plyr.server.getStats", {"error": "NotCountedYet", "message": _LATER}),
+    ):
+        answer = await room.ask("GET", path)
+        assert (answer.status, answer.headers["Retry-After"], answer.json) == (503, "30", told)
+    home = await room.ask("GET", "/")
+    assert (home.status, b"cannot be reached" in home.body) == (200, False)
 
 
 async def test_health_is_whether_the_database_answers(room: Room) -> None:

@@ -30,6 +30,7 @@ from appview.rest.comments import Comments
 from appview.rest.likes import Likes
 from appview.rest.restoring import Restoring
 from appview.service import AppConfig
+from appview.sound_origins import ANYWHERE, SoundOrigins
 from appview.turns import Turns
 from bin.kinds import job_queue
 from firehose.events import Event
@@ -249,7 +250,7 @@ async def _served(
         routes: list[Any] = [
             Likes(actors, place),
             Comments(actors, place, reads),
-            Restoring(actors, place, reads),
+            Restoring(actors, place, reads, SoundOrigins([ANYWHERE])),
         ]
         if more is not None:
             routes += more(reads, actors, place)

@@ -1,0 +1,169 @@
+"""What common words and tags cost is bounded by the statements, not by how many rows have them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+
+import psycopg
+import pytest
+
+from appview.app import make_reader
+from storage import feed, finding, keyset, people, rest_feed
+from storage.feed import text_array
+from storage.reader import Reader
+from storage.search import words
+from storage.spread import MOST_ENTRIES, Spread, Spreads
+
+ROWS = 80_000  # tracks, and accounts
+MOST_PAGES = 80_000  # touched by one statement
+STATEMENTS = feed.STATEMENTS | finding.STATEMENTS | people.STATEMENTS | rest_feed.STATEMENTS
+EXPLAINED = (
+    "rest_search",
+    "feed_search",
+    "people_search",
+    "finding_albums",
+    "rest_tagged",
+    "rest_tags",
+    "rest_tag",
+)
+# Every title is "Track number …", every account an artist, every tenth track a tenth, and the oldest a zebra.
+FILL = """
+insert into repo (did, handle)
+    select 'did:web:a' || n, 'artist' || n || '.test' from generate_series(1, {0}) n;
+insert into profile (repo_id, card, search)
+    select id, '"did":"' || did || '"', to_tsvector('simple', 'artist ' || id) from repo;
+insert into track_uri (uri) select 'at://x/' || n from generate_series(1, {0}) n;
+insert into track_stat (id, tags)
+    select id, case id % 2 when 0 then array['rain'] else array['sun', 'tag' || id / 1000] end from track_uri;
+insert into track (id, repo_id, rkey, cid, sort_at, indexed_at, title, card, rest, album, album_id, search)
+    select id, 1 + id * 7919 % {0}, id, '', timestamptz '2026-01-01' + id * interval '1 s', now(),
+           'Track', '""', '""', 'Track', md5(id::text)::uuid,
+           to_tsvector('simple', 'track number ' || id || case when id % 10 = 0 then ' tenth' else '' end
+                                 || case id when 1 then ' zebra' else '' end)
+      from track_uri;
+vacuum analyze
+"""  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    admin: psycopg.Connection
+    reads: Reader
+    spread: Spread
+
+
+@pytest.fixture(scope="module")
+def filled(shared_database: str) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(shared_database, autocommit=True) as conn:
+        for statement in FILL.format(ROWS).split(";\n"):
+            conn.execute(statement.encode())
+        conn.execute("set plan_cache_mode = force_generic_plan; set jit = off")
+        for name in EXPLAINED:
+            conn.execute(f"prepare {name} as {STATEMENTS[name]}".encode())
+        yield conn
+
+
+@pytest.fixture
+async def shelf(filled: psycopg.Connection, shared_database: str) -> AsyncIterator[Shelf]:
+    async with make_reader(shared_database, connections=1) as reads:
+        yield Shelf(filled, reads, await Spreads(reads).get())
+
+
+def read(conn: psycopg.Connection, name: str, *params: bytes | None) -> tuple[int, int]:
+    """How many pages a prepared statement touches, and how many rows the node with the most of them has."""
+    values = ", ".join(
+        "null" if each is None else "'{}'".format(each.decode().replace("'", "''")) for each in params
+    )
+    asked = f"explain (analyze, buffers, timing off) execute {name} ({values})"
+    text = "\n".join(line for (line,) in conn.execute(asked.encode()).fetchall())
+    pages = re.search(r"Buffers: (.*)", text)
+    assert pages is not None, text
+    rows = [int(rows) * int(loops) for rows, loops in re.findall(r"actual rows=(\d+) loops=(\d+)", text)]
+    return sum(map(int, re.findall(r"(?:hit|read)=(\d+)", pages[1]))), max(rows)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["track", "track number", "tr nu", "artist", "track artist", "track 47119", "artist 47119", "tenth track",
+     "tenth number artist", "4", "4 7", "zebra", "track zebra", "nobody", "track nobody"],
+)  # fmt: skip
+async def test_no_word_costs_more_than_so_many_rows(shelf: Shelf, text: str) -> None:
+    asked = words(text)
+    spread, conn = shelf.spread, shelf.admin
+    of = spread.for_tracks(asked)
+    terms = (of.whole, of.rare, text_array(of.each), of.newest)
+    names, albums = spread.for_names(asked), spread.for_albums(asked)
+    like = text_array([f"%{word}%" for word in asked])
+    rank, limit = keyset.RANK_ID.start, b"51"
+    costs = {
+        "rest_search": read(conn, "rest_search", None, *rank, limit, *terms),
+        "feed_search": read(conn, "feed_search", None, *rank, limit, *terms),
+        "people_search": read(
+            conn, "people_search", names.whole, *keyset.RANK_REPO.start, limit, names.rare, names.newest
+        ),
+        "finding_albums": read(conn, "finding_albums", albums.whole, like, albums.rare, albums.newest),
+    }
+    assert all(pages <= MOST_PAGES and rows <= MOST_ENTRIES < ROWS for pages, rows in costs.values()), costs
+
+
+async def titles(shelf: Shelf, text: str, limit: int = 100) -> list[int]:
+    """The numbers of the tracks found."""
+    page = await feed.REST.search(shelf.reads, shelf.spread, None, text, keyset.RANK_ID.start, limit)
+    return [int(row[0] or 0) for row in page.rows]
+
+
+async def test_what_rare_words_lead_to_is_found_beside_common_ones(shelf: Shelf) -> None:
+    assert await titles(shelf, "track zebra") == [1]
+    assert set(await titles(shelf, "number 47119")) == {47119, await only_track_of(shelf, 47119)}
+    assert await titles(shelf, "artist 47119 number") == sorted(
+        {47119, await only_track_of(shelf, 47119)}, reverse=True
+    )
+    assert await titles(shelf, "track nobody") == []
+
+
+async def only_track_of(shelf: Shelf, account: int) -> int:
+    row = shelf.admin.execute("select id from track where repo_id = %s", (account,)).fetchone()
+    assert row is not None
+    return row[0]
+
+
+async def test_of_common_words_the_newest_are_found_and_then_it_ends(shelf: Shelf) -> None:
+    place, seen = keyset.RANK_ID.start, list[int]()
+    for _ in range(20):
+        page = await feed.REST.search(shelf.reads, shelf.spread, None, "number track", place, 100)
+        seen += [int(row[0] or 0) for row in page.rows]
+        if page.next is None:
+            break
+        place = page.next
+    assert sorted(seen) == list(range(ROWS - 999, ROWS + 1))
+
+
+async def test_a_tag_costs_no_more_than_so_many_rows(shelf: Shelf) -> None:
+    costs = {
+        (name, tag): read(shelf.admin, name, *params)
+        for tag in (b"rain", b"tag47", b"none")
+        for name, params in {
+            "rest_tagged": (None, *keyset.TIME_ID.start, b"101", b"{%b}" % tag, None),
+            "rest_tags": (tag, b"20"),
+            "rest_tag": (tag,),
+        }.items()
+    }
+    costs["rest_tags", b""] = read(shelf.admin, "rest_tags", None, b"20")
+    # Half of all have the one, and its entries in the index are read; the rows are not.
+    assert all(pages <= MOST_PAGES and rows <= ROWS / 2 for pages, rows in costs.values()), costs
+
+
+async def test_tracks_with_a_tag_come_by_time_whether_many_or_few_have_it(shelf: Shelf) -> None:
+    for tag, expected in {
+        "rain": range(ROWS, 0, -2), "tag47": range(47_999, 47_000, -2), "none": range(0)
+    }.items():  # fmt: skip
+        place, seen = keyset.TIME_ID.start, list[int]()
+        for _ in range(3):
+            page = await rest_feed.tagged(shelf.reads, None, [tag], None, place, 100)
+            seen += [int(row[0] or 0) for row in page.rows]
+            place = page.next or place
+        assert seen == list(expected)[:300]
+    assert await rest_feed.tag_count(shelf.reads, "rain") == 10_000
+    assert await rest_feed.tag_count(shelf.reads, "tag47") == 500
