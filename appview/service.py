@@ -17,6 +17,7 @@ from appview.incoming import Incoming
 from appview.labelers import Labeler
 from appview.media.receive import Receiver
 from appview.moderation.labeler import Labeler as OwnLabeler
+from appview.moderation.reports import Reports
 from appview.rest.plays import Plays
 from appview.subscriber import LiveConfig
 from appview.viewer import Viewer
@@ -92,7 +93,7 @@ class TotalsCache:
 @dataclass(frozen=True, slots=True)
 class Service:
     """`receiver` None: nothing can be uploaded here; `plays` None: no play is counted; `pool` None: nobody's
-    preferences are kept; `labeler` None: we label nothing."""
+    preferences are kept; `labeler` None: we label nothing; `reports` None: nothing can be reported."""
 
     reads: Reads
     catalog: Catalog
@@ -102,6 +103,7 @@ class Service:
     plays: Plays | None = None
     pool: Pool | None = None
     labeler: OwnLabeler | None = None
+    reports: Reports | None = None
 
 
 @dataclass(frozen=True, slots=True)

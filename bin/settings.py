@@ -124,6 +124,13 @@ class Settings(BaseSettings):
         description="How many plays of one track count at once from one address, of listeners without an "
         "account; after that as many in each length of the track. 0 counts any number.",
     )
+    reports_per_hour: int = Field(
+        30,
+        ge=1,
+        le=1_000_000,
+        description="How much an account may report (`com.atproto.moderation.createReport`) in an hour. Each "
+        "web process counts for itself.",
+    )
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
         ("127.0.0.0/8", "::1/128"),
         description="Addresses or networks of proxies in front of the web server, separated by commas. What "

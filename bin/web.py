@@ -28,6 +28,7 @@ from appview.media.receive import Receiver
 from appview.media.serve import ServeConfig
 from appview.media.signed import Links
 from appview.moderation.labels import Labels
+from appview.moderation.reports import Reports
 from appview.play_counter import PlayCounter
 from appview.protocol import make_runner
 from appview.rest.actors import Actors
@@ -230,6 +231,7 @@ async def application(
             exports=Exports(auth.desk, job_queue(), watch, store, links),
             judges=Judges(frozenset(map(Did, settings.moderators)), policy(settings, catalog, ring)),
             labels=None if labels is None else (labels, pool),
+            reports=Reports(pool, catalog.collections.own, Limit(settings.reports_per_hour, 3600)),
             routes=(
                 AlbumEdits(shown, actors, place, pictures),
                 Albums(shown, viewer_of),
