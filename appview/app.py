@@ -13,6 +13,7 @@ from appview.gauges import IndexGauges
 from appview.guards import Gate
 from appview.incoming import expects
 from appview.metrics import Metrics
+from appview.moderation.board import Board
 from appview.moderation.label_stream import LabelStream
 from appview.moderation.labeler import Labeler
 from appview.moderation.labels import Labels
@@ -161,6 +162,7 @@ def build_app(
         None if auth is None else auth.desk.pool,
         labeler,
         reports,
+        Board(reads, fresh_s=config.labels_fresh_s),
     )
     metrics = Metrics()
     app = web.Application(client_max_size=1024 * 1024)

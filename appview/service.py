@@ -16,6 +16,7 @@ from appview.guards import GuardConfig, ViewerOf
 from appview.incoming import Incoming
 from appview.labelers import Labeler
 from appview.media.receive import Receiver
+from appview.moderation.board import FRESH_S, NOTHING, Board, Shown
 from appview.moderation.labeler import Labeler as OwnLabeler
 from appview.moderation.reports import Reports
 from appview.rest.plays import Plays
@@ -38,7 +39,7 @@ class AppConfig:
     """How this server presents itself, and two seams.
 
     `viewer_of` tells on whose behalf a request is made; without it, nobody's. `labelers`: whose labels are
-    shown to a client that does not say.
+    shown to a client that does not say, and no later than `labels_fresh_s` after they were said.
     `on_answer` sees each good answer before it leaves: tests check it against its lexicon there.
     """
 
@@ -50,6 +51,7 @@ class AppConfig:
     thresholds: Thresholds = field(default_factory=Thresholds)
     guards: GuardConfig = field(default_factory=GuardConfig)
     labelers: tuple[Labeler, ...] = ()
+    labels_fresh_s: float = FRESH_S
     viewer_of: ViewerOf | None = None
     on_answer: Callable[[Nsid, bytes], None] | None = None
 
@@ -104,6 +106,7 @@ class Service:
     pool: Pool | None = None
     labeler: OwnLabeler | None = None
     reports: Reports | None = None
+    board: Board | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +130,11 @@ class Call:
     @property
     def reads(self) -> Reads:
         return self.service.reads
+
+    async def labels(self) -> Shown:
+        """What the labelers say whose labels the caller wants to see. Raises ReadFailed."""
+        board = self.service.board
+        return NOTHING if board is None else await board.shown(self.labelers)
 
     def require_asker(self) -> Viewer:
         """Who asks. Raises AuthenticationRequired."""

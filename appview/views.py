@@ -18,6 +18,7 @@ from collections.abc import Iterable, Sequence
 import orjson
 
 from appview import cursors
+from appview.moderation.board import Shown
 from lexicons.catalog import Collections
 from lexicons.syntax import Did
 from storage.feed import CommentRow, LikeRow, TrackRow
@@ -42,7 +43,7 @@ def iso(time: Cell) -> bytes:
     return (time or b"").replace(b" ", b"T").replace(b"+00", b"Z")
 
 
-def tracks(rows: Iterable[TrackRow], viewer: bytes | None) -> list[bytes]:
+def tracks(rows: Iterable[TrackRow], viewer: bytes | None, labels: Shown) -> list[bytes]:
     """#trackView objects. `viewer` is what `like_prefix` gave."""
     out: list[bytes] = []
     for id_, card, author, plays, likes, comments, like in rows:
@@ -53,10 +54,15 @@ def tracks(rows: Iterable[TrackRow], viewer: bytes | None) -> list[bytes]:
         else:
             mine = b',"viewer":{"like":"%b%b"}}' % (viewer, like)
         out.append(
-            b'{"id":%b,%b,"author":{%b},"stats":{"plays":%b,"likes":%b,"comments":%b},"labels":[]%b'
-            % (id_, card, author, plays, likes, comments, mine)
+            b'{"id":%b,%b,"author":{%b},"stats":{"plays":%b,"likes":%b,"comments":%b},"labels":%b%b'
+            % (id_, card, author, plays, likes, comments, labels.record(card or b""), mine)
         )
     return out
+
+
+def cards_of_track(row: TrackRow) -> tuple[bytes, bytes]:
+    """The cards of a track and of its author."""
+    return row[1] or b"", row[2] or b""
 
 
 def liked_track(track: bytes, did: bytes, rkey: Cell, liked_at: Cell, collections: Collections) -> bytes:
@@ -72,14 +78,16 @@ def like(row: LikeRow, collections: Collections) -> bytes:
     return b'{"uri":"%b","createdAt":"%b","actor":{%b}}' % (uri, iso(liked_at), actor)
 
 
-def comment(row: CommentRow) -> bytes:
+def comment(row: CommentRow, labels: Shown) -> bytes:
     """A #commentView."""
-    return b'{%b,"author":{%b},"labels":[]}' % row
+    card, author = row
+    return b'{%b,"author":{%b},"labels":%b}' % (card, author, labels.record(card or b""))
 
 
-def list_view(row: ListRow) -> bytes:
+def list_view(row: ListRow, labels: Shown) -> bytes:
     """A #listView."""
-    return b'{%b,"author":{%b},"itemCount":%b,"labels":[]}' % (row.card, row.author, row.items)
+    said = labels.record(row.card)
+    return b'{%b,"author":{%b},"itemCount":%b,"labels":%b}' % (row.card, row.author, row.items, said)
 
 
 def list_item(track: bytes, position: int) -> bytes:
@@ -87,7 +95,7 @@ def list_item(track: bytes, position: int) -> bytes:
     return b'{"position":%d,"track":%b}' % (position, track)
 
 
-def profile(row: ProfileRow) -> bytes:
+def profile(row: ProfileRow, labels: Shown, collections: Collections) -> bytes:
     """A #profileView, or a #profileViewDetailed where the row has the figures."""
     more = [row.card]
     if row.bio is not None:
@@ -96,7 +104,11 @@ def profile(row: ProfileRow) -> bytes:
         more.append(b'"createdAt":"%b"' % iso(row.created_at))
     if isinstance(row, DetailedProfileRow):
         more.append(b'"stats":{"tracks":%b,"likes":%b,"lists":%b}' % (row.tracks, row.likes, row.lists))
-    more.append(b'"labels":[]')
+    did = row.card[len(b'"did":"') :].partition(b'"')[0]
+    records = [
+        b"at://%b/%b/self" % (did, each.encode()) for each in (collections.profile, collections.bsky_profile)
+    ]
+    more.append(b'"labels":' + labels.account(did, records))
     return b"{" + b",".join(more) + b"}"
 
 

@@ -22,6 +22,7 @@ from appview.auth.viewers import Viewers
 from appview.clients import Clients
 from appview.guards import GuardConfig
 from appview.jobs.watch import JobWatch
+from appview.labelers import Labeler
 from appview.limits import Limit
 from appview.listeners import Listeners, eraser
 from appview.media.receive import Receiver
@@ -196,6 +197,7 @@ async def application(
             live=LiveConfig(max_subscribers=settings.live_subscribers),
             thresholds=thresholds(settings),
             guards=guards(settings, clients),
+            labelers=() if did is None else (Labeler(Did(did)),),
             viewer_of=viewer_of,
         )
         secure = auth.desk.config.secure

@@ -7,6 +7,7 @@ from appview.errors import ListNotFound
 from appview.service import Call, Handler
 from appview.xrpc.addresses import find_actor, record_uris
 from storage import feed, keyset, lists
+from storage.lists import ListRow
 
 
 async def get_list(call: Call) -> bytes:
@@ -16,10 +17,14 @@ async def get_list(call: Call) -> bytes:
     row = await lists.get(call.reads, *found[0]) if found else None
     if row is None:
         raise ListNotFound
+    labels = await call.labels()
+    if not labels.kept([row], _cards):
+        raise ListNotFound
     page = await feed.XRPC.in_list(call.reads, call.viewer, row.id, after, call.params["limit"])
-    shown = views.tracks([track for track, _ in page.rows], views.like_prefix(call.viewer, collections))
-    items = [views.list_item(track, position) for track, (_, position) in zip(shown, page.rows, strict=True)]
-    return views.page(b"items", items, page.next, b'"list":' + views.list_view(row))
+    rows = labels.kept(page.rows, lambda row: views.cards_of_track(row[0]))
+    shown = views.tracks([track for track, _ in rows], views.like_prefix(call.viewer, collections), labels)
+    items = [views.list_item(track, position) for track, (_, position) in zip(shown, rows, strict=True)]
+    return views.page(b"items", items, page.next, b'"list":' + views.list_view(row, labels))
 
 
 async def get_actor_lists(call: Call) -> bytes:
@@ -27,7 +32,13 @@ async def get_actor_lists(call: Call) -> bytes:
     actor = await find_actor(call)
     list_type = call.params.get("listType")
     page = await lists.by_actor(call.reads, actor.repo_id, list_type, after, call.params["limit"])
-    return views.page(b"lists", [views.list_view(row) for row in page.rows], page.next)
+    labels = await call.labels()
+    rows = labels.kept(page.rows, _cards)
+    return views.page(b"lists", [views.list_view(row, labels) for row in rows], page.next)
+
+
+def _cards(row: ListRow) -> tuple[bytes, bytes]:
+    return row.card, row.author
 
 
 METHODS: dict[str, Handler] = {

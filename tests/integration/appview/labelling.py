@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,7 +71,9 @@ class Bench:
 
 
 @asynccontextmanager
-async def labelling(dsn: str, catalog: Catalog, keys: Path, **live: Any) -> AsyncIterator[Bench]:
+async def labelling(
+    dsn: str, catalog: Catalog, keys: Path, config: Mapping[str, Any] | None = None, **live: Any
+) -> AsyncIterator[Bench]:
     ring = KeyRing(KeyFile(keys))
     labels = Labels(ring, SRC)
     async with (
@@ -84,6 +86,7 @@ async def labelling(dsn: str, catalog: Catalog, keys: Path, **live: Any) -> Asyn
             parts=lambda _: {"labels": (labels, pool)},
             service_did=SRC,
             live=LiveConfig(**live),
+            **(config or {}),
         ) as server,
     ):
         async with pool.connection() as conn:
