@@ -74,6 +74,7 @@ from storage import (
     viewers,
 )
 from storage.albums import STATEMENTS as ALBUMS
+from storage.foreign_labels import STATEMENTS as FOREIGN_LABELS
 from storage.labels import STATEMENTS as LABELS
 from storage.media import STATEMENTS as MEDIA
 from storage.postgres import Pool
@@ -88,6 +89,7 @@ _READ: tuple[dict[str, str], ...] = (
     feed.STATEMENTS,
     finding.STATEMENTS,
     health.STATEMENTS,
+    FOREIGN_LABELS,
     LABELS,
     lists.STATEMENTS,
     live.STATEMENTS,
@@ -162,7 +164,7 @@ def build_app(
         None if auth is None else auth.desk.pool,
         labeler,
         reports,
-        Board(reads, fresh_s=config.labels_fresh_s),
+        Board(reads, catalog.collections, others=config.other_labelers, fresh_s=config.labels_fresh_s),
     )
     metrics = Metrics()
     app = web.Application(client_max_size=1024 * 1024)

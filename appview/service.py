@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from aiohttp import web
@@ -31,6 +31,7 @@ from storage.reader import ReadFailed, Reads
 
 log = structlog.get_logger()
 
+R = TypeVar("R")
 _REST = 20  # times as long as an answer takes
 
 
@@ -39,7 +40,8 @@ class AppConfig:
     """How this server presents itself, and two seams.
 
     `viewer_of` tells on whose behalf a request is made; without it, nobody's. `labelers`: whose labels are
-    shown to a client that does not say, and no later than `labels_fresh_s` after they were said.
+    shown to a client that does not say, no later than `labels_fresh_s` after they were
+    said; `other_labelers`: whose labels are kept, besides ours.
     `on_answer` sees each good answer before it leaves: tests check it against its lexicon there.
     """
 
@@ -52,6 +54,7 @@ class AppConfig:
     guards: GuardConfig = field(default_factory=GuardConfig)
     labelers: tuple[Labeler, ...] = ()
     labels_fresh_s: float = FRESH_S
+    other_labelers: tuple[Did, ...] = ()
     viewer_of: ViewerOf | None = None
     on_answer: Callable[[Nsid, bytes], None] | None = None
 
@@ -131,10 +134,17 @@ class Call:
     def reads(self) -> Reads:
         return self.service.reads
 
-    async def labels(self) -> Shown:
-        """What the labelers say whose labels the caller wants to see. Raises ReadFailed."""
-        board = self.service.board
-        return NOTHING if board is None else await board.shown(self.labelers)
+    async def labelled(
+        self, rows: Sequence[R], cards_of: Callable[[R], Sequence[bytes]]
+    ) -> tuple[list[R], Shown]:
+        """The rows without those that a labeler takes down who may redact, and what the labelers say whose
+        labels the caller wants to see. `cards_of` a row are those of its records and accounts. Raises
+        ReadFailed."""
+        if self.service.board is None:
+            return list(rows), NOTHING
+        cards = (card for row in rows for card in cards_of(row))
+        labels = await self.service.board.shown(self.labelers, cards)
+        return labels.kept(rows, cards_of), labels
 
     def require_asker(self) -> Viewer:
         """Who asks. Raises AuthenticationRequired."""

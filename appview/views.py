@@ -95,7 +95,7 @@ def list_item(track: bytes, position: int) -> bytes:
     return b'{"position":%d,"track":%b}' % (position, track)
 
 
-def profile(row: ProfileRow, labels: Shown, collections: Collections) -> bytes:
+def profile(row: ProfileRow, labels: Shown) -> bytes:
     """A #profileView, or a #profileViewDetailed where the row has the figures."""
     more = [row.card]
     if row.bio is not None:
@@ -104,11 +104,7 @@ def profile(row: ProfileRow, labels: Shown, collections: Collections) -> bytes:
         more.append(b'"createdAt":"%b"' % iso(row.created_at))
     if isinstance(row, DetailedProfileRow):
         more.append(b'"stats":{"tracks":%b,"likes":%b,"lists":%b}' % (row.tracks, row.likes, row.lists))
-    did = row.card[len(b'"did":"') :].partition(b'"')[0]
-    records = [
-        b"at://%b/%b/self" % (did, each.encode()) for each in (collections.profile, collections.bsky_profile)
-    ]
-    more.append(b'"labels":' + labels.account(did, records))
+    more.append(b'"labels":' + labels.account(row.card))
     return b"{" + b",".join(more) + b"}"
 
 

@@ -109,6 +109,11 @@ class Settings(BaseSettings):
         description="Other DIDs under which this appview is known, separated by commas: a `did:plc` whose "
         "document names it as `#plyr_appview`. Tokens for them are taken like those for the `did:web`.",
     )
+    labelers: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="DIDs of other labelers, separated by commas, whose labels are kept and shown to clients "
+        "that ask for them (`atproto-accept-labelers`). `plyr sync run` follows them.",
+    )
     rate_limit: int = Field(
         3000,
         ge=0,
@@ -378,6 +383,7 @@ class Settings(BaseSettings):
         "discovery_hosts",
         "extra_dids",
         "moderators",
+        "labelers",
         "trusted_proxies",
         "allowed_origins",
         mode="before",
@@ -427,7 +433,7 @@ class Settings(BaseSettings):
     def _check_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(origin_of(url, ("http", "https"), "https://plyr.example") for url in value)
 
-    @field_validator("extra_dids", "moderators")
+    @field_validator("extra_dids", "moderators", "labelers")
     @classmethod
     def _check_dids(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for did in value:

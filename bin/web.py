@@ -198,6 +198,7 @@ async def application(
             thresholds=thresholds(settings),
             guards=guards(settings, clients),
             labelers=() if did is None else (Labeler(Did(did)),),
+            other_labelers=tuple(map(Did, settings.labelers)),
             viewer_of=viewer_of,
         )
         secure = auth.desk.config.secure

@@ -21,6 +21,7 @@ from appview.viewer import Viewer
 from lexicons.subject import Subject, SubjectKind, read_subject
 from lexicons.syntax import Cid, Nsid, parse_at_uri
 from storage import reports
+from storage.moderation import OpenedBy, Proof
 from storage.postgres import Connection, Pool
 
 MAX_TOOL = 200
@@ -74,9 +75,9 @@ class Reports:
             return await open_case(
                 conn,
                 report.subject,
-                "appeal" if appeal else "report",
+                OpenedBy.APPEAL if appeal else OpenedBy.REPORT,
                 actor=by.did,
-                proof="service" if by.session is None else "session",
+                proof=Proof.SERVICE if by.session is None else Proof.SESSION,
                 reason=report.reason,
                 note=report.text,
                 detail=detail,

@@ -39,8 +39,8 @@ async def search_actors(call: Call) -> bytes:
 
 
 async def _profiles(call: Call, rows: Sequence[ProfileRow]) -> list[bytes]:
-    labels, collections = await call.labels(), call.service.catalog.collections
-    return [views.profile(row, labels, collections) for row in labels.kept(rows, lambda row: (row.card,))]
+    kept, labels = await call.labelled(rows, lambda row: (row.card,))
+    return [views.profile(row, labels) for row in kept]
 
 
 async def get_preferences(call: Call) -> bytes:

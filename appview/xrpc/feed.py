@@ -13,8 +13,8 @@ from storage.feed import Page, TrackRow
 
 
 async def _tracks(call: Call, page: Page[TrackRow]) -> bytes:
-    viewer, labels = views.like_prefix(call.viewer, call.service.catalog.collections), await call.labels()
-    rows = labels.kept(page.rows, views.cards_of_track)
+    viewer = views.like_prefix(call.viewer, call.service.catalog.collections)
+    rows, labels = await call.labelled(page.rows, views.cards_of_track)
     return views.page(b"tracks", views.tracks(rows, viewer, labels), page.next)
 
 
@@ -27,8 +27,7 @@ async def _track_uris(call: Call, uris: list[str]) -> list[str]:
 async def get_track(call: Call) -> bytes:
     uris = await _track_uris(call, [call.params["uri"]])
     rows = await feed.XRPC.by_uris(call.reads, call.viewer, uris) if uris else []
-    labels = await call.labels()
-    rows = labels.kept(rows, views.cards_of_track)
+    rows, labels = await call.labelled(rows, views.cards_of_track)
     if not rows:
         raise TrackNotFound
     viewer = views.like_prefix(call.viewer, call.service.catalog.collections)
@@ -63,8 +62,7 @@ async def get_actor_likes(call: Call) -> bytes:
     actor = await find_actor(call)
     page = await feed.XRPC.liked_by(call.reads, call.viewer, actor.repo_id, after, call.params["limit"])
     collections = call.service.catalog.collections
-    labels = await call.labels()
-    rows = labels.kept(page.rows, lambda row: views.cards_of_track(row[0]))
+    rows, labels = await call.labelled(page.rows, lambda row: views.cards_of_track(row[0]))
     shown = views.tracks([row[0] for row in rows], views.like_prefix(call.viewer, collections), labels)
     did = actor.did.encode()
     likes = [
@@ -87,7 +85,7 @@ async def get_likes(call: Call) -> bytes:
     after = cursors.decode(call.params.get("cursor"), keyset.TIME_REPO)
     uri, track_id = await _find_track(call)
     page = await feed.likes_of(call.reads, track_id, after, call.params["limit"])
-    rows = (await call.labels()).kept(page.rows, lambda row: (row[0] or b"",))
+    rows, _ = await call.labelled(page.rows, lambda row: (row[0] or b"",))
     likes = [views.like(row, call.service.catalog.collections) for row in rows]
     return views.page(b"likes", likes, page.next, b'"uri":' + orjson.dumps(uri))
 
@@ -96,8 +94,7 @@ async def get_comments(call: Call) -> bytes:
     after = cursors.decode(call.params.get("cursor"), keyset.MOMENT)
     uri, track_id = await _find_track(call)
     page = await feed.comments_of(call.reads, track_id, after, call.params["limit"])
-    labels = await call.labels()
-    rows = labels.kept(page.rows, lambda row: (row[0] or b"", row[1] or b""))
+    rows, labels = await call.labelled(page.rows, lambda row: (row[0] or b"", row[1] or b""))
     comments = [views.comment(row, labels) for row in rows]
     return views.page(b"comments", comments, page.next, b'"uri":' + orjson.dumps(uri))
 

@@ -17,14 +17,14 @@ async def get_list(call: Call) -> bytes:
     row = await lists.get(call.reads, *found[0]) if found else None
     if row is None:
         raise ListNotFound
-    labels = await call.labels()
-    if not labels.kept([row], _cards):
+    shown_lists, of_list = await call.labelled([row], _cards)
+    if not shown_lists:
         raise ListNotFound
     page = await feed.XRPC.in_list(call.reads, call.viewer, row.id, after, call.params["limit"])
-    rows = labels.kept(page.rows, lambda row: views.cards_of_track(row[0]))
+    rows, labels = await call.labelled(page.rows, lambda row: views.cards_of_track(row[0]))
     shown = views.tracks([track for track, _ in rows], views.like_prefix(call.viewer, collections), labels)
     items = [views.list_item(track, position) for track, (_, position) in zip(shown, rows, strict=True)]
-    return views.page(b"items", items, page.next, b'"list":' + views.list_view(row, labels))
+    return views.page(b"items", items, page.next, b'"list":' + views.list_view(row, of_list))
 
 
 async def get_actor_lists(call: Call) -> bytes:
@@ -32,8 +32,7 @@ async def get_actor_lists(call: Call) -> bytes:
     actor = await find_actor(call)
     list_type = call.params.get("listType")
     page = await lists.by_actor(call.reads, actor.repo_id, list_type, after, call.params["limit"])
-    labels = await call.labels()
-    rows = labels.kept(page.rows, _cards)
+    rows, labels = await call.labelled(page.rows, _cards)
     return views.page(b"lists", [views.list_view(row, labels) for row in rows], page.next)
 
 

@@ -72,10 +72,15 @@ class Bench:
 
 @asynccontextmanager
 async def labelling(
-    dsn: str, catalog: Catalog, keys: Path, config: Mapping[str, Any] | None = None, **live: Any
+    dsn: str,
+    catalog: Catalog,
+    keys: Path,
+    config: Mapping[str, Any] | None = None,
+    src: Did = SRC,
+    **live: Any,
 ) -> AsyncIterator[Bench]:
     ring = KeyRing(KeyFile(keys))
-    labels = Labels(ring, SRC)
+    labels = Labels(ring, src)
     async with (
         make_pool(dsn, max_size=4, name="test") as pool,
         make_reader(dsn, connections=2) as reads,
@@ -84,7 +89,7 @@ async def labelling(
             catalog,
             dsn=dsn,
             parts=lambda _: {"labels": (labels, pool)},
-            service_did=SRC,
+            service_did=src,
             live=LiveConfig(**live),
             **(config or {}),
         ) as server,

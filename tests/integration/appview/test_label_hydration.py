@@ -12,6 +12,8 @@ import pytest
 
 from appview.labelers import Labeler
 from lexicons.catalog import Catalog
+from storage import foreign_labels
+from storage.foreign_labels import ForeignLabel
 from tests.integration.appview.labelling import SRC, Bench, labelling
 from tests.integration.appview.seed import Seed
 
@@ -52,7 +54,7 @@ async def labelled(database: str, catalog: Catalog, tmp_path: Path) -> AsyncIter
     comment = seed.comment(bob, track, "hm")
     album = seed.list_of(ann, "mix", [track])
     seed.commit()
-    config = {"labelers": (Labeler(SRC),), "labels_fresh_s": 0}
+    config = {"labelers": (Labeler(SRC),), "labels_fresh_s": 0, "other_labelers": (ELSE,)}
     async with labelling(database, catalog, tmp_path / "keys", config) as bench:
         yield Labelled(bench, seed, seed.dids[ann], track, album, comment)
     seed.close()
@@ -144,6 +146,58 @@ async def test_an_authors_own_labels_are_shown_whoever_asks(labelled: Labelled):
         ]  # fmt: skip
         assert {(each["uri"], each["cid"]) for each in view["labels"]} == {(uri, view["cid"])}
         assert (await labelled.get("feed.getTrack", accept, uri=elsewhere))["track"]["labels"] == []
+
+
+async def say_elsewhere(
+    labelled: Labelled, uri: str, val: str, *, neg: bool = False, at: int = 1, **more: Any
+) -> None:
+    """As if it had come over the other labeler's stream."""
+    said_at = datetime(2026, 11, at, tzinfo=UTC)
+    ends_at = more.get("ends_at")
+    label = ForeignLabel(
+        ELSE,
+        uri,
+        val,
+        more.get("cid"),
+        neg,
+        said_at.isoformat(),
+        ends_at and ends_at.isoformat(),
+        said_at,
+        ends_at,
+    )
+    async with labelled.bench.pool.connection() as conn:
+        await foreign_labels.put(conn, [label])
+
+
+@pytest.mark.parametrize("place", PLACES)
+async def test_labels_of_others_are_shown_to_those_who_ask_for_them(labelled: Labelled, place: str):
+    name, params, one, uri = PLACES[place](labelled)
+    await labelled.bench.emit(uri, "spam")
+    await say_elsewhere(labelled, uri, "rude")
+    await say_elsewhere(labelled, uri, "over", ends_at=datetime.now(UTC) - timedelta(seconds=1))
+    await say_elsewhere(
+        labelled, uri, "old", cid="bafyreidfayvfuwqa7qlnopdjiqrxzs6blmoeu4rujcjtnci5beludirz2a"
+    )
+
+    async def shown(accept: str | None) -> list[tuple[str, str]]:
+        labels = one(await labelled.get(name, accept, **params))["labels"]
+        return sorted((label["src"], label["val"]) for label in labels)
+
+    assert await shown(None) == [(SRC, "spam")]
+    assert await shown(ELSE) == [(ELSE, "rude")]
+    assert await shown(f"{SRC}, {ELSE}") == [(ELSE, "rude"), (SRC, "spam")]
+    await say_elsewhere(labelled, uri, "rude", neg=True, at=2)
+    assert await shown(f"{SRC}, {ELSE}") == [(SRC, "spam")]
+
+
+async def test_x13_another_labeler_that_may_redact_takes_down_for_who_asks_alone(labelled: Labelled):
+    await say_elsewhere(labelled, labelled.ann, "!takedown")
+    assert len((await labelled.get("feed.getLatest", ELSE))["tracks"]) == 1
+    assert (await labelled.get("feed.getLatest", f"{ELSE};redact"))["tracks"] == []
+    assert (await labelled.get("actor.getProfile", f"{ELSE};redact", actor=labelled.ann))[
+        "error"
+    ] == "ActorNotFound"
+    assert len((await labelled.get("feed.getLatest"))["tracks"]) == 1
 
 
 @pytest.mark.parametrize("val", ["!takedown", "!suspend"])
