@@ -129,7 +129,7 @@ async def test_a_report_by_a_pds_opens_a_case(desk: Desk, aud: str):
     (event,) = await desk.events()
     assert event[:6] == (id, desk.track, desk.bob.did, "service", "spam", "Not theirs")
     assert event[6] == {
-        "reasonType": f"{REASON}Spam", "tool": "a client", "cid": CID, "reportedCid": CID,
+        "reasonType": f"{REASON}Spam", "tool": "a client", "cid": CID, "reportedCid": CID, "opened_by": "report",
     }  # fmt: skip
 
 
