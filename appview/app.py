@@ -13,9 +13,11 @@ from appview.gauges import IndexGauges
 from appview.guards import Gate
 from appview.incoming import expects
 from appview.metrics import Metrics
+from appview.moderation.board import Board
 from appview.moderation.label_stream import LabelStream
 from appview.moderation.labeler import Labeler
 from appview.moderation.labels import Labels
+from appview.moderation.reports import Reports
 from appview.rest.about import About
 from appview.rest.albums import Shown
 from appview.rest.analytics import Analytics
@@ -73,6 +75,7 @@ from storage import (
     viewers,
 )
 from storage.albums import STATEMENTS as ALBUMS
+from storage.foreign_labels import STATEMENTS as FOREIGN_LABELS
 from storage.labels import STATEMENTS as LABELS
 from storage.media import STATEMENTS as MEDIA
 from storage.postgres import Pool
@@ -87,6 +90,7 @@ _READ: tuple[dict[str, str], ...] = (
     feed.STATEMENTS,
     finding.STATEMENTS,
     health.STATEMENTS,
+    FOREIGN_LABELS,
     LABELS,
     lists.STATEMENTS,
     live.STATEMENTS,
@@ -142,13 +146,15 @@ def build_app(
     exports: Exports | None = None,
     judges: Judges | None = None,
     labels: tuple[Labels, Pool] | None = None,
+    reports: Reports | None = None,
     routes: Iterable[Routes] = (),
 ) -> web.Application:
     """All routes. `dsn` is for the live feed to be told of new events; without it, it asks each second.
     Without `auth` nobody can sign in, without `media` there is no sound, without `uploads` none comes in,
     without `tracks` none is changed, without `plays` none is counted, without `exports` nobody takes theirs
     along, without `judges` nothing is judged here, without `labels` (and the way to sign them anew) we label
-    nothing. `routes` are all others. Raises UnmatchedMethods if lexicons and handlers do not agree."""
+    nothing, without `reports` nothing can be reported. `routes` are all others. Raises UnmatchedMethods if
+    lexicons and handlers do not agree."""
     labeler = None if labels is None else Labeler(labels[0], reads, labels[1])
     service = Service(
         reads,
@@ -160,6 +166,8 @@ def build_app(
         plays,
         None if auth is None else auth.desk.pool,
         labeler,
+        reports,
+        Board(reads, catalog.collections, others=config.other_labelers, fresh_s=config.labels_fresh_s),
     )
     metrics = Metrics()
     app = web.Application(client_max_size=1024 * 1024)

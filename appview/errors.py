@@ -27,6 +27,7 @@
     ├── ForeignOrigin           403  a page of somebody else's acts with a visitor's cookie
     ├── SignInNeeded            403  there is no grant to act with in the account's name
     ├── ScopeMissing            403  there is one, and it does not cover this
+    ├── AppealRefused           403  an appeal of somebody else's, or against nothing
     ├── RateLimitExceeded       429  the client's requests of this while are used up
     ├── TooManyUploads          429  others of the account's have to end first
     ├── TooManyFollowed         429  the account follows as many jobs as it may
@@ -193,6 +194,12 @@ class SignInNeeded(AppError):
 
 class ScopeMissing(AppError):
     """What was granted at sign-in does not cover this: sign in again, and allow it."""
+
+    status = 403
+
+
+class AppealRefused(AppError):
+    """Only whose it is may appeal, and only against a decision."""
 
     status = 403
 

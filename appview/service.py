@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from aiohttp import web
@@ -16,7 +16,9 @@ from appview.guards import GuardConfig, ViewerOf
 from appview.incoming import Incoming
 from appview.labelers import Labeler
 from appview.media.receive import Receiver
+from appview.moderation.board import FRESH_S, NOTHING, Board, Shown
 from appview.moderation.labeler import Labeler as OwnLabeler
+from appview.moderation.reports import Reports
 from appview.rest.plays import Plays
 from appview.sound_origins import ANYWHERE, SoundOrigins
 from appview.subscriber import LiveConfig
@@ -31,6 +33,7 @@ from storage.spread import Spreads
 
 log = structlog.get_logger()
 
+R = TypeVar("R")
 _REST = 20  # times as long as an answer takes
 
 
@@ -39,7 +42,8 @@ class AppConfig:
     """How this server presents itself, and two seams.
 
     `viewer_of` tells on whose behalf a request is made; without it, nobody's. `labelers`: whose labels are
-    shown to a client that does not say. `sounds`: where the sound of others may be.
+    shown to a client that does not say, no later than `labels_fresh_s` after they were said;
+    `other_labelers`: whose labels are kept, besides ours. `sounds`: where the sound of others may be.
     `on_answer` sees each good answer before it leaves: tests check it against its lexicon there.
     """
 
@@ -52,6 +56,8 @@ class AppConfig:
     guards: GuardConfig = field(default_factory=GuardConfig)
     labelers: tuple[Labeler, ...] = ()
     sounds: SoundOrigins = field(default_factory=lambda: SoundOrigins([ANYWHERE]))
+    labels_fresh_s: float = FRESH_S
+    other_labelers: tuple[Did, ...] = ()
     viewer_of: ViewerOf | None = None
     on_answer: Callable[[Nsid, bytes], None] | None = None
 
@@ -101,7 +107,7 @@ class TotalsCache:
 @dataclass(frozen=True, slots=True)
 class Service:
     """`receiver` None: nothing can be uploaded here; `plays` None: no play is counted; `pool` None: nobody's
-    preferences are kept; `labeler` None: we label nothing."""
+    preferences are kept; `labeler` None: we label nothing; `reports` None: nothing can be reported."""
 
     reads: Reads
     catalog: Catalog
@@ -112,6 +118,8 @@ class Service:
     plays: Plays | None = None
     pool: Pool | None = None
     labeler: OwnLabeler | None = None
+    reports: Reports | None = None
+    board: Board | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +143,18 @@ class Call:
     @property
     def reads(self) -> Reads:
         return self.service.reads
+
+    async def labelled(
+        self, rows: Sequence[R], cards_of: Callable[[R], Sequence[bytes]]
+    ) -> tuple[list[R], Shown]:
+        """The rows without those that a labeler takes down who may redact, and what the labelers say whose
+        labels the caller wants to see. `cards_of` a row are those of its records and accounts. Raises
+        ReadFailed."""
+        if self.service.board is None:
+            return list(rows), NOTHING
+        cards = (card for row in rows for card in cards_of(row))
+        labels = await self.service.board.shown(self.labelers, cards)
+        return labels.kept(rows, cards_of), labels
 
     def require_asker(self) -> Viewer:
         """Who asks. Raises AuthenticationRequired."""

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Sequence
 import orjson
 
 from appview import cursors
+from appview.moderation.board import Shown
 from appview.sound_origins import SoundOrigins
 from lexicons.catalog import Collections
 from lexicons.syntax import Did
@@ -43,7 +44,9 @@ def iso(time: Cell) -> bytes:
     return (time or b"").replace(b" ", b"T").replace(b"+00", b"Z")
 
 
-def tracks(rows: Iterable[TrackRow], viewer: bytes | None, sounds: SoundOrigins) -> list[bytes]:
+def tracks(
+    rows: Iterable[TrackRow], viewer: bytes | None, labels: Shown, sounds: SoundOrigins
+) -> list[bytes]:
     """#trackView objects. `viewer` is what `like_prefix` gave."""
     out: list[bytes] = []
     shown = sounds.in_card
@@ -55,10 +58,15 @@ def tracks(rows: Iterable[TrackRow], viewer: bytes | None, sounds: SoundOrigins)
         else:
             mine = b',"viewer":{"like":"%b%b"}}' % (viewer, like)
         out.append(
-            b'{"id":%b,%b,"author":{%b},"stats":{"plays":%b,"likes":%b,"comments":%b},"labels":[]%b'
-            % (id_, shown(card or b""), author, plays, likes, comments, mine)
+            b'{"id":%b,%b,"author":{%b},"stats":{"plays":%b,"likes":%b,"comments":%b},"labels":%b%b'
+            % (id_, shown(card or b""), author, plays, likes, comments, labels.record(card or b""), mine)
         )
     return out
+
+
+def cards_of_track(row: TrackRow) -> tuple[bytes, bytes]:
+    """The cards of a track and of its author."""
+    return row[1] or b"", row[2] or b""
 
 
 def liked_track(track: bytes, did: bytes, rkey: Cell, liked_at: Cell, collections: Collections) -> bytes:
@@ -74,14 +82,16 @@ def like(row: LikeRow, collections: Collections) -> bytes:
     return b'{"uri":"%b","createdAt":"%b","actor":{%b}}' % (uri, iso(liked_at), actor)
 
 
-def comment(row: CommentRow) -> bytes:
+def comment(row: CommentRow, labels: Shown) -> bytes:
     """A #commentView."""
-    return b'{%b,"author":{%b},"labels":[]}' % row
+    card, author = row
+    return b'{%b,"author":{%b},"labels":%b}' % (card, author, labels.record(card or b""))
 
 
-def list_view(row: ListRow) -> bytes:
+def list_view(row: ListRow, labels: Shown) -> bytes:
     """A #listView."""
-    return b'{%b,"author":{%b},"itemCount":%b,"labels":[]}' % (row.card, row.author, row.items)
+    said = labels.record(row.card)
+    return b'{%b,"author":{%b},"itemCount":%b,"labels":%b}' % (row.card, row.author, row.items, said)
 
 
 def list_item(track: bytes, position: int) -> bytes:
@@ -89,7 +99,7 @@ def list_item(track: bytes, position: int) -> bytes:
     return b'{"position":%d,"track":%b}' % (position, track)
 
 
-def profile(row: ProfileRow) -> bytes:
+def profile(row: ProfileRow, labels: Shown) -> bytes:
     """A #profileView, or a #profileViewDetailed where the row has the figures."""
     more = [row.card]
     if row.bio is not None:
@@ -98,7 +108,7 @@ def profile(row: ProfileRow) -> bytes:
         more.append(b'"createdAt":"%b"' % iso(row.created_at))
     if isinstance(row, DetailedProfileRow):
         more.append(b'"stats":{"tracks":%b,"likes":%b,"lists":%b}' % (row.tracks, row.likes, row.lists))
-    more.append(b'"labels":[]')
+    more.append(b'"labels":' + labels.account(row.card))
     return b"{" + b",".join(more) + b"}"
 
 

@@ -109,6 +109,11 @@ class Settings(BaseSettings):
         description="Other DIDs under which this appview is known, separated by commas: a `did:plc` whose "
         "document names it as `#plyr_appview`. Tokens for them are taken like those for the `did:web`.",
     )
+    labelers: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="DIDs of other labelers, separated by commas, whose labels are kept and shown to clients "
+        "that ask for them (`atproto-accept-labelers`). `plyr sync run` follows them.",
+    )
     rate_limit: int = Field(
         3000,
         ge=0,
@@ -123,6 +128,13 @@ class Settings(BaseSettings):
         le=1_000_000,
         description="How many plays of one track count at once from one address, of listeners without an "
         "account; after that as many in each length of the track. 0 counts any number.",
+    )
+    reports_per_hour: int = Field(
+        30,
+        ge=1,
+        le=1_000_000,
+        description="How much an account may report (`com.atproto.moderation.createReport`) in an hour. Each "
+        "web process counts for itself.",
     )
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
         ("127.0.0.0/8", "::1/128"),
@@ -377,6 +389,7 @@ class Settings(BaseSettings):
         "discovery_hosts",
         "extra_dids",
         "moderators",
+        "labelers",
         "trusted_proxies",
         "allowed_origins",
         "audio_origins",
@@ -432,7 +445,7 @@ class Settings(BaseSettings):
     def _check_audio(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(each if each == "*" else sound_origin_of(each) for each in value)
 
-    @field_validator("extra_dids", "moderators")
+    @field_validator("extra_dids", "moderators", "labelers")
     @classmethod
     def _check_dids(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for did in value:

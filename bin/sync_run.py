@@ -28,10 +28,12 @@ from indexer.deletion import Wiper
 from indexer.discover import Discoverer
 from indexer.dumper import Dumper
 from indexer.ingest import spare_the_collector
+from indexer.labelers import LabelerFollower
 from indexer.pulse import PulseCounter
 from indexer.reconcile import Reconciler
 from indexer.resync import Progress, Resyncer
 from lexicons.catalog import Catalog, CatalogError
+from lexicons.syntax import Did
 from storage import health
 from storage.postgres import Pool, make_pool
 
@@ -117,6 +119,16 @@ async def synchronize(settings: Settings, catalog: Catalog, status_fd: int | Non
             archivist.run(),
             dumper.run(),
             Wiper(pool, archive=settings.archive_folder, dumps=settings.dump_folder).run(),
+            *(
+                LabelerFollower(
+                    pool=pool,
+                    client=client,
+                    plc_url=settings.plc_url,
+                    did=Did(did),
+                    collections=catalog.collections,
+                ).run()
+                for did in settings.labelers
+            ),
             _report(resyncer.progress, pool, StatusWriter(status_fd)),
         ]
         spare_the_collector()

@@ -22,12 +22,14 @@ from appview.auth.viewers import Viewers
 from appview.clients import Clients
 from appview.guards import GuardConfig
 from appview.jobs.watch import JobWatch
+from appview.labelers import Labeler
 from appview.limits import Limit
 from appview.listeners import Listeners, eraser
 from appview.media.receive import Receiver
 from appview.media.serve import ServeConfig
 from appview.media.signed import Links
 from appview.moderation.labels import Labels
+from appview.moderation.reports import Reports
 from appview.play_counter import PlayCounter
 from appview.protocol import make_runner
 from appview.rest.actors import Actors
@@ -197,6 +199,8 @@ async def application(
             thresholds=thresholds(settings),
             guards=guards(settings, clients),
             sounds=sounds,
+            labelers=() if did is None else (Labeler(Did(did)),),
+            other_labelers=tuple(map(Did, settings.labelers)),
             viewer_of=viewer_of,
         )
         secure = auth.desk.config.secure
@@ -233,6 +237,7 @@ async def application(
             exports=Exports(auth.desk, job_queue(), watch, store, links),
             judges=Judges(frozenset(map(Did, settings.moderators)), policy(settings, catalog, ring)),
             labels=None if labels is None else (labels, pool),
+            reports=Reports(pool, catalog.collections.own, Limit(settings.reports_per_hour, 3600)),
             routes=(
                 AlbumEdits(shown, actors, place, pictures),
                 Albums(shown, viewer_of),

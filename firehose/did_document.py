@@ -46,6 +46,14 @@ class Claims:
     signing_key: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class LabelerClaims:
+    """Where a labeler answers, as an origin, and its did:key for labels; None where the document has none."""
+
+    endpoint: str | None
+    label_key: str | None
+
+
 def read_claims(did: Did, document: object, *, development: bool) -> Claims:
     """The claims of `document`. Raises `WrongDocument` if its `id` is another DID."""
     if not isinstance(document, dict):
@@ -56,8 +64,20 @@ def read_claims(did: Did, document: object, *, development: bool) -> Claims:
     return Claims(
         did=did,
         handle=_handle(doc, development),
-        pds=_pds(doc, did, development),
-        signing_key=_signing_key(doc, did),
+        pds=_service(doc, did, "atproto_pds", "AtprotoPersonalDataServer", development),
+        signing_key=_key(doc, did, "atproto"),
+    )
+
+
+def read_labeler(did: Did, document: object, *, development: bool) -> LabelerClaims:
+    """What `document` says of a labeler. Raises `WrongDocument` if its `id` is another DID."""
+    if not isinstance(document, dict):
+        raise WrongDocument("not a JSON object")
+    doc = cast(dict[str, Any], document)
+    if doc.get("id") != did:
+        raise WrongDocument(f"is about {str(doc.get('id'))[:100]!r}")
+    return LabelerClaims(
+        _service(doc, did, "atproto_labeler", "AtprotoLabeler", development), _key(doc, did, "atproto_label")
     )
 
 
@@ -89,12 +109,9 @@ def _handle(doc: dict[str, Any], development: bool) -> Handle | None:
     return None
 
 
-def _pds(doc: dict[str, Any], did: Did, development: bool) -> str | None:
+def _service(doc: dict[str, Any], did: Did, id_: str, type_: str, development: bool) -> str | None:
     for service in _objects(doc, "service"):
-        if (
-            service.get("id") in ("#atproto_pds", f"{did}#atproto_pds")
-            and service.get("type") == "AtprotoPersonalDataServer"
-        ):
+        if service.get("id") in (f"#{id_}", f"{did}#{id_}") and service.get("type") == type_:
             endpoint = service.get("serviceEndpoint")
             return _origin(endpoint, development) if isinstance(endpoint, str) else None
     return None
@@ -114,11 +131,11 @@ def _origin(url: str, development: bool) -> str | None:
     return f"{scheme}://{host}" + (f":{port}" if port else "")
 
 
-def _signing_key(doc: dict[str, Any], did: Did) -> str | None:
+def _key(doc: dict[str, Any], did: Did, id_: str) -> str | None:
     for method in _objects(doc, "verificationMethod"):
         kind, text = method.get("type"), method.get("publicKeyMultibase")
         if (
-            method.get("id") not in ("#atproto", f"{did}#atproto")
+            method.get("id") not in (f"#{id_}", f"{did}#{id_}")
             or method.get("controller") != did
             or not isinstance(kind, str)
             or not isinstance(text, str)

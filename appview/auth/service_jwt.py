@@ -31,6 +31,8 @@ from firehose.keys import PublicKey
 from lexicons.syntax import Did, Nsid, is_atproto_did
 
 SERVICE_ID = "plyr_appview"
+LABELER_ID = "atproto_labeler"
+_OF_LABELERS = "com.atproto."  # what a labeler is asked, and no method of ours
 MAX_BYTES = 4096
 MAX_LIFE_S = 3600  # a PDS gives a token at most an hour
 SKEW_S = 30  # an issuer's clock may be this far ahead
@@ -72,7 +74,7 @@ def read_token(text: str, *, audiences: Set[str], lxm: Nsid | None, now_s: float
         raise BadJwt from None
     alg, claims = _read_header(header), _object(payload)
     expires_at = _check_times(claims, now_s)
-    _check_audience(claims.get("aud"), audiences)
+    _check_audience(claims.get("aud"), audiences, lxm)
     if lxm is None or claims.get("lxm") != lxm:
         raise BadJwtLexiconMethod
     issuer, jti = claims.get("iss"), claims.get("jti")
@@ -114,12 +116,16 @@ def _check_times(claims: dict[str, Any], now_s: float) -> float:
     return expires_at
 
 
-def _check_audience(aud: object, audiences: Set[str]) -> None:
-    """Our DID, with our service's id or bare, as PDSs still send it (rule X8)."""
+def _check_audience(aud: object, audiences: Set[str], lxm: Nsid | None) -> None:
+    """Our DID, with our service's id or bare, as PDSs still send it (rule X8); with that of our labeler for
+    what labelers are asked."""
     if type(aud) is not str:
         raise BadJwtAudience
     did, mark, service = aud.partition("#")
-    if did not in audiences or (mark and service != SERVICE_ID):
+    if did not in audiences:
+        raise BadJwtAudience
+    of_labeler = service == LABELER_ID and lxm is not None and lxm.startswith(_OF_LABELERS)
+    if mark and service != SERVICE_ID and not of_labeler:
         raise BadJwtAudience
 
 

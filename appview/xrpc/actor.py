@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -15,26 +16,32 @@ from appview.rest.preferences import PreferencesUpdate, choices
 from appview.service import Call, Handler
 from indexer.cards import iso
 from storage import keyset, people, preferences
+from storage.people import ProfileRow
 from storage.preferences import CHOICES, MAX_UI_BYTES, TooMuch
 
 
 async def get_profile(call: Call) -> bytes:
-    rows = await people.profiles(call.reads, [call.params["actor"]])
-    if not rows:
+    profiles = await _profiles(call, await people.profiles(call.reads, [call.params["actor"]]))
+    if not profiles:
         raise ActorNotFound
-    return views.profile(rows[0])
+    return profiles[0]
 
 
 async def get_profiles(call: Call) -> bytes:
     rows = await people.profiles(call.reads, call.params["actors"])
-    return views.page(b"profiles", [views.profile(row) for row in rows], None)
+    return views.page(b"profiles", await _profiles(call, rows), None)
 
 
 async def search_actors(call: Call) -> bytes:
     after = cursors.decode(call.params.get("cursor"), keyset.RANK_REPO)
     text, limit, spread = call.params["q"], call.params["limit"], await call.service.spreads.get()
     page = await people.search(call.reads, spread, text, after, limit)
-    return views.page(b"actors", [views.profile(row) for row in page.rows], page.next)
+    return views.page(b"actors", await _profiles(call, page.rows), page.next)
+
+
+async def _profiles(call: Call, rows: Sequence[ProfileRow]) -> list[bytes]:
+    kept, labels = await call.labelled(rows, lambda row: (row.card,))
+    return [views.profile(row, labels) for row in kept]
 
 
 async def get_preferences(call: Call) -> bytes:

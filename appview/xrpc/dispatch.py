@@ -31,7 +31,7 @@ from appview.moderation.label_stream import LabelStream
 from appview.service import Call, Handler, Service
 from appview.subscribe import LiveFeed
 from appview.viewer import Viewer
-from appview.xrpc import actor, audio, feed, graph, label, server, sync
+from appview.xrpc import actor, audio, feed, graph, label, moderation, server, sync
 from appview.xrpc.bodies import body_of
 from lexicons.syntax import Nsid, is_nsid
 from lexicons.validate import Invalid, validate_params
@@ -69,7 +69,7 @@ def handlers(namespace: str, described: Mapping[Nsid, object]) -> dict[str, Hand
     if own != found.keys():
         bare, unknown = sorted(own - found.keys()), sorted(found.keys() - own)
         raise UnmatchedMethods(f"without a handler: {bare}; without a lexicon: {unknown}")
-    return found | label.METHODS
+    return found | label.METHODS | moderation.METHODS
 
 
 class Dispatcher:

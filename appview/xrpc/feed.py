@@ -12,9 +12,11 @@ from storage import feed, keyset
 from storage.feed import Page, TrackRow
 
 
-def _tracks(call: Call, page: Page[TrackRow]) -> bytes:
+async def _tracks(call: Call, page: Page[TrackRow]) -> bytes:
     viewer = views.like_prefix(call.viewer, call.service.catalog.collections)
-    return views.page(b"tracks", views.tracks(page.rows, viewer, call.service.config.sounds), page.next)
+    rows, labels = await call.labelled(page.rows, views.cards_of_track)
+    shown = views.tracks(rows, viewer, labels, call.service.config.sounds)
+    return views.page(b"tracks", shown, page.next)
 
 
 async def _track_uris(call: Call, uris: list[str]) -> list[str]:
@@ -26,33 +28,34 @@ async def _track_uris(call: Call, uris: list[str]) -> list[str]:
 async def get_track(call: Call) -> bytes:
     uris = await _track_uris(call, [call.params["uri"]])
     rows = await feed.XRPC.by_uris(call.reads, call.viewer, uris) if uris else []
+    rows, labels = await call.labelled(rows, views.cards_of_track)
     if not rows:
         raise TrackNotFound
     viewer = views.like_prefix(call.viewer, call.service.catalog.collections)
-    return b'{"track":%b}' % views.tracks(rows, viewer, call.service.config.sounds)[0]
+    return b'{"track":%b}' % views.tracks(rows, viewer, labels, call.service.config.sounds)[0]
 
 
 async def get_tracks(call: Call) -> bytes:
     uris = await _track_uris(call, call.params["uris"])
     rows = await feed.XRPC.by_uris(call.reads, call.viewer, uris) if uris else []
-    return _tracks(call, Page(rows, None))
+    return await _tracks(call, Page(rows, None))
 
 
 async def get_latest(call: Call) -> bytes:
     after = cursors.decode(call.params.get("cursor"), keyset.TIME_ID)
-    return _tracks(call, await feed.XRPC.latest(call.reads, call.viewer, after, call.params["limit"]))
+    return await _tracks(call, await feed.XRPC.latest(call.reads, call.viewer, after, call.params["limit"]))
 
 
 async def get_top(call: Call) -> bytes:
     after = cursors.decode(call.params.get("cursor"), keyset.COUNT_ID)
-    return _tracks(call, await feed.XRPC.top(call.reads, call.viewer, after, call.params["limit"]))
+    return await _tracks(call, await feed.XRPC.top(call.reads, call.viewer, after, call.params["limit"]))
 
 
 async def get_actor_tracks(call: Call) -> bytes:
     after = cursors.decode(call.params.get("cursor"), keyset.TIME_ID)
     actor = await find_actor(call)
     page = await feed.XRPC.by_actor(call.reads, call.viewer, actor.repo_id, after, call.params["limit"])
-    return _tracks(call, page)
+    return await _tracks(call, page)
 
 
 async def get_actor_likes(call: Call) -> bytes:
@@ -60,12 +63,13 @@ async def get_actor_likes(call: Call) -> bytes:
     actor = await find_actor(call)
     page = await feed.XRPC.liked_by(call.reads, call.viewer, actor.repo_id, after, call.params["limit"])
     collections = call.service.catalog.collections
+    rows, labels = await call.labelled(page.rows, lambda row: views.cards_of_track(row[0]))
     viewer = views.like_prefix(call.viewer, collections)
-    shown = views.tracks([row[0] for row in page.rows], viewer, call.service.config.sounds)
+    shown = views.tracks([row[0] for row in rows], viewer, labels, call.service.config.sounds)
     did = actor.did.encode()
     likes = [
         views.liked_track(track, did, rkey, liked_at, collections)
-        for track, (_, liked_at, rkey) in zip(shown, page.rows, strict=True)
+        for track, (_, liked_at, rkey) in zip(shown, rows, strict=True)
     ]
     return views.page(b"likes", likes, page.next)
 
@@ -83,7 +87,8 @@ async def get_likes(call: Call) -> bytes:
     after = cursors.decode(call.params.get("cursor"), keyset.TIME_REPO)
     uri, track_id = await _find_track(call)
     page = await feed.likes_of(call.reads, track_id, after, call.params["limit"])
-    likes = [views.like(row, call.service.catalog.collections) for row in page.rows]
+    rows, _ = await call.labelled(page.rows, lambda row: (row[0] or b"",))
+    likes = [views.like(row, call.service.catalog.collections) for row in rows]
     return views.page(b"likes", likes, page.next, b'"uri":' + orjson.dumps(uri))
 
 
@@ -91,7 +96,8 @@ async def get_comments(call: Call) -> bytes:
     after = cursors.decode(call.params.get("cursor"), keyset.MOMENT)
     uri, track_id = await _find_track(call)
     page = await feed.comments_of(call.reads, track_id, after, call.params["limit"])
-    comments = [views.comment(row) for row in page.rows]
+    rows, labels = await call.labelled(page.rows, lambda row: (row[0] or b"", row[1] or b""))
+    comments = [views.comment(row, labels) for row in rows]
     return views.page(b"comments", comments, page.next, b'"uri":' + orjson.dumps(uri))
 
 
@@ -99,7 +105,7 @@ async def search_tracks(call: Call) -> bytes:
     after = cursors.decode(call.params.get("cursor"), keyset.RANK_ID)
     text, limit, spread = call.params["q"], call.params["limit"], await call.service.spreads.get()
     page = await feed.XRPC.search(call.reads, spread, call.viewer, text, after, limit)
-    return _tracks(call, page)
+    return await _tracks(call, page)
 
 
 METHODS: dict[str, Handler] = {

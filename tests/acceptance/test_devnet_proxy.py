@@ -232,3 +232,35 @@ async def test_a_large_body_comes_through_a_pds_whole_and_gets_our_own_answer(
             async with await psycopg.AsyncConnection.connect(database) as conn:
                 rows = await conn.execute("select args ->> 'sha256' from job where did = %s", (account.did,))
                 assert await rows.fetchall() == [(hashlib.sha256(sound).hexdigest(),)]
+
+
+async def test_a_report_through_a_pds_opens_a_case(database: str, tmp_path: Path) -> None:
+    async with Devnet(pds=2) as net, served(net, database, tmp_path) as plyr:
+        artist, ben = await net.account("artist", 0), await net.account("ben", 1)
+        song = await sing(net, artist, 1, "Night ferry")
+        await shown(plyr, song["uri"], 0)
+        record = {"$type": "com.atproto.repo.strongRef", "uri": song["uri"], "cid": song["cid"]}
+        account = {"$type": "com.atproto.admin.defs#repoRef", "did": artist.did}
+        url = f"{net.pds[ben.pds].url}/xrpc/com.atproto.moderation.createReport"
+        labeler = {"atproto-proxy": f"{plyr.names['did:web']}#atproto_labeler", **ben.headers}
+        found: list[tuple[int, str, str]] = []
+        for subject, at in ((record, song["uri"]), (account, artist.did), (record, song["uri"])):
+            body = {
+                "reasonType": "com.atproto.moderation.defs#reasonViolation",
+                "reason": "This is somebody else's song",
+                "subject": subject,
+            }
+            async with plyr.http.post(url, json=body, headers=labeler) as answer:
+                said = await answer.json()
+                assert answer.status == 200, said
+            assert (said["reportedBy"], said["subject"]) == (ben.did, subject)
+            found.append((said["id"], at, "report"))
+        assert found[0] == found[2]
+        async with await psycopg.AsyncConnection.connect(database) as conn:
+            rows = await conn.execute("select id, subject, opened_by from moderation_case order by id")
+            assert await rows.fetchall() == found[:2]
+            rows = await conn.execute("select actor, proof, reason, note from moderation_event")
+            assert (
+                await rows.fetchall()
+                == [(ben.did, "service", "violation", "This is somebody else's song")] * 3
+            )

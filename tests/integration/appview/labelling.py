@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,9 +71,16 @@ class Bench:
 
 
 @asynccontextmanager
-async def labelling(dsn: str, catalog: Catalog, keys: Path, **live: Any) -> AsyncIterator[Bench]:
+async def labelling(
+    dsn: str,
+    catalog: Catalog,
+    keys: Path,
+    config: Mapping[str, Any] | None = None,
+    src: Did = SRC,
+    **live: Any,
+) -> AsyncIterator[Bench]:
     ring = KeyRing(KeyFile(keys))
-    labels = Labels(ring, SRC)
+    labels = Labels(ring, src)
     async with (
         make_pool(dsn, max_size=4, name="test") as pool,
         make_reader(dsn, connections=2) as reads,
@@ -82,8 +89,9 @@ async def labelling(dsn: str, catalog: Catalog, keys: Path, **live: Any) -> Asyn
             catalog,
             dsn=dsn,
             parts=lambda _: {"labels": (labels, pool)},
-            service_did=SRC,
+            service_did=src,
             live=LiveConfig(**live),
+            **(config or {}),
         ) as server,
     ):
         async with pool.connection() as conn:

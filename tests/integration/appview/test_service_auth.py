@@ -115,6 +115,10 @@ REFUSED = {
     "aud of another service": (lambda ann: good(ann, aud="did:web:other.test"), "BadJwtAudience"),
     "aud of another part of ours": (lambda ann: good(ann, aud=f"{OURS}#atproto_labeler"), "BadJwtAudience"),
     "aud with an empty fragment": (lambda ann: good(ann, aud=f"{OURS}#"), "BadJwtAudience"),
+    "aud with our labeler, for no method of labelers": (
+        lambda ann: good(ann, aud=f"{OURS}#atproto_labeler"),
+        "BadJwtAudience",
+    ),
     "aud with two fragments": (lambda ann: good(ann, aud=f"{OURS}#plyr_appview#x"), "BadJwtAudience"),
     "aud a list": (lambda ann: good(ann, aud=[OURS]), "BadJwtAudience"),
     "aud the start of ours": (lambda ann: good(ann, aud="did:web:plyr"), "BadJwtAudience"),
