@@ -120,7 +120,7 @@ select d.track_id
 -- have any, so that this ends at any size.
 select tag, count(*), sum(having_it.plays)
   from (select newest.tags, newest.plays
-          from (select id, tags, plays from track_stat where tags is not null order by id desc limit 5000) newest
+          from (select id, tags, plays from track_stat where tags is not null order by id desc limit 2000) newest
           cross join lateral (select repo_id from track where id = newest.id limit 1) t
           cross join lateral (select from profile where repo_id = t.repo_id and not hidden limit 1) p
          where $1::text is null or exists (select from unnest(newest.tags) x where starts_with(x, $1::text))) having_it,
