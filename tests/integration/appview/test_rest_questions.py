@@ -72,6 +72,7 @@ MOST = {
     "/tracks/{track_id}": 3,
     "/tracks/{track_id}/comments": 3,
     "/tracks/{track_id}/likes": 2,
+    "/transparency.json": 1,
     "/users/{handle}/likes": 5,
 }
 # Flows, streams, files, and what is about a sign-in or a job: they ask through transactions, or of others.

@@ -21,6 +21,7 @@ from firehose.relay import Timing
 from indexer.labelers import LabelerFollower
 from lexicons.catalog import Catalog
 from lexicons.syntax import Did
+from storage import forgotten
 from storage.postgres import make_pool
 from tests.fakenet.plc import FakePlc
 from tests.fakenet.repo import SigningKey
@@ -291,6 +292,16 @@ async def test_it_goes_on_from_where_it_was_left(eve: Eve, catalog: Catalog):
         await eve.heard(7)
     assert eve.cursors == [0, 2, 6]
     assert [val for _, val, _ in await eve.labels()] == [f"v{n}" for n in range(1, 8)]
+
+
+async def test_what_is_said_of_an_account_goes_with_it(eve: Eve, catalog: Catalog):
+    eve.say(1, signed(eve.key), signed(eve.key, uri=TRACK), signed(eve.key, uri=EVE))
+    async with following(eve.dsn, catalog, eve.client, eve.plc, EVE):
+        await eve.heard(1)
+    assert {uri for uri, *_ in await eve.labels()} == {ANN, TRACK, EVE}
+    async with await psycopg.AsyncConnection.connect(eve.dsn) as conn:
+        await forgotten.erase_story(conn, Did(ANN))
+    assert [uri for uri, *_ in await eve.labels()] == [EVE]
 
 
 async def test_the_last_word_counts_in_whichever_order_it_comes(eve: Eve, catalog: Catalog):
