@@ -160,12 +160,13 @@ where finished_at < now() - make_interval(
 
 -- name: hold
 -- Nobody does them any more; what a step had begun is done, and the next statement sees what it owns.
-select from job where did = %(did)s order by id for update
+select from job where did = %(did)s or starts_with(subject, %(did)s::text || '/') order by id for update
 
 -- name: erase
--- Who leaves takes their jobs along, and what these own. An attempt that is on cannot save any more.
+-- Who leaves takes their jobs along, and those of the house about their tracks, and what these own. An attempt that
+-- is on cannot save any more.
 with own as (
-    delete from job where did = %(did)s returning id::text as owner
+    delete from job where did = %(did)s or starts_with(subject, %(did)s::text || '/') returning id::text as owner
 ), gone as (
     delete from blob_owner o using own where o.kind in ('job', 'export') and o.owner = own.owner
     returning o.blob_id

@@ -144,7 +144,7 @@ def up(data_dir: Path) -> Iterator[Up]:
 def test_plyr_alone_lists_its_commands() -> None:
     result = plyr()
     assert result.returncode == 0
-    assert re.findall(r"^  (\w+) ", result.stdout, re.MULTILINE) == list(COMMANDS)
+    assert re.findall(r"^  (\w[\w-]*) ", result.stdout, re.MULTILINE) == list(COMMANDS)
 
 
 def test_it_says_its_version() -> None:

@@ -81,6 +81,8 @@ class FaultyProxy:
         self._abort_all()
         self._server.close()
         await self._server.wait_closed()
+        # Whoever broke off while we answered its handshake never came to be carried.
+        await asyncio.gather(*(upstream.close() for upstream in self._ways.values()))
 
     @property
     def source(self) -> str:

@@ -15,6 +15,7 @@ from appview.sound_origins import ANYWHERE, SoundOrigins
 from lexicons.catalog import Catalog
 from storage import feed, keyset
 from storage.reader import Reads
+from storage.spread import Spreads
 from tests.integration.appview.seed import Seed
 from tests.integration.appview.test_questions import Counting
 
@@ -137,11 +138,12 @@ async def test_every_listing_has_both_forms(seed: Seed, reads: Reads) -> None:
     seed.list_of(ann, "mix", tracks)
     seed.commit()
     did, time_id = seed.dids[ann], keyset.TIME_ID.start
+    spread = await Spreads(reads).get()
     for listing in (
         lambda form: form.latest(reads, did, time_id, 9),
         lambda form: form.top(reads, did, keyset.COUNT_ID.start, 9),
         lambda form: form.by_actor(reads, did, ann, time_id, 9),
-        lambda form: form.search(reads, did, "song", keyset.RANK_ID.start, 9),
+        lambda form: form.search(reads, spread, did, "song", keyset.RANK_ID.start, 9),
     ):
         xrpc, rest = await listing(feed.XRPC), await listing(feed.REST)
         assert [row[0] for row in rest.rows] == [row[0] for row in xrpc.rows] != []
