@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -114,13 +115,19 @@ async def test_a_sensitive_picture_is_on_the_list_and_covered_on_our_pages_until
         assert all(IMAGE_ID.encode() in body for body in bodies)
         return [b'<details class="covered">' in body for body in bodies]
 
+    async def thumbnail() -> str | None:
+        url = quote(f"{court.url}/track/{track['id']}", safe="")
+        return (await court.ask("GET", f"/oembed?url={url}")).json["thumbnail_url"]
+
     assert await covered() == [False, False]
+    assert await thumbnail() == f"https://plyr.test{PATH}"
     assert (await court.decide(key, case, "violation", reason="sexual")).status == 303
     assert (await court.ask("GET", LIST)).json == {
         "image_ids": [IMAGE_ID],
         "urls": [f"{court.url}{PATH}"],
     }
     assert await covered() == [True, True]
+    assert await thumbnail() is None
     assert (await court.ask("GET", PATH)).status == 200
     assert (await court.decide(key, case, "restore_false_positive")).status == 303
     assert (await court.ask("GET", LIST)).json == {"image_ids": [], "urls": []}
