@@ -218,6 +218,7 @@ async def test_it_is_in_no_answer_and_restored_in_all_as_before(
             assert any(trace in answer for answer in before.values()), trace
         async with conn.transaction():
             assert await take_down(conn, subject, "copyright", CATALOG)
+        await asyncio.sleep(SIGHT_S)
         meanwhile = await walk.answers()
         if collection is None:  # says of whoever asks for the account that it is taken down
             assert b'"takendown"' in meanwhile.pop(STATE)
@@ -225,6 +226,7 @@ async def test_it_is_in_no_answer_and_restored_in_all_as_before(
         assert seen == set()
         async with conn.transaction():
             assert await restore(conn, subject, CATALOG)
+        await asyncio.sleep(SIGHT_S)
         after = await walk.answers()
         changed = {name for name in before if _timeless(before[name]) != _timeless(after[name])}
         assert changed <= {STATE}  # which tells of our decisions, without their reasons

@@ -201,7 +201,7 @@ async def led(conn: Connection, sha256: str) -> set[str]:
     """Tracks and profiles that lead to these bytes, in REST or XRPC but for the record as it was signed."""
     query = """
         select u.uri from track t join track_uri u using (id)
-        where strpos(t.rest, '/' || %(it)s) > 0
+        where strpos(t.rest, '/' || %(it)s::text) > 0
               or strpos((('{' || t.card || '}')::jsonb - 'record')::text, %(it)s) > 0
         union select r.did from profile p join repo r on r.id = p.repo_id
         where strpos(p.card, %(it)s) > 0 or strpos(p.avatar, %(it)s) > 0"""
