@@ -34,6 +34,7 @@ from appview.rest.preferences import Preferences
 from appview.rest.queue import Queues
 from appview.rest.revisions import Revisions
 from appview.rest.search import Search
+from appview.rest.sensitive import SensitiveImages
 from appview.rest.tags import Tags
 from appview.rest.tracks import Tracks
 from appview.rest.uploads import Uploads
@@ -67,6 +68,7 @@ from storage import (
     provenance,
     remarks,
     rest_feed,
+    sensitive_images,
     sitemap,
     spread,
     stats,
@@ -103,6 +105,7 @@ _READ: tuple[dict[str, str], ...] = (
     provenance.STATEMENTS,
     remarks.STATEMENTS,
     rest_feed.STATEMENTS,
+    sensitive_images.STATEMENTS,
     sitemap.STATEMENTS,
     spread.STATEMENTS,
     stats.STATEMENTS,
@@ -201,6 +204,7 @@ def build_app(
     EmbedPages(service, site, origins, home, shown).add_to(router)
     OEmbed(service, site, home, shown).add_to(router)
     About(service).add_to(router)
+    SensitiveImages(reads, config.public_url).add_to(router)
     Handles(reads, service.spreads).add_to(router)
     if auth is not None:
         auth.add_to(app)

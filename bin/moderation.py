@@ -39,7 +39,9 @@ COMMANDS = {
     "open": _deciding("open", "have somebody look at a subject"),
     "note": _deciding("note", "write a line into the log of a subject"),
     "resolve": _deciding("resolve", "say what an open case comes to; a violation is told by a label"),
-    "takedown": _deciding("takedown", "take an account or a record out of every answer, as a violation"),
+    "takedown": _deciding(
+        "takedown", "take an account, a record or bytes of an account out of every answer, as a violation"
+    ),
     "restore": _deciding("restore", "bring it back, and take back what was said against it"),
     "label": _deciding("label", "say something of a subject to the network"),
     "unlabel": _deciding("unlabel", "take such a label back"),

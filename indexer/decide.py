@@ -281,10 +281,12 @@ def track_row(track: Track, x: Change, id: int) -> TrackRow:
     c = x.candidate
     assert c.cid is not None
     words = " ".join(filter(None, (track.title, track.artist, track.album)))
-    card = c.card or cards.track_card(
-        track, uri=c.uri, did=c.did, cid=c.cid, rev=c.rev, pds=x.repo.pds, verified=c.verified
-    )
-    shown = track_rest(track.raw, uri=c.uri, did=c.did, cid=c.cid, pds=x.repo.pds)
+    card, pds, withheld = c.card, x.repo.pds, x.repo.withheld
+    if card is None or withheld:  # it was rendered before anybody knew what is withheld
+        card = cards.track_card(
+            track, uri=c.uri, did=c.did, cid=c.cid, rev=c.rev, pds=pds, verified=c.verified, withheld=withheld
+        )
+    shown = track_rest(track.raw, uri=c.uri, did=c.did, cid=c.cid, pds=pds, withheld=withheld)
     return TrackRow(
         id=id,
         repo_id=x.repo.id,

@@ -7,9 +7,10 @@ What a row is, is said by the same pure functions as ever (`prepare.read`, `deci
 from __future__ import annotations
 
 import gc
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+import orjson
 import psycopg
 
 from indexer import decide
@@ -142,7 +143,12 @@ def _change(r: RecordRow, catalog: Catalog) -> Change:
     candidate = Candidate(
         Did(r.did), Nsid(r.collection), Rkey(r.rkey), Rev(r.rev), cid, r.block, verified=r.verified
     )
-    return Change(Repo(r.repo_id, Did(r.did), r.pds, hidden=False), read(candidate, catalog), None, None)
+    repo = Repo(r.repo_id, Did(r.did), r.pds, hidden=False, withheld=_hashes(r.withheld))
+    return Change(repo, read(candidate, catalog), None, None)
+
+
+def _hashes(withheld: str | None) -> Collection[str]:
+    return () if withheld is None else orjson.loads(withheld)
 
 
 def _profile(looks: Looks, catalog: Catalog) -> tuple[object, ...]:
@@ -155,6 +161,7 @@ def _profile(looks: Looks, catalog: Catalog) -> tuple[object, ...]:
         handle,
         own if isinstance(own, Profile) else None,
         bluesky if isinstance(bluesky, BskyProfile) else None,
+        _hashes(looks.withheld),
     )
     return (
         row.repo_id,

@@ -5,6 +5,10 @@ has to leave it out, and none that is written later can forget to. Table `record
 why it is down, so whatever its author does to it meanwhile shows nothing, and `restore` makes of the newest
 version what is always made of one. An account's takedown is in `indexer/standing.py`.
 
+Bytes are taken down of one account: what its records show is made again without an address of them, and
+`storage/media.py` and `storage/exports.py` give them to nobody on its behalf. Whoever else has the same bytes
+is not touched.
+
 All of it happens in the caller's transaction, told to the outbox and to table `decision`.
 """
 
@@ -14,12 +18,14 @@ from firehose.events import Action
 from indexer import apply, decide, happenings, standing
 from indexer.decide import Change
 from indexer.prepare import Candidate, read
+from indexer.profiles import refresh_profiles
+from indexer.replay import refresh_cards
 from lexicons.catalog import Catalog
 from lexicons.datamodel import cid_of
 from lexicons.records import Comment, List
 from lexicons.subject import Subject, SubjectKind
 from lexicons.syntax import Did, Nsid, Rkey
-from storage import decisions, outbox, records, repos, social
+from storage import accounts, decisions, outbox, records, repos, social
 from storage.decisions import Decision
 from storage.intake import Repo
 from storage.outbox import Entry, Kind
@@ -51,7 +57,26 @@ async def _decide(conn: Connection, subject: Subject, reason: str | None, catalo
         case SubjectKind.RECORD:
             return await _record(conn, subject, reason, catalog)
         case SubjectKind.BLOB:
-            raise CannotTakeDown("bytes alone cannot be taken down; the records that show them can")
+            return await _bytes(conn, subject, reason, catalog)
+
+
+async def _bytes(conn: Connection, subject: Subject, reason: str | None, catalog: Catalog) -> bool:
+    did, sha256 = subject.did, subject.sha256
+    if sha256 is None:
+        raise CannotTakeDown(f"{subject.cid} is no CID of bytes: version 1, sha-256")
+    locked = (await repos.lock(conn, [did])).get(did)
+    if locked is None or not await accounts.withhold(conn, locked.repo.id, sha256, reason):
+        return False
+    await refresh_cards(conn, locked.repo.id, catalog)
+    await refresh_profiles(conn, [locked.repo.id], catalog)
+    verdict, why = _verdict(reason)
+    await _note(conn, subject, verdict, why)
+    entry = Entry(
+        Kind.WITHHOLD, standing.OURSELVES, did=did, cid=subject.cid, verdict=verdict, reason=why,
+        detail={"sha256": sha256},
+    )  # fmt: skip
+    await outbox.append(conn, [entry])
+    return True
 
 
 async def _record(conn: Connection, subject: Subject, reason: str | None, catalog: Catalog) -> bool:
@@ -74,13 +99,20 @@ async def _record(conn: Connection, subject: Subject, reason: str | None, catalo
         version = read(version, catalog)
         await _seat(conn, key, version)
         await apply.project(conn, [Change(repo, version, old.rev, None)], names, catalog)
-    verdict, why = ("up", "taken back") if reason is None else ("down", reason)
-    await decisions.add(
-        conn, [Decision(subject.did, "takedown", verdict, f"{subject.text}: {why}", standing.OURSELVES)]
-    )
+    verdict, why = _verdict(reason)
+    await _note(conn, subject, verdict, why)
     entry = _told(version, verdict, why)
     await outbox.append(conn, [*happenings.named(names, standing.OURSELVES), entry])
     return True
+
+
+def _verdict(reason: str | None) -> tuple[str, str]:
+    return ("up", "taken back") if reason is None else ("down", reason)
+
+
+async def _note(conn: Connection, subject: Subject, verdict: str, why: str) -> None:
+    told = Decision(subject.did, "takedown", verdict, f"{subject.text}: {why}", standing.OURSELVES)
+    await decisions.add(conn, [told])
 
 
 async def _seat(conn: Connection, key: RecordKey, version: Candidate) -> None:

@@ -128,7 +128,11 @@ async def lock(conn: Connection, subject: Subject) -> None:
 
 
 async def standing(conn: Connection, subject: Subject) -> tuple[bool, str | None]:
-    """Whether an account or record is known here, and why it is down, if it is."""
+    """Whether an account, record or bytes are known here, and why they are down, if they are."""
+    if subject.kind is SubjectKind.BLOB:
+        blob = {"did": subject.did, "cid": subject.cid, "sha256": subject.sha256}
+        row = await (await conn.execute(_SQL["standing_of_bytes"], blob)).fetchone()
+        return (False, None) if row is None else (True, row[0])
     collection, rkey = None, None
     if subject.kind is SubjectKind.RECORD:
         _, collection, rkey = subject.text.removeprefix("at://").split("/")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -64,6 +64,7 @@ class LiveRecord:
     did: Did
     pds: str | None
     taken_down: str | None
+    withheld: Mapping[str, str] | None  # of the account, as in `storage.intake.Repo`
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,7 @@ class ProfileSource:
     id: int
     did: Did
     handle: Handle | None
+    withheld: Mapping[str, str] | None
     collection: Nsid | None
     block: bytes | None
 

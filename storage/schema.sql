@@ -35,7 +35,8 @@ create table repo (
     resync_error   text,            -- why the last one failed
     synced_rev     text,            -- of the last whole read: older commits say nothing new
     checked_at     timestamptz,     -- when its PDS last confirmed what we hold
-    forked_rev     text             -- commits up to here may be of a host that was left: only whole reads count
+    forked_rev     text,            -- commits up to here may be of a host that was left: only whole reads count
+    withheld       jsonb            -- bytes of it that we took down: why, by their sha-256 in hex; null: none
 ) with (fillfactor = 60);           -- room to update in place: every commit moves rev and data
 create unique index repo_handle on repo (handle);
 create index repo_identity_due on repo (identity_due) where identity_due is not null;
@@ -866,3 +867,12 @@ create table far_sound (
     checked_at  timestamptz             -- when it was asked
 );
 create index far_sound_due on far_sound (due) where due is not null;
+
+-- Images that a decision found to be sensitive and left in sight: clients show them to those who want to see them.
+create table sensitive_image (
+    did        text not null,       -- whose it is, by the decision
+    sha256     bytea not null check (length(sha256) = 32),
+    reason     text not null,
+    marked_at  timestamptz not null default now(),
+    primary key (sha256, did)
+);

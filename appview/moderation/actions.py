@@ -14,7 +14,7 @@ What stands against a subject follows the decisions about it:
     Refused
     ├── IllegalMove   it is none of what may be done now
     ├── Outdated      somebody else decided since it was looked at
-    └── NotKnown      there is no such account or record here
+    └── NotKnown      there is no such account, record or blob here
 """
 
 from __future__ import annotations
@@ -121,6 +121,9 @@ DECIDING = frozenset(Action) - {Action.NOTE, Action.OPEN}
 COPYRIGHT = "copyright"
 REPEAT_INFRINGER = "repeat_infringer"
 
+# A picture that stays in sight though it is a violation for one of these is sensitive.
+SENSITIVE = frozenset({"sexual", "porn", "nudity", "graphic-media"})
+
 # What others are told of a violation, by what it was resolved for.
 LABELS = {COPYRIGHT: "copyright-violation"}
 
@@ -143,10 +146,8 @@ def move(action: Action, resolution: Resolution | None, case: CaseState, standin
 
 def check_subject(action: Action, subject: Subject, val: str | None) -> None:
     """Whether this can be done about something of this kind at all. Raises IllegalMove."""
-    if subject.kind is SubjectKind.BLOB and action in (
-        Action.TAKEDOWN, Action.RESTORE, Action.LABEL, Action.UNLABEL,
-    ):  # fmt: skip
-        raise IllegalMove("bytes alone are not taken down and have no labels; the records that show them do")
+    if subject.kind is SubjectKind.BLOB and action in (Action.LABEL, Action.UNLABEL):
+        raise IllegalMove("bytes alone have no labels; the records that show them do")
     if action in (Action.LABEL, Action.UNLABEL) and val in LABELS.values():
         raise IllegalMove(f"{val} follows a resolution: use resolve, takedown or restore")
 

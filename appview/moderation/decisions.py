@@ -36,7 +36,7 @@ from lexicons.catalog import Catalog
 from lexicons.subject import Subject, SubjectKind, read_subject
 from storage import labels as label_rows
 from storage import moderation as rows
-from storage import scans
+from storage import scans, sensitive_images
 from storage.moderation import Case, Event, NoticeState, OpenedBy, Proof, Resolution
 from storage.postgres import Connection
 
@@ -160,6 +160,8 @@ class _Move:
         await rows.resolve(self.conn, case.id, Resolution.VIOLATION, self.reason, self.decision.actor)
         await self._review([case.id], Resolution.VIOLATION)
         await self._lead(NoticeState.UPHELD)
+        in_sight = self.decision.action is Action.RESOLVE and not self.down
+        await self._mark(self.reason if in_sight and self.reason in actions.SENSITIVE else None)
         strikes = await self._count_strikes()
         val = actions.label_of(self.subject, self.reason)
         labels = self.policy.labels
@@ -180,6 +182,7 @@ class _Move:
         ended = await rows.clear(self.conn, self.subject, resolution, self.decision.actor)
         await self._review(ended, resolution)
         await self._lead(NoticeState.RESTORED)
+        await self._mark(None)
         event = await self._log(resolution=resolution, unlabel=self.label)
         if self.label is not None:
             assert self.policy.labels is not None
@@ -218,6 +221,11 @@ class _Move:
 
     async def _lead(self, to: NoticeState) -> None:
         await rows.move_notices(self.conn, self.subject, sorted(actions.NOTICE_MOVES[to]), to)
+
+    async def _mark(self, sensitive: str | None) -> None:
+        """Whether bytes in sight are to be covered, and why."""
+        if self.subject.kind is SubjectKind.BLOB and self.subject.sha256 is not None:
+            await sensitive_images.mark(self.conn, self.subject.did, self.subject.sha256, sensitive)
 
     async def _count_strikes(self) -> int:
         """How many there are with this one; enough of them are a case about the account."""

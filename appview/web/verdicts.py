@@ -68,19 +68,19 @@ def act(name: str) -> Act:
 def buttons(subject: Subject, standing: Standing, *, is_open: bool) -> Iterator[Button]:
     """Those that may be pressed now."""
     is_bytes = subject.kind is SubjectKind.BLOB
-    if standing is not Standing.DOWN and not is_bytes:
+    if standing is not Standing.DOWN:
         yield Button("takedown", "Violation: take it down", "v", "danger")
     if is_open:
         says = {
-            Standing.CLEAR: "Violation: only label it",
+            Standing.CLEAR: "Violation: it stays" if is_bytes else "Violation: only label it",
             Standing.JUDGED: "Violation: as before",
             Standing.DOWN: "Violation: it stays down",
         }
-        yield Button("violation", says[standing], "l", "danger" if is_bytes else "quiet")
+        yield Button("violation", says[standing], "l")
     for name, (says_so, key) in _CLEARED.items():
         if standing is Standing.CLEAR and is_open:
             yield Button(name, says_so.capitalize(), key, "")
-        elif standing is not Standing.CLEAR and not is_bytes:
+        elif standing is not Standing.CLEAR:
             yield Button(f"restore_{name}", f"Restore: {says_so}", key, "")
     yield Button("note", "Only note it", "m")
 

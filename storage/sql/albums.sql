@@ -28,6 +28,7 @@ select k.title, k.album_id, k.list_id, l.rkey, k.rank, p.card, r.did, m.tracks, 
        order by o.name is distinct from l.rkey
        limit 1) c on true
   left join blob b on b.id = c.cover_id and b.state = 'published'
+                 and (r.withheld ? encode(b.sha256, 'hex')) is not true
  order by k.k collate "C", k.repo_id, k.album_id, k.n
 
 -- name: on_album

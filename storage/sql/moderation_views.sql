@@ -60,6 +60,13 @@ left join blob s on s.id = m.stream_id and s.state = 'published'
 left join blob c on c.id = m.cover_id and c.state = 'published'
 where m.did = %(did)s and m.rkey = %(rkey)s
 
+-- name: shown_bytes
+-- The same of bytes alone, whoever shows them.
+select case area when 'audio' then encode(sha256, 'hex') end as sha256,
+       case area when 'image' then encode(sha256, 'hex') end as cover
+from blob where area in ('audio', 'image') and sha256 = decode(%(sha256)s, 'hex') and state = 'published'
+order by area limit 1
+
 -- name: history
 -- What happened to a subject, the oldest first; of very much, the newest.
 select * from (

@@ -17,14 +17,16 @@ where (r.repo_id, r.collection, r.rkey) = (n.repo_id, n.collection, n.rkey)
 
 -- name: live
 -- Everything that is there, for a rebuild: what was invalid may be valid under today's lexicons.
-select r.repo_id, r.collection, r.rkey, r.rev, r.cid, r.block, r.verified, r.invalid, p.did, p.pds, r.taken_down
+select r.repo_id, r.collection, r.rkey, r.rev, r.cid, r.block, r.verified, r.invalid, p.did, p.pds, r.taken_down,
+       p.withheld
 from record r join repo p on p.id = r.repo_id
 where r.cid is not null and r.collection = any(%(collections)s)
 order by r.repo_id, r.collection, r.rkey
 
 -- name: live_of_repo
 -- One account's records of one collection, for new cards when its PDS changes.
-select r.repo_id, r.collection, r.rkey, r.rev, r.cid, r.block, r.verified, r.invalid, p.did, p.pds, r.taken_down
+select r.repo_id, r.collection, r.rkey, r.rev, r.cid, r.block, r.verified, r.invalid, p.did, p.pds, r.taken_down,
+       p.withheld
 from record r join repo p on p.id = r.repo_id
 where r.repo_id = %(repo_id)s and r.collection = %(collection)s and r.cid is not null and r.invalid is null
       and r.taken_down is null
@@ -43,7 +45,7 @@ where (r.repo_id, r.collection, r.rkey) = (n.repo_id, n.collection, n.rkey)
 
 -- name: profiles
 -- The one or two profile records that say how an account looks.
-select p.id, p.did, p.handle, r.collection, r.block
+select p.id, p.did, p.handle, p.withheld, r.collection, r.block
 from repo p
 left join record r on r.repo_id = p.id and r.collection = any(%(collections)s) and r.rkey = 'self'
      and r.cid is not null and r.invalid is null and r.taken_down is null

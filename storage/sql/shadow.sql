@@ -20,7 +20,8 @@ create unlogged table plyr_replay.rejected_event (like public.rejected_event inc
 create unlogged table plyr_replay.forgotten (like public.forgotten including all excluding indexes);
 create unlogged table plyr_replay.repo_in (
     id int, did text, handle text, pds text, signing_key text, active boolean, status text, taken_down text,
-    state text, rev text, data text, gaps jsonb, synced_rev text, forked_rev text, since timestamptz);
+    state text, rev text, data text, gaps jsonb, synced_rev text, forked_rev text, since timestamptz,
+    withheld jsonb);
 create unlogged table plyr_replay.rejected_in (
     source text, digest bytea, seq bigint, did text, reason text, detail text, raw bytea, at timestamptz);
 select setval('plyr_replay.list_id_seq', (select last_value from public.list_id_seq)),
@@ -135,14 +136,15 @@ select l.id, i.position, i.track_id from list_item_in i join numbered l using (r
 insert into plyr_replay.repo (
     id, did, handle, pds, signing_key, active, status, taken_down, state, rev, data, gaps, synced_rev, forked_rev,
     identity_at, identity_due, identity_tries, account_source, account_seq, account_claim, account_due, account_tries,
-    resync_due, resync_tries, resync_error, checked_at, first_seen_at, last_seen_at)
+    resync_due, resync_tries, resync_error, checked_at, first_seen_at, last_seen_at, withheld)
 overriding system value
 select n.id, n.did, n.handle, n.pds, n.signing_key, n.active, n.status, n.taken_down, n.state, n.rev, n.data,
        n.gaps, n.synced_rev, n.forked_rev,
        o.identity_at, case when o.id is null then now() else o.identity_due end, coalesce(o.identity_tries, 0),
        o.account_source, o.account_seq, o.account_claim, o.account_due, coalesce(o.account_tries, 0),
        case when o.id is null then now() else o.resync_due end, coalesce(o.resync_tries, 0), o.resync_error,
-       o.checked_at, coalesce(o.first_seen_at, n.since), coalesce(o.last_seen_at, n.since)
+       o.checked_at, coalesce(o.first_seen_at, n.since), coalesce(o.last_seen_at, n.since),
+       n.withheld
 from plyr_replay.repo_in n left join public.repo o using (did)
 
 -- name: finish_record
@@ -195,7 +197,7 @@ select count(*), coalesce(sum(hash_record_extended(f, 0)::numeric), 0) from ({fa
 -- name: facts_repo
 -- How accounts and their repos stand.
 select did as key, id, handle, pds, signing_key, active, status, taken_down, state, rev, data, gaps, synced_rev,
-       forked_rev
+       forked_rev, withheld
 from repo
 
 -- name: facts_record

@@ -52,9 +52,10 @@ MOST = {
     "/lists/playlists/{playlist_id}": 4,
     "/lists/playlists/{playlist_id}/meta": 1,
     "/lists/playlists/{playlist_id}/recommendations": 2,
+    "/moderation/sensitive-images": 1,
     "/now-playing/by-did/{did}": 3,
     "/now-playing/by-handle/{handle}": 3,
-    "/oembed": 2,
+    "/oembed": 3,
     "/preferences/": 2,
     "/queue/": 4,
     "/search/": 8,  # of them two, once a minute, for how common words are

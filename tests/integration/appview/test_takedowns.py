@@ -6,19 +6,24 @@ how it is asked, and a new XRPC method until `METHODS` does.
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, urlencode
 
 import aiohttp
+import orjson
 import psycopg
 import pytest
 from aiohttp import hdrs, web
 
 from appview.protocol import make_runner
+from appview.rest.media import SIGHT_S
 from bin.settings import load
 from bin.web import application
 from indexer.apply import apply_batch
@@ -28,20 +33,27 @@ from indexer.sanctions import restore, take_down
 from lexicons.catalog import Catalog
 from lexicons.subject import read_subject
 from storage import repos
+from storage.blobs.filesystem import FilesystemStore
+from storage.blobs.store import Area
 from storage.sessions import Kind
 from tests.fakenet.world import COMMENT, LIKE, LIST, PROFILE, TRACK, Author, album, comment, like, track
+from tests.integration.appview.sounds import keep, owner_of
 from tests.integration.appview.uploads.studio import SCOPE, add_key, bearer
 
 CATALOG = Catalog.load()
 ANN_KEY, EVE_KEY, LIST_KEY = "3mpt222222222", "3mpt222222333", "3mpt222222444"
 # What is about a sign-in, a job or the service itself, and holds nothing of what artists publish.
 OTHERWISE = re.compile(
-    r"/auth/.*|/oauth-client-metadata\.json|/\.well-known/.*|/config|/openapi\.json|/private/.*|/image/.*"
+    r"/auth/.*|/oauth-client-metadata\.json|/\.well-known/.*|/config|/openapi\.json|/private/.*"
     r"|/uploads.*|/tracks/uploads/.*|/tracks/\{track_id\}/revisions|/exports/.*|/migration/.*|/metrics"
     r"|/robots\.txt|/xrpc.*|/sign-in|/account|/upload.*|/static.*|/health|/queue/|/preferences/"
 )
 STATE = "fm.plyr.sync.getRepoState"
+PROOF = "fm.plyr.sync.getRecordProof"
 WHEN = "2026-07-04T14:00:00.000Z"
+PICTURE, SOUND = b"Xylopicture", b"Xylosound"
+IMAGE_ID, FILE_ID = (hashlib.sha256(data).hexdigest() for data in (PICTURE, SOUND))
+IMAGE_URL, AUDIO_URL = f"https://plyr.test/image/{IMAGE_ID}", f"https://plyr.test/audio/{FILE_ID}"
 
 
 @dataclass
@@ -93,8 +105,16 @@ async def walking(dsn: str, folder: Path) -> AsyncIterator[tuple[Walk, Author]]:
     anns = ann.uri(TRACK, ANN_KEY)
     events = [
         ann.create(TRACK, ANN_KEY, track("Plain")),
-        eve.create(PROFILE, "self", {"$type": PROFILE, "bio": "Xylobio", "createdAt": WHEN}),
-        eve.create(TRACK, EVE_KEY, track("Xylotrack", album="Xylolist")),
+        eve.create(
+            PROFILE,
+            "self",
+            {"$type": PROFILE, "bio": "Xylobio", "avatar": IMAGE_URL, "createdAt": WHEN},
+        ),
+        eve.create(
+            TRACK,
+            EVE_KEY,
+            track("Xylotrack", album="Xylolist", imageUrl=IMAGE_URL, audioUrl=AUDIO_URL),
+        ),
         eve.create(COMMENT, EVE_KEY, comment(anns, "Xylocomment")),
         eve.create(LIKE, EVE_KEY, like(anns)),
         eve.create(LIST, LIST_KEY, album("Xylolist", [anns]) | {"listType": "playlist"}),
@@ -110,6 +130,20 @@ async def walking(dsn: str, folder: Path) -> AsyncIterator[tuple[Walk, Author]]:
         await refresh_profiles(conn, await repos.all_ids(conn), CATALOG)
         await conn.execute("update track_stat set tags = '{noise}', plays = 1")
         await conn.execute("insert into play_day select id, current_date, 1 from track")
+        store = FilesystemStore(folder / "blobs")
+        sound = await keep(dsn, store, SOUND, owner=owner_of(song))
+        cover = await keep(dsn, store, PICTURE, area=Area.IMAGE, mime="image/png", owner=owner_of(song))
+        await keep(
+            dsn, store, PICTURE, area=Area.IMAGE, mime="image/png", kind="list", owner=f"{eve.did}/{LIST_KEY}"
+        )
+        await conn.execute(
+            "insert into track_media (did, rkey, stream_id, cover_id, published_at)"
+            " values (%s, %s, %s, %s, now())",
+            (eve.did, EVE_KEY, sound.id, cover.id),
+        )
+        await conn.execute(
+            "insert into list_look (did, name, cover_id) values (%s, %s, %s)", (eve.did, LIST_KEY, cover.id)
+        )
         numbers = "select t.id, t.file_id, l.id from track t, list l where t.rkey = %s"
         row = await (await conn.execute(numbers, (EVE_KEY,))).fetchone()
     assert row is not None
@@ -131,7 +165,7 @@ async def walking(dsn: str, folder: Path) -> AsyncIterator[tuple[Walk, Author]]:
     }
     paths = {
         "track_id": number, "handle": "eve.test", "did": eve.did, "slug": "xylolist", "tag": "noise",
-        "file_id": file_id, "artist_did": eve.did, "playlist_id": list_id,
+        "file_id": file_id, "artist_did": eve.did, "playlist_id": list_id, "sha256": IMAGE_ID,
     }  # fmt: skip
     by_actor, of_song = {"actor": "eve.test"}, {"uri": song}
     methods: dict[str, dict[str, str]] = {
@@ -184,6 +218,7 @@ async def test_it_is_in_no_answer_and_restored_in_all_as_before(
             assert any(trace in answer for answer in before.values()), trace
         async with conn.transaction():
             assert await take_down(conn, subject, "copyright", CATALOG)
+        await asyncio.sleep(SIGHT_S)
         meanwhile = await walk.answers()
         if collection is None:  # says of whoever asks for the account that it is taken down
             assert b'"takendown"' in meanwhile.pop(STATE)
@@ -191,9 +226,70 @@ async def test_it_is_in_no_answer_and_restored_in_all_as_before(
         assert seen == set()
         async with conn.transaction():
             assert await restore(conn, subject, CATALOG)
+        await asyncio.sleep(SIGHT_S)
         after = await walk.answers()
         changed = {name for name in before if _timeless(before[name]) != _timeless(after[name])}
         assert changed <= {STATE}  # which tells of our decisions, without their reasons
+
+
+# What leads to bytes, by what they are; `file_id` is how a sound is called, wherever it is.
+BYTES = {
+    "picture": (IMAGE_ID, [PICTURE, IMAGE_ID.encode()]),
+    "sound": (FILE_ID, [SOUND, f"/audio/{FILE_ID}".encode()]),
+}
+
+
+@pytest.mark.parametrize("thing", BYTES)
+async def test_bytes_are_in_no_answer_and_no_answer_leads_to_them_and_restored_all_is_as_before(
+    database: str, tmp_path: Path, thing: str
+) -> None:
+    """But in records as they were signed, which say where they once were."""
+    sha256, traces = BYTES[thing]
+    async with (
+        walking(database, tmp_path) as (walk, eve),
+        await psycopg.AsyncConnection.connect(database, autocommit=True) as conn,
+    ):
+        subject = read_subject(f"{eve.did}/{sha256}")
+        before = await walk.answers()
+        told = {name: _unsigned(answer) for name, answer in before.items()}
+        for trace in traces:
+            assert sum(trace in answer for answer in told.values()) >= (1 if trace in (PICTURE, SOUND) else 8)
+        async with conn.transaction():
+            assert await take_down(conn, subject, "sexual", CATALOG)
+        await asyncio.sleep(SIGHT_S)
+        meanwhile = await walk.answers()
+        del meanwhile[PROOF]
+        seen = {
+            (name, trace)
+            for name, answer in meanwhile.items()
+            for trace in traces
+            if trace in _unsigned(answer)
+        }
+        assert seen == set()
+        gone = "/image/{sha256}" if thing == "picture" else "/audio/{file_id}"
+        assert meanwhile[gone].startswith(b"410 ")
+        async with conn.transaction():
+            assert await restore(conn, subject, CATALOG)
+        await asyncio.sleep(SIGHT_S)
+        after = await walk.answers()
+        changed = {name for name in before if _timeless(before[name]) != _timeless(after[name])}
+        assert changed <= {STATE}
+
+
+def _unsigned(answer: bytes) -> bytes:
+    """An answer in JSON without the records in it; any other as it is."""
+
+    def without(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: without(each) for name, each in value.items() if name != "record"}
+        return [without(each) for each in value] if isinstance(value, list) else value
+
+    head, _, body = answer.partition(b" ")
+    location, _, text = body.partition(b" ")
+    try:
+        return b" ".join([head, location, orjson.dumps(without(orjson.loads(text)))])
+    except orjson.JSONDecodeError:
+        return answer
 
 
 def _timeless(answer: bytes) -> bytes:

@@ -209,17 +209,61 @@ async def test_labels_by_hand_are_said_and_taken_back_but_never_that_of_a_violat
     assert await bench.history(song) == ["label", "unlabel"]
 
 
-async def test_what_is_not_known_or_only_bytes_cannot_be_taken_down(bench: Bench, song: str) -> None:
+async def test_what_is_not_known_cannot_be_taken_down(bench: Bench, song: str) -> None:
     with pytest.raises(NotKnown):
         await bench.decide(Action.TAKEDOWN, song + "x")
     with pytest.raises(NotKnown):
         await bench.decide(Action.TAKEDOWN, "did:plc:nobody")
     blob = f"{bench.ann.did}/bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku"
-    with pytest.raises(IllegalMove, match="bytes alone"):
+    with pytest.raises(NotKnown):
         await bench.decide(Action.TAKEDOWN, blob)
+
+
+async def test_bytes_are_taken_down_and_restored_and_nobody_is_told_by_a_label(bench: Bench) -> None:
+    cover = "1a" * 32
+    song = await bench.show(RKEYS[0], imageUrl=f"https://plyr.test/image/{cover}")
+    blob = f"{bench.ann.did}/{cover}"
     await bench.open(blob)
-    await bench.decide(Action.RESOLVE, blob, resolution=Resolution.VIOLATION)
+    await bench.decide(Action.TAKEDOWN, blob, reason="sexual")
+    assert await bench.rows("select withheld from repo") == [({cover: "sexual"},)]
+    assert await bench.is_shown(song)
+    with pytest.raises(IllegalMove, match="it is down already"):
+        await bench.decide(Action.TAKEDOWN, blob)
+    named = read_subject(blob).text
+    case = await bench.case(named)
+    assert (case.state, case.resolution, case.reason) == ("resolved", "violation", "sexual")
+    with pytest.raises(IllegalMove, match="have no labels"):
+        await bench.decide(Action.LABEL, blob, val="sexual")
+    await bench.decide(Action.RESTORE, blob, resolution=Resolution.NO_ACTION)
+    assert await bench.rows("select withheld from repo") == [(None,)]
+    assert await bench.history(named) == ["open", "takedown", "restore"]
     assert await bench.rows("select count(*) from label") == [(0,)]
+
+
+async def test_a_picture_that_stays_in_sight_as_a_violation_is_sensitive_by_its_reason(bench: Bench) -> None:
+    cover = "1a" * 32
+    await bench.show(RKEYS[0], imageUrl=f"https://plyr.test/image/{cover}")
+    blob = f"{bench.ann.did}/{cover}"
+
+    async def marked() -> list[str]:
+        return [reason for (reason,) in await bench.rows("select reason from sensitive_image")]
+
+    await bench.open(blob, reason="porn")
+    await bench.decide(Action.RESOLVE, blob, resolution=Resolution.VIOLATION)
+    assert await marked() == ["porn"]
+    await bench.decide(Action.TAKEDOWN, blob)
+    assert await marked() == []
+    await bench.decide(Action.APPEAL, blob)
+    await bench.decide(Action.RESOLVE, blob, resolution=Resolution.VIOLATION)
+    assert await marked() == []  # it is down
+    await bench.decide(Action.RESTORE, blob, resolution=Resolution.FALSE_POSITIVE)
+    assert await marked() == []
+    await bench.open(blob, reason="nudity")
+    await bench.decide(Action.RESOLVE, blob, resolution=Resolution.VIOLATION)
+    assert await marked() == ["nudity"]
+    await bench.decide(Action.APPEAL, blob)
+    await bench.decide(Action.RESOLVE, blob, resolution=Resolution.VIOLATION, reason="copyright")
+    assert await marked() == []
 
 
 async def test_every_move_that_is_not_in_the_table_is_refused_and_leaves_nothing(bench: Bench) -> None:

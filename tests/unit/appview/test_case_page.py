@@ -58,6 +58,8 @@ def test_what_cannot_be_read_has_no_name_of_its_own() -> None:
     assert case_page.name_of(case(block=b"\xff")) == TRACK
     assert case_page.name_of(case(subject=DID)) == "@ann.test"
     assert case_page.name_of(case(subject=DID, handle=None)) == DID
+    assert case_page.name_of(case(subject=BLOB)) == "A file of @ann.test"
+    assert case_page.name_of(case(subject=BLOB, handle=None)) == BLOB
 
 
 def test_a_line_says_how_it_came_when_and_what_was_before() -> None:

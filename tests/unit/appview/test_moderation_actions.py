@@ -55,14 +55,17 @@ def test_a_note_or_another_report_makes_no_decision_outdated() -> None:
     assert frozenset(Action) - DECIDING == {Action.NOTE, Action.OPEN}
 
 
-def test_bytes_have_no_label_and_are_not_taken_down() -> None:
+def test_bytes_are_taken_down_and_have_no_label() -> None:
     assert label_of(SONG, "copyright") == "copyright-violation"
     assert label_of(SONG, "spam") is None
     assert label_of(BLOB, "copyright") is None
     check_subject(Action.TAKEDOWN, SONG, None)
     check_subject(Action.RESOLVE, BLOB, None)
-    with pytest.raises(IllegalMove):
-        check_subject(Action.TAKEDOWN, BLOB, None)
+    check_subject(Action.TAKEDOWN, BLOB, None)
+    check_subject(Action.RESTORE, BLOB, None)
+    for action in (Action.LABEL, Action.UNLABEL):
+        with pytest.raises(IllegalMove):
+            check_subject(action, BLOB, "sexual")
 
 
 def test_a_scan_knows_every_resolution_of_a_case() -> None:
