@@ -86,6 +86,7 @@ def _records(
                 r.verified,
                 x.candidate.invalid,
                 r.taken_down,
+                r.unlisted,
             )
             for r, x in zip(rows, changed, strict=True)
         ],
@@ -112,6 +113,7 @@ def _load(conn: psycopg.Connection, out: Effects, numbers: Sequence[int | None])
             (
                 *(t.id, t.repo_id, t.rkey, t.cid, t.sort_at, t.indexed_at, t.title, t.card, t.search),
                 *(t.rest, None if t.features is None else list(t.features), t.album, t.album_id, t.file_id),
+                t.unlisted,
             )
             for t in out.tracks
         ],
@@ -142,7 +144,8 @@ def _change(r: RecordRow, catalog: Catalog) -> Change:
     candidate = Candidate(
         Did(r.did), Nsid(r.collection), Rkey(r.rkey), Rev(r.rev), cid, r.block, verified=r.verified
     )
-    return Change(Repo(r.repo_id, Did(r.did), r.pds, hidden=False), read(candidate, catalog), None, None)
+    repo = Repo(r.repo_id, Did(r.did), r.pds, hidden=False)
+    return Change(repo, read(candidate, catalog), None, None, r.unlisted is not None)
 
 
 def _profile(looks: Looks, catalog: Catalog) -> tuple[object, ...]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from lexicons.syntax import Cid, Did, is_at_uri, is_cid, is_did
+from lexicons.syntax import Cid, Did, Nsid, is_at_uri, is_cid, is_did
 
 
 class SubjectKind(StrEnum):
@@ -26,6 +26,12 @@ class Subject:
     kind: SubjectKind
     text: str
     did: Did
+
+    @property
+    def collection(self) -> Nsid | None:
+        """Of a record; None: it is none."""
+        is_record = self.kind is SubjectKind.RECORD
+        return Nsid(self.text.removeprefix("at://").split("/")[1]) if is_record else None
 
     @property
     def cid(self) -> Cid:

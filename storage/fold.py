@@ -53,7 +53,7 @@ class Account(NamedTuple):
 
 class RecordRow(NamedTuple):
     """The newest version of a record; `cid` and `block` None: deleted. `taken_down`: why nothing is made of
-    it."""
+    it; `unlisted`: why it is listed nowhere."""
 
     repo_id: int
     did: str
@@ -65,6 +65,7 @@ class RecordRow(NamedTuple):
     verified: bool
     pds: str | None
     taken_down: str | None
+    unlisted: str | None
 
 
 class Looks(NamedTuple):
@@ -106,7 +107,7 @@ class Fold:
     def __init__(self, db: duckdb.DuckDBPyConnection, files: list[Path]) -> None:
         self._db = db
         open_events(db, files)
-        for name in ("newest", "account", "withheld", "name", "step", "hearsay"):
+        for name in ("newest", "account", "withheld", "unlisted", "name", "step", "hearsay"):
             db.execute(_SQL[name]).fetchall()
         lost = db.execute(_SQL["lost"]).fetchall()[0][0]
         if lost:
