@@ -56,7 +56,7 @@ async def answers(walk: Walk, artist: str) -> dict[str, bytes]:
         "/tracks/ of an artist": f"/tracks/?artist_did={artist}",
         "/tracks/ of a tag": "/tracks/?tags=noise",
         "/tracks/ of an artist's tag": f"/tracks/?tags=noise&artist_did={artist}",
-        "/tracks/top of a week": "/tracks/top?period=last_week",
+        "/tracks/top of a week": "/tracks/top?period=week",
         "/search/ of albums": "/search/?q=xylolist&type=albums",
         "fm.plyr.feed.searchTracks misspelled": "/xrpc/fm.plyr.feed.searchTracks?q=xilotrack",
     }.items():

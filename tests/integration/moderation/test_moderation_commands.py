@@ -81,7 +81,7 @@ async def test_a_case_is_listed_shown_decided_appealed_and_restored(
 
 async def test_a_track_is_unlisted_and_listed_again(bench: Bench, song: str, run: Run) -> None:
     assert await run("delist", song, "--reason", "sexual") == (0, f"delist of {song}\n", "")
-    code, out, _ = await run("show", song)
+    _, out, _ = await run("show", song)
     assert "  unlisted sexual" in out.splitlines()
     assert await run("delist", song) == (1, "", "plyr: it is unlisted already\n")
     assert await run("relist", song, "--note", "fine") == (0, f"relist of {song}\n", "")
