@@ -16,7 +16,8 @@ session then lives on until it expires. Nothing is asked twice.
     └── Refused                any other refusal
         └── NotThere           there is no such record
 
-    lexicons com.atproto.server.createSession, com.atproto.repo.listRecords, getRecord and putRecord
+    lexicons com.atproto.server.createSession, com.atproto.repo.describeRepo, listRecords, getRecord
+    and putRecord
 """
 
 from __future__ import annotations
@@ -150,7 +151,9 @@ class SchemaAccount:
 
     async def sign_in(self, password: str) -> None:
         """Open a session, good until the end of the `async with`."""
-        sent = {"identifier": self.did, "password": password}
+        # A PDS looks for identifiers in lower case, and the DID of a host with a port has %3A.
+        name = self.did if self.did == self.did.lower() else await self._handle()
+        sent = {"identifier": name, "password": password}
         body = await self._call("POST", "com.atproto.server.createSession", sent)
         access, refresh = body.get("accessJwt"), body.get("refreshJwt")
         if type(access) is not str or type(refresh) is not str or body.get("did") != self.did:
@@ -185,6 +188,13 @@ class SchemaAccount:
             "swapRecord": None if before is None else before.cid,
         }
         await self._call("POST", "com.atproto.repo.putRecord", sent, token=self._access)
+
+    async def _handle(self) -> str:
+        body = await self._call("GET", "com.atproto.repo.describeRepo", params={"repo": self.did})
+        handle = body.get("handle")
+        if type(handle) is not str:
+            raise NoAnswer(f"{self.pds} names no handle of {self.did}")
+        return handle
 
     def _record(self, line: object) -> tuple[Nsid, Published]:
         if type(line) is dict:
