@@ -28,7 +28,7 @@ async def labelers(settings: Settings, conn: Connection) -> Sequence[Finding]:
 def heard(wanted: Sequence[str], known: Sequence[Followed]) -> list[Finding]:
     if not wanted:
         return [skipped("labelers", "none is followed")]
-    by_did = {each.did: each for each in known}
+    by_did: dict[str, Followed] = {each.did: each for each in known}
     return [_heard(did, by_did.get(did)) for did in wanted]
 
 

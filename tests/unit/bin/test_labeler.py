@@ -72,7 +72,8 @@ def test_a_pds_and_its_key_are_given_together() -> None:
 
 def test_the_document_of_a_labeler_at_home_is_read_as_both() -> None:
     document = document_of(DID, "https://plyr.example", OTHER.removeprefix("did:key:"), Home(PDS, KEY))
-    claims, labeler = (read(DID, document, development=False) for read in (read_claims, read_labeler))
+    claims = read_claims(DID, document, development=False)
+    labeler = read_labeler(DID, document, development=False)
     assert (claims.pds, claims.signing_key) == (PDS, KEY)
     assert (labeler.endpoint, labeler.label_key) == ("https://plyr.example", OTHER)
     assert label_key_of(document) == OTHER.removeprefix("did:key:")
