@@ -81,6 +81,7 @@ COMMANDS = {
         "there",
         (*OF_ARCHIVE, "dev_loopback"),
     ),
+    "labeler": Command("bin.labeler", "what we are as a labeler, as the network sees it", group=True),
     "lexicon": Command(
         "bin.lexicon", "publish our schemas, and compare them with what is published", group=True
     ),

@@ -43,6 +43,8 @@ COMMANDS = {
         "takedown", "take an account, a record or bytes of an account out of every answer, as a violation"
     ),
     "restore": _deciding("restore", "bring it back, and take back what was said against it"),
+    "delist": _deciding("delist", "list a track nowhere; who asks for it still has it"),
+    "relist": _deciding("relist", "list a track again"),
     "label": _deciding("label", "say something of a subject to the network"),
     "unlabel": _deciding("unlabel", "take such a label back"),
     "notice": _deciding("notice", "somebody claims a subject: open a case, with a time to decide it in"),

@@ -54,7 +54,7 @@ from appview.subscriber import LiveConfig
 from appview.web.moderation import Judges
 from bin import VERSION, blob_store
 from bin.kinds import job_queue
-from bin.moderating import policy
+from bin.moderating import home, policy
 from bin.settings import Settings
 from bin.signing_in import key_ring, signing_in
 from bin.status import StatusWriter
@@ -195,6 +195,7 @@ async def application(
             version=VERSION,
             public_url=settings.public_url,
             service_did=did,
+            home=home(settings),
             live=LiveConfig(max_subscribers=settings.live_subscribers),
             thresholds=thresholds(settings),
             guards=guards(settings, clients),

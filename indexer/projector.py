@@ -87,6 +87,7 @@ def _records(
                 r.verified,
                 x.candidate.invalid,
                 r.taken_down,
+                r.unlisted,
             )
             for r, x in zip(rows, changed, strict=True)
         ],
@@ -113,6 +114,7 @@ def _load(conn: psycopg.Connection, out: Effects, numbers: Sequence[int | None])
             (
                 *(t.id, t.repo_id, t.rkey, t.cid, t.sort_at, t.indexed_at, t.title, t.card, t.search),
                 *(t.rest, None if t.features is None else list(t.features), t.album, t.album_id, t.file_id),
+                t.unlisted,
             )
             for t in out.tracks
         ],
@@ -144,7 +146,7 @@ def _change(r: RecordRow, catalog: Catalog) -> Change:
         Did(r.did), Nsid(r.collection), Rkey(r.rkey), Rev(r.rev), cid, r.block, verified=r.verified
     )
     repo = Repo(r.repo_id, Did(r.did), r.pds, hidden=False, withheld=_hashes(r.withheld))
-    return Change(repo, read(candidate, catalog), None, None)
+    return Change(repo, read(candidate, catalog), None, None, r.unlisted is not None)
 
 
 def _hashes(withheld: str | None) -> Collection[str]:

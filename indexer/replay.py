@@ -126,4 +126,4 @@ def _change(record: LiveRecord, catalog: Catalog) -> Change:
     r = record
     candidate = Candidate(r.did, r.collection, r.rkey, r.rev, r.cid, r.block, verified=r.verified)
     repo = Repo(r.repo_id, r.did, r.pds, hidden=False, withheld=r.withheld or ())
-    return Change(repo, read(candidate, catalog), before=r.rev, was=None)
+    return Change(repo, read(candidate, catalog), before=r.rev, was=None, unlisted=r.unlisted is not None)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from lexicons.datamodel import InvalidData, cid_bytes, raw_cid
-from lexicons.syntax import Cid, Did, is_at_uri, is_cid, is_did
+from lexicons.syntax import Cid, Did, Nsid, is_at_uri, is_cid, is_did
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _DIGEST_AT = 4  # behind a CID's version, codec, hash and length
@@ -32,6 +32,12 @@ class Subject:
     kind: SubjectKind
     text: str
     did: Did
+
+    @property
+    def collection(self) -> Nsid | None:
+        """Of a record; None: it is none."""
+        is_record = self.kind is SubjectKind.RECORD
+        return Nsid(self.text.removeprefix("at://").split("/")[1]) if is_record else None
 
     @property
     def cid(self) -> Cid:

@@ -20,11 +20,13 @@ from storage.spread import Spread
 _SQL = load("feed")
 _SKELETONS = ("latest", "top", "by_actor", "liked_by", "by_uris", "by_id", "in_list", "search")
 
-# id, card, author's card, plays, likes, comments, rkey of the viewer's like
-TrackRow = tuple[Cell, Cell, Cell, Cell, Cell, Cell, Cell]
+# id, card, author's card, plays, likes, comments, rkey of the viewer's like, whether it is unlisted
+TrackRow = tuple[Cell, Cell, Cell, Cell, Cell, Cell, Cell, Cell]
 # id, REST members, author's card, plays, likes, comments, rkey of a like of the viewer's, DIDs of those
-# featured, where there are no members yet the card and the account's PDS, and the tags as JSON
-RestRow = tuple[Cell, Cell, Cell, Cell, Cell, Cell, Cell, Cell, Cell, Cell, Cell]
+# featured, where there are no members yet the card and the account's PDS, the tags as JSON, whether it is
+# unlisted
+RestRow = tuple[Cell, Cell, Cell, Cell, Cell, Cell, Cell, Cell, Cell, Cell, Cell, Cell]
+YES = b"t"
 # account's card, its DID, rkey of the like, when
 LikeRow = tuple[Cell, Cell, Cell, Cell]
 # comment's card, author's card
@@ -75,7 +77,7 @@ def place_after(rows: Rows, limit: int, *columns: int) -> Place | None:
 def _track_rows(rows: Rows, limit: int) -> list[TrackRow]:
     get = rows.cell
     return [
-        (get(i, 0), get(i, 1), get(i, 2), get(i, 3), get(i, 4), get(i, 5), get(i, 6))
+        (get(i, 0), get(i, 1), get(i, 2), get(i, 3), get(i, 4), get(i, 5), get(i, 6), get(i, 9))
         for i in range(min(limit, rows.count))
     ]
 
@@ -89,7 +91,7 @@ def _rest_rows(rows: Rows, limit: int) -> list[RestRow]:
         card, pds = (None, None) if rest is not None else (get(i, 10), get(i, 11))
         found.append(
             (get(i, 0), rest, get(i, 2), get(i, 3), get(i, 4), get(i, 5), get(i, 6), get(i, 9),
-             card, pds, get(i, 12))
+             card, pds, get(i, 12), get(i, 13))
         )  # fmt: skip
     return found
 

@@ -55,7 +55,7 @@ class Account(NamedTuple):
 
 class RecordRow(NamedTuple):
     """The newest version of a record; `cid` and `block` None: deleted. `taken_down`: why nothing is made of
-    it. `withheld`: of its account."""
+    it, `unlisted`: why it is listed nowhere. `withheld`: of its account."""
 
     repo_id: int
     did: str
@@ -68,6 +68,7 @@ class RecordRow(NamedTuple):
     pds: str | None
     taken_down: str | None
     withheld: str | None
+    unlisted: str | None
 
 
 class Looks(NamedTuple):
@@ -110,7 +111,16 @@ class Fold:
     def __init__(self, db: duckdb.DuckDBPyConnection, files: list[Path]) -> None:
         self._db = db
         open_events(db, files)
-        for name in ("newest", "account", "withheld", "withheld_bytes", "name", "step", "hearsay"):
+        for name in (
+            "newest",
+            "account",
+            "withheld",
+            "withheld_bytes",
+            "unlisted",
+            "name",
+            "step",
+            "hearsay",
+        ):
             db.execute(_SQL[name]).fetchall()
         lost = db.execute(_SQL["lost"]).fetchall()[0][0]
         if lost:

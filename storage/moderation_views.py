@@ -23,8 +23,8 @@ T = TypeVar("T")
 @dataclass(frozen=True, slots=True)
 class CaseView:
     """A case. `track_id`: of a track that is in the tables; `block`: the record, as it was signed, also of
-    one that is not. `dominant`: what the track's newest scan takes it for. `violations`: other cases of the
-    account that were found to be one."""
+    one that is not. `unlisted`: of a track. `dominant`: what the track's newest scan takes it for.
+    `violations`: other cases of the account that were found to be one."""
 
     id: int
     subject: str
@@ -39,6 +39,7 @@ class CaseView:
     handle: str | None
     track_id: int | None
     block: bytes | None
+    unlisted: bool
     dominant: Match | None
     dominant_share: float | None
     violations: int

@@ -58,6 +58,7 @@ create table record (
     invalid     text,               -- why the lexicon refuses it; null: valid
     taken_down  text,               -- why we took it down: nothing is made of it; stays over new versions
     number      bigint,             -- what its comment or list was called then, and is again once it is restored
+    unlisted    text,               -- why we list this track nowhere; stays over new versions, too
     primary key (repo_id, collection, rkey)
 );
 create index record_taken_down on record (repo_id, collection, rkey) where taken_down is not null;
@@ -97,7 +98,8 @@ create table track (
     features     text[],                  -- DIDs of those featured; null: nobody
     album        text,                    -- title of the album that it says it is on; null: none
     file_id      text,                    -- how REST names its sound
-    album_id     uuid                     -- of account and slug (indexer/albums.py); null: of no album
+    album_id     uuid,                    -- of account and slug (indexer/albums.py); null: of no album
+    unlisted     boolean not null default false     -- in no listing but its artist's own and those that name it
 );
 create unique index track_repo on track (repo_id, rkey);
 create index track_repo_sort on track (repo_id, sort_at desc, id desc);
@@ -202,7 +204,7 @@ create table decision (
     id       bigint generated always as identity primary key,
     did      text not null,
     at       timestamptz not null default now(),
-    kind     text not null,             -- state, account, identity, resync, discovery, reconcile, takedown
+    kind     text not null,             -- state, account, identity, resync, discovery, reconcile, takedown, listing
     outcome  text not null,             -- the new state, status, handle, …
     reason   text not null,
     source   text,                      -- who said it

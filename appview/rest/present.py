@@ -17,7 +17,7 @@ from indexer.cards import HANDLE_INVALID
 from indexer.rest_card import card_rest
 from lexicons.syntax import Did
 from storage import people
-from storage.feed import RestRow
+from storage.feed import YES, RestRow
 from storage.reader import Cell, Reads
 
 # What is the same of every track: nothing is judged, for some alone, or on its way to another form.
@@ -25,6 +25,7 @@ _ALIKE = (
     b',"copyright_flagged":null,"copyright_match":null,"labels":[],"operator_labels":[],'
     b'"gated":false,"download_policy":"open","visibility":"public","unlisted":false,"is_optimizing":false,'
 )
+_UNLISTED = _ALIKE.replace(b'"public","unlisted":false', b'"unlisted","unlisted":true')
 _COLON = ord(b":")
 KNOWN_ARTISTS = 20_000  # of 600 bytes each
 
@@ -71,7 +72,7 @@ async def tracks(reads: Reads, rows: Sequence[RestRow], sounds: SoundOrigins) ->
     people_of = await _featured(reads, featured) if featured else {}
     join = b"".join  # of many pieces it takes less than formatting
     out: list[bytes] = []
-    for id_, rest, author, plays, likes, comments, liked, features, _, _, tags in rows:
+    for id_, rest, author, plays, likes, comments, liked, features, _, _, tags, unlisted in rows:
         by, text = artist(author or b""), sounds.in_rest(rest or b"")
         pieces = (
             b'{"id":', id_ or b"0", b",", by.members,
@@ -79,7 +80,7 @@ async def tracks(reads: Reads, rows: Sequence[RestRow], sounds: SoundOrigins) ->
             b'],"play_count":', plays or b"0", b',"like_count":', likes or b"0",
             b',"comment_count":', comments or b"0",
             b',"is_liked":false,"tags":' if liked is None else b',"is_liked":true,"tags":', tags or b"[]",
-            _ALIKE, text,
+            _UNLISTED if unlisted == YES else _ALIKE, text,
             b"}" if text[-1] != _COLON else by.avatar + b"}}",
         )  # fmt: skip
         out.append(join(pieces))
@@ -128,4 +129,4 @@ def _rendered(row: RestRow) -> RestRow:
     card, pds, author = row[8], row[9], row[2]
     made = card_rest(card or b"", did=Did(artist(author or b"").did), pds=pds.decode() if pds else None)
     features = None if made.features is None else b"{%b}" % ",".join(made.features).encode()
-    return (row[0], made.rest.encode(), *row[2:7], features, None, None, row[10])
+    return (row[0], made.rest.encode(), *row[2:7], features, None, None, *row[10:])

@@ -43,6 +43,8 @@ _DONE = {
     "takedown": "Taken down",
     "restore": "Restored",
     "resolve": "Decided",
+    "delist": "Unlisted",
+    "relist": "Listed again",
     "label": "Labelled",
     "unlabel": "Label taken back",
     "appeal": "Appealed",

@@ -18,7 +18,7 @@ from aiohttp import hdrs, web
 
 from appview.auth.desk import HANDLE_INVALID, Desk
 from appview.moderation import actions
-from appview.moderation.actions import Standing
+from appview.moderation.actions import Listing, Standing
 from appview.moderation.decisions import Decision, Policy, decide, stands
 from appview.rest.answers import Refused, rest
 from appview.rest.media import Media
@@ -247,13 +247,17 @@ class ModerationPages:
     ) -> web.Response:
         case, flag, now = looked.case, looked.flag, datetime.now(UTC)
         at_s = _seconds(request.query.get("t"))
-        buttons = list(verdicts.buttons(looked.subject, looked.standing, is_open=case.state == "open"))
+        is_open, listing = case.state == "open", None
+        if looked.is_track:
+            listing = Listing.UNLISTED if case.unlisted else Listing.LISTED
+        buttons = list(verdicts.buttons(looked.subject, looked.standing, is_open=is_open, listing=listing))
         values: dict[str, Any] = {
             "problem": problem,
             "notice": None,
             "done": None if done is None else case_page.line(done, now),
             "case": case_page.line(case, now),
-            "is_open": case.state == "open",
+            "is_open": is_open,
+            "unlisted": case.unlisted,
             "did": case.did,
             "subject": case.subject,
             "track_id": case.track_id,

@@ -5,7 +5,8 @@
 
 -- name: hydrate
 -- Albums ready to show. A skeleton gives repo_id, album_id, list_id (null: tracks alone), rank, title, and by k and n
--- its order. A look that was given when there was no list yet stays with the album.
+-- its order. A look that was given when there was no list yet stays with the album. Its picture is that of a track that
+-- is listed.
 select k.title, k.album_id, k.list_id, l.rkey, k.rank, p.card, r.did, m.tracks, m.plays,
        encode(b.sha256, 'hex'),
        (select ('{' || t.card || '}')::json ->> 'image' from track t where t.id = m.first),
@@ -16,7 +17,7 @@ select k.title, k.album_id, k.list_id, l.rkey, k.rank, p.card, r.did, m.tracks, 
   left join list l on l.id = k.list_id
   cross join lateral (
       select count(*) tracks, coalesce(sum(s.plays), 0)::bigint plays,
-             (array_agg(t.id order by i.position, t.sort_at, t.id))[1] first
+             (array_agg(t.id order by i.position, t.sort_at, t.id) filter (where not t.unlisted))[1] first
         from ({on_album}) i
         join track t on t.id = i.track_id
         join profile o on o.repo_id = t.repo_id and not o.hidden
@@ -92,10 +93,13 @@ select * from (
  limit $5::int
 
 -- name: shown
--- Whether an album stands for itself at this spelling: it has no list, is not hidden, and is not spelled in another
--- way that comes first. With "exists" the planner, which does not see how few are asked about, would read the tables.
+-- Whether an album stands for itself at this spelling: it has no list, is not hidden, not all of it is unlisted, and it
+-- is not spelled in another way that comes first. With "exists" the planner, which does not see how few are asked
+-- about, would read the tables.
 (select true from list o where o.album_id = t.album_id limit 1) is null
 and coalesce((select not p.hidden from profile p where p.repo_id = t.repo_id), false)
+and (not t.unlisted
+     or (select true from track o where o.album_id = t.album_id and not o.unlisted limit 1) is not null)
 and (select true from track o
       where o.album_id = t.album_id and lower(o.album) collate "C" < lower(t.album) collate "C" limit 1) is null
 

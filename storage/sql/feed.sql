@@ -3,14 +3,15 @@
 -- everything), $4 how many rows. A skeleton's constant limit is the largest page: it tells the planner,
 -- which does not see $4, how little is wanted. Sort keys descend. A skeleton has looked at track and author
 -- to decide what may be seen, so it hands their cards on ({track}): looking again would cost two index probes a row.
+-- What nobody asked for by name is without unlisted tracks.
 
 -- name: card
 -- Of a track, for XRPC.
-t.card
+t.card, t.unlisted
 
 -- name: rest
 -- Of a track, for REST; what it takes to render it now stands beside it where that was not done yet.
-t.rest, t.features, case when t.rest is null then t.card end card,
+t.rest, t.features, t.unlisted, case when t.rest is null then t.card end card,
 case when t.rest is null then (select pds from repo where id = t.repo_id) end pds
 
 -- name: hydrate_rest
@@ -19,7 +20,7 @@ select k.id, k.rest, k.author, s.plays, s.likes, s.comments,
        (select l.rkey from "like" l
          where l.repo_id = (select r.id from repo r where r.did = $1::text) and l.track_id = k.id
          limit 1),
-       k.a, k.b, k.features, k.card, k.pds, to_json(s.tags)
+       k.a, k.b, k.features, k.card, k.pds, to_json(s.tags), k.unlisted
   from ({skeleton}) k
   join track_stat s on s.id = k.id
  order by k.a desc, k.b desc
@@ -29,7 +30,7 @@ select k.id, k.rest, k.author, s.plays, s.likes, s.comments,
 select k.id, k.card, k.author, s.plays, s.likes, s.comments,
        (select min(l.rkey) from "like" l
          where l.repo_id = (select r.id from repo r where r.did = $1::text) and l.track_id = k.id),
-       k.a, k.b
+       k.a, k.b, k.unlisted
   from ({skeleton}) k
   join track_stat s on s.id = k.id
  order by k.a desc, k.b desc
@@ -40,7 +41,7 @@ select * from (
     select t.id, {track}, p.card author, t.sort_at a, t.id b
       from track t
       join profile p on p.repo_id = t.repo_id and not p.hidden
-     where (t.sort_at, t.id) < ($2::timestamptz, $3::bigint)
+     where (t.sort_at, t.id) < ($2::timestamptz, $3::bigint) and not t.unlisted
      order by t.sort_at desc, t.id desc
      limit 101) page
  limit $4::int
@@ -51,7 +52,7 @@ select * from (
 select * from (
     select t.id, {track}, p.card author, (s.plays << 31) | s.likes a, s.id b
       from track_stat s
-      join track t on t.id = s.id
+      join track t on t.id = s.id and not t.unlisted
       join profile p on p.repo_id = t.repo_id and not p.hidden
      where (s.plays > 0 or s.likes > 0) and ((s.plays << 31) | s.likes, s.id) < ($2::bigint, $3::bigint)
      order by (s.plays << 31) | s.likes desc, s.id desc
@@ -148,7 +149,8 @@ select t.id, {track}, p.card author, page.a, page.b
                              or (select (newest.search || o.search) @@ to_tsquery('simple', $5::text)
                                    from profile o where o.repo_id = newest.repo_id)
                           limit 1000)) found
-                  cross join lateral (select id, repo_id, search from track where id = found.id limit 1) t
+                  cross join lateral (
+                      select id, repo_id, search from track where id = found.id and not unlisted limit 1) t
                   cross join lateral (
                       select search from profile where repo_id = t.repo_id and not hidden limit 1) p
                  where (t.search || p.search) @@ to_tsquery('simple', $5::text)
@@ -169,7 +171,8 @@ select * from (
            greatest(word_similarity($5::text, lower(t.title)),
                     word_similarity($5::text, lower(coalesce(p.display_name, '')))) a
       from (select * from track order by sort_at desc limit 5000) t
-      join profile p on p.repo_id = t.repo_id and not p.hidden) hit
+      join profile p on p.repo_id = t.repo_id and not p.hidden
+     where not t.unlisted) hit
  where a >= 0.4 and (a, b) < ($2::real, $3::bigint)
  order by a desc, b desc
  limit $4::int

@@ -40,6 +40,13 @@ from (select did, detail ->> 'sha256' as sha256, arg_max(reason, seq) as reason
       from event where kind = 'withhold' group by did, 2 having arg_max(verdict, seq) = 'down')
 group by did
 
+-- name: unlisted
+-- The tracks that we list nowhere, and why.
+create table unlisted as
+select did, collection, rkey, arg_max(reason, seq) as reason
+from event where kind = 'listing'
+group by did, collection, rkey having arg_max(verdict, seq) = 'unlisted'
+
 -- name: name
 -- The numbers of track URIs, as they were given, and of lists; one that was deleted and made anew has a new one.
 create table name as
@@ -87,10 +94,12 @@ order by did, seq
 -- The newest versions, shared out by account.
 copy (
     select a.id as repo_id, e.did, e.collection, e.rkey, e.rev, e.cid, e.block,
-           e.seq not in (select seq from hearsay) as verified, a.pds, w.reason as taken_down, h.hashes as withheld, a.id % $parts as part
+           e.seq not in (select seq from hearsay) as verified, a.pds, w.reason as taken_down, h.hashes as withheld,
+           u.reason as unlisted, a.id % $parts as part
     from event e join newest n on n.seq = e.seq join account a on a.did = e.did
     left join withheld w on (w.did, w.collection, w.rkey) = (e.did, e.collection, e.rkey)
     left join withheld_bytes h on h.did = e.did
+    left join unlisted u on (u.did, u.collection, u.rkey) = (e.did, e.collection, e.rkey)
 ) to $folder (format parquet, compression lz4, partition_by (part))
 
 -- name: profiles
@@ -151,7 +160,7 @@ select count(*) from newest anti join account using (did)
 
 -- name: part_records
 -- One worker's share.
-select repo_id, did, collection, rkey, rev, cid, block, verified, pds, taken_down, withheld
+select repo_id, did, collection, rkey, rev, cid, block, verified, pds, taken_down, withheld, unlisted
 from read_parquet($files)
 
 -- name: part_profiles

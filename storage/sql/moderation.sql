@@ -3,8 +3,8 @@
 select pg_advisory_xact_lock(hashtextextended('moderation of ' || %(subject)s, 0))
 
 -- name: standing
--- Why it is down, by whom it may be known: an account (no collection), or one record of it. No row: not known here.
-select case when %(collection)s::text is null then r.taken_down else c.taken_down end
+-- Why it is down, and why listed nowhere: an account (no collection), or one record of it. No row: not known here.
+select case when %(collection)s::text is null then r.taken_down else c.taken_down end, c.unlisted
 from repo r
 left join record c on c.repo_id = r.id and c.collection = %(collection)s and c.rkey = %(rkey)s
 where r.did = %(did)s and (%(collection)s::text is null or c.repo_id is not null)

@@ -21,7 +21,7 @@ select id from moderation_case where did = %(did)s and id <> %(id)s order by id 
 -- name: views
 -- Cases with what they are about: a track, a record as it was signed, and what the newest scan takes it for.
 select c.id, c.subject, c.did, c.opened_by, c.state, c.reason, c.resolution, c.opened_at, c.resolved_at, c.resolved_by,
-       r.handle, t.id as track_id, k.block, s.dominant, s.dominant_share,
+       r.handle, t.id as track_id, k.block, k.unlisted is not null as unlisted, s.dominant, s.dominant_share,
        (select count(*) from moderation_case o
          where o.did = c.did and o.id <> c.id and o.resolution = 'violation') as violations
 from moderation_case c

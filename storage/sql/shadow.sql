@@ -37,7 +37,7 @@ drop schema if exists plyr_replay cascade
 set synchronous_commit = off;
 create temporary table track_in (
     id bigint, repo_id int, rkey text, cid text, sort_at timestamptz, indexed_at timestamptz, title text,
-    card text, search text, rest text, features text[], album text, album_id uuid, file_id text);
+    card text, search text, rest text, features text[], album text, album_id uuid, file_id text, unlisted boolean);
 create temporary table profile_in (
     repo_id int, hidden boolean, display_name text, avatar text, bio text, created_at timestamptz, card text,
     search text);
@@ -70,7 +70,8 @@ copy plyr_replay.track_uri (id, uri) from stdin
 
 -- name: copy_record
 -- In the order of its columns.
-copy plyr_replay.record (repo_id, collection, rkey, rev, cid, block, verified, invalid, taken_down) from stdin
+copy plyr_replay.record (repo_id, collection, rkey, rev, cid, block, verified, invalid, taken_down, unlisted)
+from stdin
 
 -- name: copy_like
 -- As above.
@@ -100,9 +101,9 @@ copy pg_temp.list_item_in from stdin
 -- By the same dictionary as always.
 insert into plyr_replay.track (
     id, repo_id, rkey, cid, sort_at, indexed_at, title, card, search, rest, features, album, album_id,
-    file_id)
+    file_id, unlisted)
 select id, repo_id, rkey, cid, sort_at, indexed_at, title, card, to_tsvector('simple', search), rest, features, album,
-       album_id, file_id
+       album_id, file_id, unlisted
 from track_in
 
 -- name: finish_profile
@@ -202,7 +203,7 @@ from repo
 
 -- name: facts_record
 -- The truth.
-select r.did || '/' || collection || '/' || rkey as key, v.rev, cid, block, verified, invalid, v.taken_down
+select r.did || '/' || collection || '/' || rkey as key, v.rev, cid, block, verified, invalid, v.taken_down, v.unlisted
 from record v join repo r on r.id = repo_id
 
 -- name: facts_track_uri
@@ -212,7 +213,7 @@ select uri as key, id from track_uri
 -- name: facts_track
 -- All of it.
 select r.did || '/' || rkey as key, t.id, cid, sort_at, indexed_at, title, card, search::text as search, rest,
-       features, album, album_id, file_id
+       features, album, album_id, file_id, unlisted
 from track t join repo r on r.id = repo_id
 
 -- name: facts_like

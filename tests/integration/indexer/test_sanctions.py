@@ -14,7 +14,7 @@ from firehose.events import Event
 from indexer.apply import apply_batch
 from indexer.prepare import prepare
 from indexer.replay import rebuild_projections
-from indexer.sanctions import CannotTakeDown, restore, take_down
+from indexer.sanctions import CannotTakeDown, CannotUnlist, delist, relist, restore, take_down
 from indexer.shadow import replay
 from lexicons.catalog import Catalog
 from lexicons.datamodel import raw_cid
@@ -61,6 +61,22 @@ async def down(conn: Connection, uri: str, reason: str = "copyright") -> bool:
 async def up(conn: Connection, uri: str) -> bool:
     async with conn.transaction():
         return await restore(conn, read_subject(uri), CATALOG)
+
+
+async def off(conn: Connection, uri: str, reason: str = "sexual") -> bool:
+    async with conn.transaction():
+        return await delist(conn, read_subject(uri), reason, CATALOG)
+
+
+async def on(conn: Connection, uri: str) -> bool:
+    async with conn.transaction():
+        return await relist(conn, read_subject(uri), CATALOG)
+
+
+async def unlisted(conn: Connection) -> set[str]:
+    """URIs of tracks."""
+    rows = await conn.execute("select u.uri from track t join track_uri u using (id) where t.unlisted")
+    return {uri for (uri,) in await rows.fetchall()}
 
 
 async def check(conn: Connection, database: str, folder: Path) -> None:
@@ -294,3 +310,68 @@ async def test_bytes_with_another_hash_and_of_nobody_cannot_be_taken_down(
     with pytest.raises(CannotTakeDown):
         await down(conn, f"{ana.did}/QmYwAPJzv5CZsnA625s3Xf2nemtYgPpHdWEz79ojWnPbdG")
     assert not await down(conn, f"did:plc:{'z' * 24}/{PICTURE}")
+
+
+@pytest.mark.parametrize("seed", range(2))
+async def test_unlisted_tracks_stay_so_whatever_happens_and_the_archive_knows_it(
+    conn: Connection, database: str, tmp_path: Path, seed: int
+) -> None:
+    rng = random.Random(seed)
+    world = World(seed)
+    await index(conn, world.begin() + world.play(60), world.authors)
+    chosen = set(rng.sample(sorted(uri for uri in world.records if TRACK in uri), 8))
+    for uri in chosen:
+        assert await off(conn, uri)
+    there: set[str] = set()
+    for _ in range(2):
+        await index(conn, world.play(40), world.authors)
+        there = {uri for uri, record in world.live(TRACK).items() if record["title"]}
+        assert await unlisted(conn) == chosen & there
+        await check(conn, database, tmp_path)
+    again = set(rng.sample(sorted(chosen), 4))
+    for uri in again:
+        assert await on(conn, uri)
+    assert await unlisted(conn) == (chosen - again) & there
+    await check(conn, database, tmp_path)
+    assert (await replay(database, tmp_path, "fm.plyr", workers=1, promote=True)).differences == []
+    assert await unlisted(conn) == (chosen - again) & there
+
+
+async def test_an_unlisted_track_is_so_in_every_version_and_after_a_takedown(
+    conn: Connection, ana: Author
+) -> None:
+    uri = ana.uri(TRACK, R1)
+    await index(conn, [ana.create(TRACK, R1, track("One"))], [ana])
+    assert await off(conn, uri)
+    await index(conn, [ana.update(TRACK, R1, track("Two"))], [ana])
+    assert await unlisted(conn) == {uri}
+    await index(conn, [ana.delete(TRACK, R1)], [ana])
+    await index(conn, [ana.create(TRACK, R1, track("Three"))], [ana])
+    assert await unlisted(conn) == {uri}
+    assert await down(conn, uri)
+    assert await unlisted(conn) == set()
+    assert await up(conn, uri)
+    assert await unlisted(conn) == {uri}
+    await conn.execute("update track set unlisted = false")
+    assert (await rebuild_projections(conn, CATALOG)).differences != []
+    assert await unlisted(conn) == {uri}
+    assert await down(conn, uri)
+    assert await on(conn, uri)  # also while it is down
+    assert await up(conn, uri)
+    assert await unlisted(conn) == set()
+
+
+async def test_only_a_track_that_is_known_is_unlisted_and_nobody_is_told_twice(
+    conn: Connection, ana: Author
+) -> None:
+    await index(conn, [ana.create(TRACK, R1, track("One")), ana.create(LIST, R1, album("A", []))], [ana])
+    uri = ana.uri(TRACK, R1)
+    assert not await on(conn, uri)
+    assert not await off(conn, ana.uri(TRACK, R2))
+    assert not await off(conn, f"at://did:plc:aaaaaaaaaaaaaaaaaaaaaaaa/{TRACK}/{R1}")
+    for other in (ana.did, ana.uri(LIST, R1)):
+        with pytest.raises(CannotUnlist):
+            await off(conn, other)
+    assert [await off(conn, uri), await off(conn, uri), await on(conn, uri)] == [True, False, True]
+    story = "select string_agg(outcome, ' ' order by id) from decision where kind = 'listing'"
+    assert await scalar(conn, story) == "unlisted listed"

@@ -469,3 +469,34 @@ async def test_a_restore_ends_every_case_that_ended_against_it(bench: Bench, son
     ]
     with pytest.raises(IllegalMove, match="nothing stands against it"):
         await bench.decide(Action.RESTORE, song, resolution=Resolution.FALSE_POSITIVE)
+
+
+async def test_unlisting_is_no_verdict_and_leaves_the_case_to_be_decided(bench: Bench, song: str) -> None:
+    is_unlisted = "select t.unlisted, r.unlisted from track t join record r using (repo_id, rkey)"
+    await bench.flag(song)
+    event = await bench.decide(Action.DELIST, song, reason="sexual", note="for now")
+    assert (event.action, event.reason, event.note) == ("delist", "sexual", "for now")
+    assert await bench.rows(is_unlisted) == [(True, "sexual")]
+    assert ((await bench.case(song)).state, await bench.labels(song)) == ("open", [])
+    with pytest.raises(IllegalMove, match="it is unlisted already"):
+        await bench.decide(Action.DELIST, song)
+    await bench.decide(Action.RESOLVE, song, resolution=Resolution.NO_ACTION)
+    await bench.decide(Action.TAKEDOWN, song)
+    await bench.decide(Action.RESTORE, song, resolution=Resolution.NO_ACTION)
+    assert await bench.rows(is_unlisted) == [(True, "sexual")]
+    await bench.decide(Action.RELIST, song)
+    assert await bench.rows(is_unlisted) == [(False, None)]
+    with pytest.raises(IllegalMove, match="it is listed already"):
+        await bench.decide(Action.RELIST, song)
+    story = ["open", "delist", "resolve", "takedown", "restore", "relist"]
+    assert await bench.history(song) == story
+    with pytest.raises(NotKnown, match="it is listed nowhere"):
+        await bench.decide(Action.DELIST, bench.ann.uri("fm.plyr.track", RKEYS[5]))
+    with pytest.raises(IllegalMove, match="only tracks are listed"):
+        await bench.decide(Action.DELIST, bench.ann.did)
+
+
+async def test_without_a_case_a_track_is_unlisted_for_something_else(bench: Bench, song: str) -> None:
+    event = await bench.decide(Action.DELIST, song)
+    assert (event.case_id, event.reason) == (None, "other")
+    assert await bench.rows("select count(*) from moderation_case") == [(0,)]
