@@ -375,3 +375,41 @@ async def test_only_a_track_that_is_known_is_unlisted_and_nobody_is_told_twice(
     assert [await off(conn, uri), await off(conn, uri), await on(conn, uri)] == [True, False, True]
     story = "select string_agg(outcome, ' ' order by id) from decision where kind = 'listing'"
     assert await scalar(conn, story) == "unlisted listed"
+
+
+async def test_a_track_off_the_lists_and_its_picture_that_is_down_do_not_undo_each_other(
+    conn: Connection, database: str, tmp_path: Path, ana: Author
+) -> None:
+    uri, picture = ana.uri(TRACK, R1), f"{ana.did}/{PICTURE}"
+    await index(conn, [ana.create(TRACK, R1, track("One", album="Album", **COVERED))], [ana])
+    before = await dump(conn)
+
+    async def stands(*, shown: bool, listed: bool) -> None:
+        assert await led(conn, PICTURE) == ({uri} if shown else set())
+        assert await unlisted(conn) == (set() if listed else {uri})
+        assert await led(conn, SOUND) == {uri}
+        await check(conn, database, tmp_path)
+
+    assert await off(conn, uri)
+    assert await down(conn, picture, "sexual")
+    await stands(shown=False, listed=False)
+    await conn.execute("update track set unlisted = false, card = '', rest = '{}'")
+    assert (await rebuild_projections(conn, CATALOG)).differences != []
+    await stands(shown=False, listed=False)
+    assert (await replay(database, tmp_path, "fm.plyr", workers=1, promote=True)).differences == []
+    await stands(shown=False, listed=False)
+
+    assert await up(conn, picture)
+    await stands(shown=True, listed=False)
+    assert await down(conn, picture, "sexual")
+    assert await on(conn, uri)
+    await stands(shown=False, listed=True)
+
+    assert await off(conn, uri)
+    assert await down(conn, uri)  # the track itself, and back
+    assert await up(conn, uri)
+    await stands(shown=False, listed=False)
+    assert await up(conn, picture)
+    assert await on(conn, uri)
+    await stands(shown=True, listed=True)
+    assert await dump(conn) == before
