@@ -34,8 +34,9 @@ delete from repo where id = %(repo_id)s
 
 -- name: erase_story
 -- What was told and set aside about it, what its tracks are taken for and that others are taken for them, what it
--- answered to claimants, what other labelers say of it, which of its pictures are sensitive, and its uploads on their way in, whose bytes the collector then
--- drops as nobody's. A frame that nobody could read may hold its name anywhere.
+-- answered to claimants, what other labelers say of it, which of its pictures are sensitive, and its uploads on
+-- their way in, whose bytes the collector then drops as nobody's. A frame that nobody could read may hold its name
+-- anywhere.
 with decisions as (delete from decision where did = %(did)s),
      scans as (delete from copyright_scan where did = %(did)s),
      copies as (
