@@ -23,7 +23,8 @@ from appview.moderation.actions import (
 from appview.moderation.decisions import Decision, Policy, decide
 from appview.moderation.labels import Labels
 from lexicons.subject import read_subject
-from lexicons.syntax import Rkey
+from lexicons.syntax import Did, Rkey
+from storage import forgotten, sensitive_images
 from storage import moderation as rows
 from storage.moderation import Proof, Resolution
 from storage.scans import Match, Source
@@ -264,6 +265,17 @@ async def test_a_picture_that_stays_in_sight_as_a_violation_is_sensitive_by_its_
     await bench.decide(Action.APPEAL, blob)
     await bench.decide(Action.RESOLVE, blob, resolution=Resolution.VIOLATION, reason="copyright")
     assert await marked() == []
+
+
+async def test_which_pictures_of_an_account_are_sensitive_goes_with_it(bench: Bench) -> None:
+    cover = "1a" * 32
+    await bench.show(RKEYS[0], imageUrl=f"https://plyr.test/image/{cover}")
+    await bench.open(f"{bench.ann.did}/{cover}", reason="porn")
+    await bench.decide(Action.RESOLVE, f"{bench.ann.did}/{cover}", resolution=Resolution.VIOLATION)
+    other = Did("did:plc:zzzzzzzzzzzzzzzzzzzzzzzz")
+    await sensitive_images.mark(bench.conn, other, cover, "porn")
+    await forgotten.erase_story(bench.conn, bench.ann.did)
+    assert await bench.rows("select did from sensitive_image") == [(other,)]
 
 
 async def test_every_move_that_is_not_in_the_table_is_refused_and_leaves_nothing(bench: Bench) -> None:
