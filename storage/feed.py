@@ -23,8 +23,8 @@ _SKELETONS = ("latest", "top", "by_actor", "liked_by", "by_uris", "by_id", "in_l
 # id, card, author's card, plays, likes, comments, rkey of the viewer's like, whether it is unlisted
 TrackRow = tuple[Cell, Cell, Cell, Cell, Cell, Cell, Cell, Cell]
 # id, REST members, author's card, plays, likes, comments, rkey of a like of the viewer's, DIDs of those
-# featured, where there are no members yet the card and the account's PDS, the tags as JSON, whether it is
-# unlisted
+# featured, where there are no members yet the card and the account's PDS, the tags as JSON, and what was
+# judged here as JSON: {unlisted, flagged, match, labels}
 RestRow = tuple[Cell, Cell, Cell, Cell, Cell, Cell, Cell, Cell, Cell, Cell, Cell, Cell]
 YES = b"t"
 # account's card, its DID, rkey of the like, when

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -17,15 +17,12 @@ from indexer.cards import HANDLE_INVALID
 from indexer.rest_card import card_rest
 from lexicons.syntax import Did
 from storage import people
-from storage.feed import YES, RestRow
+from storage.feed import RestRow
 from storage.reader import Cell, Reads
 
-# What is the same of every track: nothing is judged, for some alone, or on its way to another form.
-_ALIKE = (
-    b',"copyright_flagged":null,"copyright_match":null,"labels":[],"operator_labels":[],'
-    b'"gated":false,"download_policy":"open","visibility":"public","unlisted":false,"is_optimizing":false,'
-)
-_UNLISTED = _ALIKE.replace(b'"public","unlisted":false', b'"unlisted","unlisted":true')
+# What is the same of every track: for some alone, or on its way to another form.
+_ALIKE = b'"gated":false,"download_policy":"open","is_optimizing":false,'
+_UNLABELLED = b'"self_labels":[]'
 _COLON = ord(b":")
 KNOWN_ARTISTS = 20_000  # of 600 bytes each
 
@@ -40,6 +37,13 @@ class Artist(NamedTuple):
     did: str
     name: str
     handle: str
+
+
+class Judged(NamedTuple):
+    """What was judged here about a track, as JSON: its `members`, and its `labels` without its artist's."""
+
+    members: bytes
+    labels: list[str]
 
 
 @lru_cache(maxsize=KNOWN_ARTISTS)
@@ -72,19 +76,42 @@ async def tracks(reads: Reads, rows: Sequence[RestRow], sounds: SoundOrigins) ->
     people_of = await _featured(reads, featured) if featured else {}
     join = b"".join  # of many pieces it takes less than formatting
     out: list[bytes] = []
-    for id_, rest, author, plays, likes, comments, liked, features, _, _, tags, unlisted in rows:
-        by, text = artist(author or b""), sounds.in_rest(rest or b"")
+    for id_, rest, author, plays, likes, comments, liked, features, _, _, tags, said in rows:
+        by, text, judged = artist(author or b""), sounds.in_rest(rest or b""), _judged(said)
         pieces = (
             b'{"id":', id_ or b"0", b",", by.members,
             b',"features":[', b"" if features is None else people_of[features],
             b'],"play_count":', plays or b"0", b',"like_count":', likes or b"0",
             b',"comment_count":', comments or b"0",
             b',"is_liked":false,"tags":' if liked is None else b',"is_liked":true,"tags":', tags or b"[]",
-            _UNLISTED if unlisted == YES else _ALIKE, text,
+            judged.members, b',"labels":', _labels(text, judged), _ALIKE, text,
             b"}" if text[-1] != _COLON else by.avatar + b"}}",
         )  # fmt: skip
         out.append(join(pieces))
     return out
+
+
+@lru_cache(maxsize=1000)
+def _judged(said: Cell) -> Judged:
+    """Of what `storage/feed.py` reads of it; None: nothing."""
+    known: dict[str, Any] = {} if said is None else orjson.loads(said)
+    unlisted, labels = known.get("unlisted", False), known.get("labels") or []
+    members = {
+        "copyright_flagged": known.get("flagged"),
+        "copyright_match": known.get("match"),
+        "operator_labels": labels,
+        "visibility": "unlisted" if unlisted else "public",
+        "unlisted": unlisted,
+    }
+    return Judged(b"," + orjson.dumps(members)[1:-1], labels)
+
+
+def _labels(text: bytes, judged: Judged) -> bytes:
+    """The artist's own with those that we gave it, each once."""
+    if _UNLABELLED in text and not judged.labels:
+        return b"[],"
+    own = orjson.loads(b"{%b}" % (text + b"null}" if text[-1] == _COLON else text))["self_labels"]
+    return orjson.dumps(list(dict.fromkeys([*own, *judged.labels]))) + b","
 
 
 async def track(reads: Reads, row: RestRow, sounds: SoundOrigins) -> bytes:

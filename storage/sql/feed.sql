@@ -11,18 +11,36 @@ t.card, t.unlisted
 
 -- name: rest
 -- Of a track, for REST; what it takes to render it now stands beside it where that was not done yet.
-t.rest, t.features, t.unlisted, case when t.rest is null then t.card end card,
+t.rest, t.features, t.unlisted, t.cid, case when t.rest is null then t.card end card,
 case when t.rest is null then (select pds from repo where id = t.repo_id) end pds
 
 -- name: hydrate_rest
--- As below, for REST.
+-- As below, for REST, with what was judged here: null, where that is nothing. A scan counts for what it plays now. What
+-- nobody decided about yet is for the artist alone; what has no verdict by an error is clear.
 select k.id, k.rest, k.author, s.plays, s.likes, s.comments,
        (select l.rkey from "like" l
          where l.repo_id = (select r.id from repo r where r.did = $1::text) and l.track_id = k.id
          limit 1),
-       k.a, k.b, k.features, k.card, k.pds, to_json(s.tags), k.unlisted
+       k.a, k.b, k.features, k.card, k.pds, to_json(s.tags),
+       case when k.unlisted or c.flagged is not null or l.labels is not null
+            then json_build_object('unlisted', k.unlisted, 'flagged', c.flagged,
+                                   'match', case when c.flagged then c.match end, 'labels', l.labels) end
   from ({skeleton}) k
   join track_stat s on s.id = k.id
+  join track_uri u on u.id = k.id
+  left join lateral (
+      select c.is_flagged and (c.resolution = 'violation'
+                               or c.resolution = 'pending' and c.did is not distinct from $1::text) flagged,
+             c.dominant->>'title' || ' by ' || (c.dominant->>'artist') as match
+        from track_media m
+        join copyright_scan c on c.did = m.did and c.rkey = m.rkey and c.blob_id = m.stream_id and c.state <> 'off'
+       where m.did = split_part(u.uri, '/', 3) and m.rkey = split_part(u.uri, '/', 5)) c on true
+  cross join lateral (
+      select array_agg(distinct l.val) labels from label l
+       where l.uri = u.uri and not l.neg and (l.cid is null or l.cid = k.cid)
+         and (l.exp is null or l.exp::timestamptz > now())
+         and not exists (
+             select from label n where n.uri = l.uri and n.val = l.val and n.src = l.src and n.seq > l.seq)) l
  order by k.a desc, k.b desc
 
 -- name: hydrate
