@@ -4,28 +4,19 @@ life: whoever comes after them ends what they had begun, once, or it is as if it
 from __future__ import annotations
 
 import asyncio
-import secrets
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from collections.abc import AsyncIterator, Awaitable, Callable
+from itertools import chain
 from pathlib import Path
-from typing import Any
 
-import aiohttp
 import pytest
 import pytest_asyncio
 
-from bin.kinds import job_queue
-from storage.blobs.collector import collect
-from storage.blobs.store import Area, Key
-from tests.acceptance.service import Program, until
+from indexer.albums import album_id, slug
 from tests.acceptance.stops import Stop, stops_in
-from tests.acceptance.test_devnet_tracks import form
-from tests.devnet.network import Account, Devnet
-from tests.integration.media.order import in_order
-from tests.integration.media.studio import ORIGIN, TRACK, Studio, studio
+from tests.acceptance.workshop import Workshop, workshop
+from tests.devnet.network import Devnet
+from tests.integration.media.studio import TRACK
 from tests.integration.media.test_killed import picture, sound, titles
-from tests.ports import free_port
 
 pytestmark = [
     pytest.mark.devnet,
@@ -35,7 +26,7 @@ pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
 ]
 
-NONE = timedelta(0)
+LIST = "fm.plyr.list"
 AT_ONCE = 4  # each that is held has a connection of the worker's, or two
 
 
@@ -50,6 +41,10 @@ def _reserved(which: str) -> Stop:
 
 def _published(which: str) -> Stop:
     return Stop("update on blob", f"new.{which} and old.state = 'publishing'", kept=False)
+
+
+def _turn(collection: str, rkey: str = "") -> Stop:
+    return Stop("insert on write_turn", f"new.what like '{collection}/{rkey}%'", kept=True)
 
 
 ORIGINAL, IMAGE, STREAM = "area = 'private'", "area = 'image'", "mime = 'audio/mpeg'"
@@ -82,21 +77,13 @@ NOT_QUEUED = Stop("insert on job", "new.kind = 'upload'", kept=False)
 QUEUED = Stop("insert on job", "new.kind = 'upload'", kept=True)
 DRAWN = Stop("insert on image_rendition", "true", kept=False)
 OWNED = Stop("insert on blob_owner", "new.kind = 'track'", kept=False)
-TURN = Stop("insert on write_turn", "true", kept=True)
+TURN = _turn("fm.plyr.track")
 _RECOVERED = "new.cover_id is distinct from old.cover_id"
 WRITTEN = Stop("update on track_media", _RECOVERED, kept=False)
 INDEXED = Stop("update on track_media", _RECOVERED, kept=True)
 GONE_THERE = Stop("delete on track_media", "true", kept=False)
 GONE = Stop("delete on track_media", "true", kept=True)
-
-# Who is killed together: whoever is to come furthest is sent first, and what it holds there nobody behind it
-# comes to.
-REQUESTS: list[list[tuple[str, Stop]]] = [
-    [("edit", WRITTEN), ("edit", OWNED), ("send", COVER_COMES)],
-    [("edit", INDEXED), ("edit", DRAWN), ("send", NOT_QUEUED)],
-    [("delete", GONE_THERE), ("edit", TURN), ("send", QUEUED)],
-    [("delete", GONE), ("edit", _published(IMAGE)), ("edit", _reserved(IMAGE)), ("send", SOUND_COMES)],
-]
+TRACKS_RENAMED = _turn(LIST)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -105,191 +92,135 @@ async def net(devnet_packages: Path) -> AsyncIterator[Devnet]:
         yield net
 
 
-@dataclass
-class House:
-    """A studio whose work is done by plyr's own processes; `ann` is signed in there."""
-
-    here: Studio
-    ann: Account
-    worker: Program
-    web: Program
-    url: str
-    environ: dict[str, str]
-    folder: Path
-
-    async def quiet(self) -> None:
-        """All jobs have ended."""
-
-        async def over() -> bool:
-            assert self.worker.running, self.worker.output()
-            return await self.here.one("select count(*) from job where finished_at is null") == 0
-
-        await until(over, 60, "all jobs to end")
-
-    async def silence(self) -> None:
-        """The dead have said nothing for long."""
-        await self.here.one(
-            "update procrastinate.procrastinate_workers set last_heartbeat = now() - interval '1 minute'"
-            " returning 1"
-        )
-
-    async def start_web(self) -> None:
-        await self.web.start()
-
-        async def answers() -> bool:
-            assert self.web.running, self.web.output()
-            return await self.asks("GET", "/xrpc/_health") == 200
-
-        await until(answers, 60, "the web process to be healthy")
-
-    async def asks(self, method: str, path: str, **fields: str | bytes) -> int:
-        """The status of the answer, 0: none came."""
-        headers = {"Authorization": f"Bearer {self.here.tokens[self.ann.did]}"}
-        data = form(**fields) if fields else None
-        async with aiohttp.ClientSession(self.url, headers=headers) as http:
-            try:
-                async with http.request(method, path, data=data) as answer:
-                    return answer.status
-            except aiohttp.ClientConnectionError:
-                return 0
-
-    async def made(self, seed: int) -> int:
-        """The number of a new track."""
-        data, cover = sound(self.folder, seed), picture(1000 + seed)
-        id = await self.here.wish(self.ann, data, title=f"Dawn {seed}", cover=cover)
-        await self.quiet()
-        result = (await self.here.job(id)).result
-        assert result is not None
-        return result["trackId"]
-
-    async def changes(self, track: int, title: str, seed: int) -> int:
-        """The status of the answer to a change of everything that a form has."""
-        words = {"title": title, "album": f"Days {seed}", "description": title, "tags": '["dusk"]'}
-        return await self.asks("PATCH", f"/tracks/{track}", image=picture(seed), **words)
-
-    async def covers_are_there(self) -> None:
-        """Whatever the collector takes."""
-        async with self.here.pool.connection() as conn:
-            await collect(conn, self.here.store, grace=NONE, keep=NONE, now=datetime.now(UTC))
-        for each in await self.here.net.list_records(self.ann, TRACK):
-            image = each.value["imageUrl"].removeprefix(f"{ORIGIN}/image/")
-            assert await self.here.store.stat(Key(Area.IMAGE, image)) is not None
-
-    async def much_later(self) -> None:
-        """The turns of the dead are over, and what was deleted elsewhere is swept."""
-        await self.here.one("update write_turn set held_until = now() returning 1")
-        await self.here.one("update track_media set published_at = now() - interval '1 hour' returning 1")
-        async with self.here.pool.connection() as conn:
-            await job_queue().enqueue(conn, "tracks.sweep")
-        await self.quiet()
-
-    async def in_order(self) -> None:
-        """Also as the operator's own command sees it."""
-        await self.here.echoed(self.ann)
-        await in_order(self.here, self.ann)
-        async with Program("blobs audit", self.environ, self.folder / "audit.log") as audit:
-            assert await audit.process.wait() == 0, audit.output()
-
-
 @pytest_asyncio.fixture(loop_scope="module")
-async def house(net: Devnet, database: str, tmp_path: Path) -> AsyncIterator[House]:
-    async with studio(net, database, tmp_path) as here:
-        port = free_port()
-        environ = net.service_settings() | {
-            "PLYR_DATABASE_URL": database,
-            "PLYR_DATA_DIR": str(tmp_path),
-            "PLYR_ENCRYPTION_KEYS": here.at.key,
-            "PLYR_PUBLIC_URL": ORIGIN,
-            "PLYR_PORT": str(port),
-            "PLYR_HEAVY_JOBS": str(AT_ONCE),
-        }
-        ann = await net.account(f"a{secrets.token_hex(4)}")
-        await here.sign_in(ann)
-        worker, web = (Program(name, environ, tmp_path / f"{name}.log") for name in ("worker", "web"))
-        house = House(here, ann, worker, web, f"http://127.0.0.1:{port}", environ, tmp_path)
-        try:
-            async with Program("ingest", environ, tmp_path / "ingest.log"):
-                yield house
-        finally:
-            for program in (worker, web):
-                if program.starts:
-                    await program.stop()
+async def shop(net: Devnet, database: str, tmp_path: Path) -> AsyncIterator[Workshop]:
+    async with workshop(net, database, tmp_path, heavy_jobs=AT_ONCE) as shop:
+        yield shop
 
 
 async def test_a_worker_that_is_killed_at_any_step_of_an_upload_is_followed_by_one_that_ends_it(
-    house: House, database: str, tmp_path: Path
+    shop: Workshop, database: str, tmp_path: Path
 ) -> None:
-    here, ids = house.here, list[Any]()
-    async with stops_in(database, [stop for stops in MAKING for stop in stops]) as held:
+    here, begun = shop.here, 0
+    async with stops_in(database, list(chain(*MAKING))) as held:
         for stops in MAKING:
-            await house.worker.start()
-            await house.quiet()
+            await shop.worker.start()
+            await shop.all_done()
             for stop in reversed(stops):
                 await held.hold(stop)
-                title = f"Dawn {len(ids):03}"
-                wish = here.wish(house.ann, sound(tmp_path, len(ids)), title=title, cover=picture(len(ids)))
-                ids.append(await wish)
+                data, cover = sound(tmp_path, begun), picture(begun)
+                await here.wish(shop.ann, data, title=f"Dawn {begun:03}", cover=cover)
+                begun += 1
                 await held.caught(stop)
-            await house.worker.kill()
+            await shop.worker.kill()
             await held.settle()
-            await house.silence()
-    await house.worker.start()
-    await house.quiet()
+            await shop.much_later()
+    await shop.worker.start()
+    await shop.all_done()
     assert await here.one("select count(*) from job where state <> 'done'") == 0
     # One had only its ticket left, and is not begun again.
     again = await here.one("select count(*) from job where kind = 'upload' and attempts = 2")
-    assert again == len(ids) - 1
-    assert await titles(here, house.ann) == [f"Dawn {n:03}" for n in range(len(ids))]
-    await house.in_order()
+    assert again == begun - 1
+    assert await titles(here, shop.ann) == [f"Dawn {n:03}" for n in range(begun)]
+    await shop.in_order()
 
 
-async def test_a_server_that_is_killed_with_requests_in_hand_leaves_what_was_said_or_nothing(
-    house: House, database: str, tmp_path: Path
+async def test_a_server_that_is_killed_leaves_what_it_was_asked_for_or_nothing(
+    shop: Workshop, database: str, tmp_path: Path
 ) -> None:
-    here, ann = house.here, house.ann
-    await house.worker.start()
-    changed, deleted = [await house.made(n) for n in range(3)], [await house.made(n) for n in range(3, 5)]
-    says = {track: f"Dawn {n}" for n, track in enumerate(changed)}
-    left = {track: f"Dawn {n}" for n, track in enumerate(deleted, start=3)}
-    sent = list[str]()
-    stops = dict.fromkeys(stop for requests in REQUESTS for _, stop in requests)
-    async with stops_in(database, list(stops)) as held:
-        for n, requests in enumerate(REQUESTS):
-            await house.start_web()
-            asking = list[asyncio.Task[int]]()
-            for m, (what, stop) in enumerate(requests):
-                title, seed = f"Dusk {n} {m}", 10 * n + m
-                if what == "edit":
-                    ask = house.changes(changed[m], title, seed)
-                    if stop in (WRITTEN, INDEXED):
-                        says[changed[m]] = title
-                elif what == "delete":
-                    track, _ = left.popitem()
-                    ask = house.asks("DELETE", f"/tracks/{track}")
-                else:
-                    file = sound(tmp_path, 100 + seed)
-                    ask = house.asks("POST", "/tracks/", title=title, file=file, image=picture(seed))
-                    if stop is QUEUED:
-                        sent.append(title)
+    here, ann = shop.here, shop.ann
+    await shop.worker.start()
+    tracks = [await shop.made(n) for n in range(5)]
+    (first, second, third, gone, gone_too) = (number for number, _ in tracks)
+    says = {number: f"Dawn {n}" for n, (number, _) in enumerate(tracks)}
+    album = [await shop.made(n, album="Old") for n in (5, 6)]
+    renamed = f"/albums/{album_id(ann.did, slug('Old'))}?title=New"
+    alike, sent = ["Dawn 5", "Dawn 6"], list[str]()
+    seeds = iter(range(100, 200))
+
+    def edit(track: int, *, made: bool = False) -> Awaitable[int]:
+        seed = next(seeds)
+        if made:
+            says[track] = f"Dusk {seed}"
+        return shop.changes(track, f"Dusk {seed}", seed)
+
+    def send(*, made: bool = False) -> Awaitable[int]:
+        seed = next(seeds)
+        if made:
+            sent.append(f"Dusk {seed}")
+        return shop.asks(
+            "POST", "/tracks/", title=f"Dusk {seed}", file=sound(tmp_path, seed), image=picture(seed)
+        )
+
+    def delete(track: int) -> Awaitable[int]:
+        del says[track]
+        return shop.asks("DELETE", f"/tracks/{track}")
+
+    def rename() -> Awaitable[int]:
+        return shop.asks("PATCH", renamed)
+
+    # Who is killed together: nobody holds what comes to be needed by those behind it.
+    rounds: list[list[tuple[Stop, Callable[[], Awaitable[int]]]]] = [
+        [
+            (_turn(TRACK, album[1][1]), rename),
+            (WRITTEN, lambda: edit(first, made=True)),
+            (OWNED, lambda: edit(second)),
+            (COVER_COMES, send),
+        ],
+        [
+            (TRACKS_RENAMED, rename),
+            (INDEXED, lambda: edit(first, made=True)),
+            (DRAWN, lambda: edit(second)),
+            (NOT_QUEUED, send),
+        ],
+        [
+            (GONE_THERE, lambda: delete(gone)),
+            (TURN, lambda: edit(second)),
+            (QUEUED, lambda: send(made=True)),
+        ],
+        [
+            (GONE, lambda: delete(gone_too)),
+            (_published(IMAGE), lambda: edit(second)),
+            (_reserved(IMAGE), lambda: edit(third)),
+            (SOUND_COMES, send),
+        ],
+    ]
+    called = list[list[str]]()
+    async with stops_in(database, [stop for each in rounds for stop, _ in each]) as held:
+        for each in rounds:
+            await shop.start_web()
+            asking = list[asyncio.Future[int]]()
+            for stop, ask in each:
                 await held.hold(stop)
-                asking.append(asyncio.create_task(ask))
+                asking.append(asyncio.ensure_future(ask()))
                 await held.caught(stop)
-            await house.web.kill()
+            await shop.web.kill()
             await held.settle()
             assert await asyncio.gather(*asking) == [0] * len(asking)
-            await house.quiet()
+            await shop.much_later()
+            await shop.all_done()
             await here.echoed(ann)
-            assert await titles(here, ann) == sorted([*says.values(), *left.values(), *sent])
-            await house.covers_are_there()
-    assert (len(left), len(sent)) == (0, 1)
-    await house.much_later()
-    await house.start_web()
-    for track in deleted:
-        assert await house.asks("DELETE", f"/tracks/{track}") == 404
-    for n, track in enumerate(changed):
-        assert await house.changes(track, f"Noon {n}", 200 + n) == 200
-    await house.quiet()
-    assert await titles(here, ann) == sorted([*sent, "Noon 0", "Noon 1", "Noon 2"])
+            assert await titles(here, ann) == sorted([*says.values(), *alike, *sent])
+            called.append(await _called(shop))
+            await shop.covers_stay()
+    assert called == [["New", "Old", "Old"], *[["New", "New", "Old"]] * 3]
+    await shop.swept()
+    await shop.start_web()
+    for track in (gone, gone_too):
+        assert await shop.asks("DELETE", f"/tracks/{track}") == 404
+    for track in (first, second, third):
+        assert await edit(track, made=True) == 200
+    assert await rename() == 200
+    await shop.all_done()
+    assert await titles(here, ann) == sorted([*says.values(), *alike, *sent])
+    assert await _called(shop) == ["New", "New", "New"]
     # Original, stream and cover of each: what they were to have in the meantime they have no more.
-    assert await here.one("select count(*) from blob_owner where kind = 'track'") == 3 * 4
-    await house.in_order()
+    assert await here.one("select count(*) from blob_owner where kind = 'track'") == 3 * 6
+    await shop.in_order()
+
+
+async def _called(shop: Workshop) -> list[str]:
+    """The album, by its tracks and then by its list."""
+    tracks, lists = [await shop.here.net.list_records(shop.ann, each) for each in (TRACK, LIST)]
+    named = sorted(each.value["album"] for each in tracks if each.value.get("album") in ("Old", "New"))
+    return [*named, *[each.value["name"] for each in lists]]
