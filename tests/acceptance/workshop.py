@@ -108,6 +108,7 @@ class Workshop:
         """Also as the operator's own command sees it."""
         await self.here.echoed(self.ann)
         await in_order(self.here, self.ann)
+        assert list((self.folder / "scratch").glob("room-*")) == []
         async with Program("blobs audit", self.environ, self.folder / "audit.log") as audit:
             assert await audit.process.wait() == 0, audit.output()
 
