@@ -227,7 +227,7 @@ def build_app(
             UploadPages(uploads, site).add_to(router)
     if plays is not None:
         plays.add_to(router)
-    asker = Asker(None if auth is None else auth.desk, config.viewer_of)
+    asker = Asker(reads, None if auth is None else auth.desk, config.viewer_of)
     for part in (
         Listings(reads, asker, catalog.collections, config.sounds),
         Tags(reads, asker, config.sounds),

@@ -27,7 +27,7 @@ from appview.rest.tags import normal
 from appview.sound_origins import SoundOrigins
 from appview.xrpc.addresses import record_uris
 from lexicons.catalog import Collections
-from lexicons.syntax import InvalidSyntax, tid_from_us
+from lexicons.syntax import Did, InvalidSyntax, tid_from_us
 from storage import feed, keyset, people, rest_feed
 from storage.feed import Page, RestRow
 from storage.keyset import Keyset, Place
@@ -108,16 +108,17 @@ class Listings:
     async def all(self, request: web.Request) -> web.StreamResponse:
         asked = query_of(request, ListQuery)
         after, limit = _place(asked.cursor, keyset.TIME_ID), _limit(asked.limit)
-        viewer = await self._asker.viewer(request)
         artist = None if asked.artist_did is None else await self._did(asked.artist_did)
         tags = [normal(tag) for tag in request.query.getall("tags", ()) if normal(tag)]
-        if tags:
-            page = await rest_feed.tagged(self._reads, viewer, tags, artist, after, limit)
-        elif artist is not None:
-            page = await rest_feed.by_artist(self._reads, viewer, artist, after, limit)
-        else:
-            page = await feed.REST.latest(self._reads, viewer, after, limit)
-        return await self._page(page)
+
+        async def page(reads: Reads, viewer: Did | None) -> Page[RestRow]:
+            if tags:
+                return await rest_feed.tagged(reads, viewer, tags, artist, after, limit)
+            if artist is not None:
+                return await rest_feed.by_artist(reads, viewer, artist, after, limit)
+            return await feed.REST.latest(reads, viewer, after, limit)
+
+        return await self._page(await self._asker.shown(request, page))
 
     @described("One's own tracks", answer=shapes.MyTracks, auth=Auth.SESSION, query=MineQuery)
     async def mine(self, request: web.Request) -> web.StreamResponse:
@@ -151,9 +152,10 @@ class Listings:
     )
     async def liked(self, request: web.Request) -> web.StreamResponse:
         asked = query_of(request, PageQuery)
-        after = _place(asked.cursor, keyset.TIME_RKEY)
-        did = await self._asker.did(request)
-        return await self._page(await rest_feed.liked(self._reads, did, after, _limit(asked.limit)))
+        after, limit = _place(asked.cursor, keyset.TIME_RKEY), _limit(asked.limit)
+        return await self._page(
+            await self._asker.own(request, lambda reads, did: rest_feed.liked(reads, did, after, limit))
+        )
 
     @described("Tracks that are played most", answer=list[shapes.Track], auth=Auth.OPTIONAL, query=TopQuery)
     async def top(self, request: web.Request) -> web.StreamResponse:

@@ -6,7 +6,7 @@ import re
 
 from appview.gauges import IndexGauges
 from indexer.alarms import Thresholds
-from storage.reader import Cell, ReadFailed, Rows
+from storage.reader import Cell, Question, ReadFailed, Rows
 from tests.integration.appview.service import World
 
 
@@ -26,6 +26,9 @@ async def test_a_database_that_is_away_is_told_and_no_error() -> None:
         extensions: frozenset[str] = frozenset()
 
         async def fetch(self, name: str, *params: Cell) -> Rows:
+            raise ReadFailed("nobody there")
+
+        async def fetch_all(self, *questions: Question) -> list[Rows]:
             raise ReadFailed("nobody there")
 
     text = (await IndexGauges(Away(), Thresholds()).text()).decode()

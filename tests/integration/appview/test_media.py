@@ -23,7 +23,7 @@ from lexicons.catalog import Catalog
 from lexicons.syntax import Did
 from storage.blobs.filesystem import FilesystemStore
 from storage.blobs.store import Area
-from storage.reader import Cell, Reads, Rows
+from storage.reader import Cell, Question, Reads, Rows
 from tests.integration.appview.seed import Seed
 from tests.integration.appview.service import World, served
 from tests.integration.appview.sounds import keep, owner_of
@@ -212,6 +212,9 @@ class Noted:
     async def fetch(self, name: str, *params: Cell) -> Rows:
         self.widths.add(params[2])
         return await self._reads.fetch(name, *params)
+
+    async def fetch_all(self, *questions: Question) -> list[Rows]:
+        return [await self.fetch(name, *params) for name, params in questions]
 
 
 async def test_all_widths_are_few_questions(database: str, catalog: Catalog, store: FilesystemStore) -> None:
