@@ -185,6 +185,9 @@ def build_app(
 
     app.on_shutdown.append(stop)
     router = app.router
+    asker = Asker(reads, None if auth is None else auth.desk, config.viewer_of)
+    # What begins alike is tried in this order. Lists of tracks are asked for most.
+    Listings(reads, asker, catalog.collections, config.sounds).add_to(router)
     router.add_get("/xrpc/_health", wellknown.health(service))
     router.add_route("*", r"/xrpc/{nsid:[\s\S]*}", xrpc.handle, expect_handler=expects)
     router.add_route("*", "/xrpc", xrpc.handle)
@@ -227,9 +230,7 @@ def build_app(
             UploadPages(uploads, site).add_to(router)
     if plays is not None:
         plays.add_to(router)
-    asker = Asker(reads, None if auth is None else auth.desk, config.viewer_of)
     for part in (
-        Listings(reads, asker, catalog.collections, config.sounds),
         Tags(reads, asker, config.sounds),
         Likers(reads),
         Search(reads, service.spreads, config.sounds),

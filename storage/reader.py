@@ -289,6 +289,8 @@ class Reader:
         await conn.execute((self._mode + _SESSION + timeout).encode())
         found = await conn.execute("select extname from pg_extension")
         names = {str(row[0]) for row in await found.fetchall()}
+        # libpq reads as much at once as its largest message needed: by default a page in five pieces.
+        await conn.execute("select repeat(' ', 128 * 1024)")
         self.extensions = frozenset(names & self._optional.keys())
         wanted = dict(self._statements)
         for extension in self.extensions:

@@ -173,6 +173,6 @@ class Albums:
         except Unauthenticated:
             viewer = None
         found = await albums.tracks(self._reads, viewer and viewer.did, row)
-        tracks = await present.tracks(self._reads, found, self._sounds)
+        tracks = await present.listed(self._reads, found, self._sounds)
         metadata = orjson.dumps(self._shown.metadata(row))
         return answer_json(present.page(tracks, b'"metadata":' + metadata))

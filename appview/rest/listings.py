@@ -128,7 +128,7 @@ class Listings:
         rows, total = await rest_feed.mine(self._reads, did, asked.sort, words, asked.limit, asked.offset)
         more = b"true" if asked.offset + len(rows) < total and rows else b"false"
         told = b'"total":%d,"has_more":%b,"pds_savable_count":0' % (total, more)
-        return answer_json(present.page(await present.tracks(self._reads, rows, self._sounds), told))
+        return answer_json(present.page(await present.listed(self._reads, rows, self._sounds), told))
 
     @described(
         "One's own tracks whose record nobody has proven in time",
@@ -140,7 +140,7 @@ class Listings:
         before = tid_from_us(time.time_ns() // 1000 - ECHO_S * 1_000_000)
         rows = await rest_feed.unproven(self._reads, did, before, self._track, MOST)
         return answer_json(
-            present.page(await present.tracks(self._reads, rows, self._sounds), b'"count":%d' % len(rows))
+            present.page(await present.listed(self._reads, rows, self._sounds), b'"count":%d' % len(rows))
         )
 
     @described(
@@ -166,7 +166,7 @@ class Listings:
         else:
             ids = await self._top.since(_DAYS[asked.period])
             rows = await rest_feed.by_ids(self._reads, viewer, ids[:limit])
-        return answer_json(b"[%b]" % b",".join(await present.tracks(self._reads, rows, self._sounds)))
+        return answer_json(b"[%b]" % b"".join(await present.listed(self._reads, rows, self._sounds)))
 
     @described(
         "The track at an AT-URI",
@@ -216,7 +216,7 @@ class Listings:
         after = b"null" if page.next is None else b'"%b"' % cursors.encode(page.next)
         told = b'"next_cursor":%b,"has_more":%b' % (after, b"false" if page.next is None else b"true")
         return answer_json(
-            present.page(await present.tracks(self._reads, page.rows, self._sounds), *more, told)
+            present.page(await present.listed(self._reads, page.rows, self._sounds), *more, told)
         )
 
     async def _did(self, name: str) -> str:

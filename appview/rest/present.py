@@ -25,13 +25,15 @@ _ALIKE = (
     b',"copyright_flagged":null,"copyright_match":null,"labels":[],"operator_labels":[],'
     b'"gated":false,"download_policy":"open","visibility":"public","unlisted":false,"is_optimizing":false,'
 )
+_BEGIN = b'{"id":'
+_PIECES = 15  # of a track
 _COLON = ord(b":")
 KNOWN_ARTISTS = 20_000  # of 600 bytes each
 
 
 class Artist(NamedTuple):
-    """An account's looks, as JSON: `members` of a track by it, `avatar` alone, and as an object: `person` is
-    {did, handle, display_name, avatar_url}."""
+    """An account's looks, as JSON: `members` of a track by it up to who is featured, `avatar` alone, and as
+    an object: `person` is {did, handle, display_name, avatar_url}."""
 
     members: bytes
     avatar: bytes
@@ -55,7 +57,7 @@ def artist(card: bytes) -> Artist:
     }
     person = {"did": did, "handle": handle, "display_name": name, "avatar_url": avatar}
     return Artist(
-        orjson.dumps(shown)[1:-1],
+        b',%b,"features":[' % orjson.dumps(shown)[1:-1],
         orjson.dumps(avatar),
         orjson.dumps(person),
         did,
@@ -66,28 +68,39 @@ def artist(card: bytes) -> Artist:
 
 async def tracks(reads: Reads, rows: Sequence[RestRow], sounds: SoundOrigins) -> list[bytes]:
     """Whole JSON objects, in their order; one more question where anybody is featured."""
+    pieces = await listed(reads, rows, sounds)
+    ends = range(_PIECES, len(pieces) + 1, _PIECES)
+    return [b"".join((_BEGIN, *pieces[end - _PIECES + 1 : end])) for end in ends]
+
+
+async def track(reads: Reads, row: RestRow, sounds: SoundOrigins) -> bytes:
+    return b"".join(await listed(reads, [row], sounds))
+
+
+async def listed(reads: Reads, rows: Sequence[RestRow], sounds: SoundOrigins) -> list[bytes]:
+    """The same with commas between them, in pieces to be joined: a page is put together but once."""
     rows = [row if row[1] is not None else _rendered(row) for row in rows]
     featured = [row[7] for row in rows if row[7] is not None]
     people_of = await _featured(reads, featured) if featured else {}
-    join = b"".join  # of many pieces it takes less than formatting
+    begin = _BEGIN
     out: list[bytes] = []
     for id_, rest, author, plays, likes, comments, liked, features, _, _, tags in rows:
         by, text = artist(author or b""), sounds.in_rest(rest or b"")
-        pieces = (
-            b'{"id":', id_ or b"0", b",", by.members,
-            b',"features":[', b"" if features is None else people_of[features],
+        out += (
+            begin, id_ or b"0", by.members, b"" if features is None else people_of[features],
             b'],"play_count":', plays or b"0", b',"like_count":', likes or b"0",
             b',"comment_count":', comments or b"0",
             b',"is_liked":false,"tags":' if liked is None else b',"is_liked":true,"tags":', tags or b"[]",
             _ALIKE, text,
             b"}" if text[-1] != _COLON else by.avatar + b"}}",
         )  # fmt: skip
-        out.append(join(pieces))
+        begin = b"," + _BEGIN
     return out
 
 
-async def track(reads: Reads, row: RestRow, sounds: SoundOrigins) -> bytes:
-    return (await tracks(reads, [row], sounds))[0]
+def page(pieces: Sequence[bytes], *more: bytes) -> bytes:
+    """`{tracks: […], …more}`, of what `listed` gave."""
+    return b"".join((b'{"tracks":[', *pieces, b"]", *(b"," + each for each in more), b"}"))
 
 
 def album_image(rest: Cell, by: Artist) -> str | None:
@@ -96,11 +109,6 @@ def album_image(rest: Cell, by: Artist) -> str | None:
         return orjson.loads(by.avatar)
     album = orjson.loads(b"{%b}" % rest)["album"]
     return album and album["image_url"]
-
-
-def page(items: Sequence[bytes], *more: bytes) -> bytes:
-    """`{tracks: [items], …more}`."""
-    return b"".join((b'{"tracks":[', b",".join(items), b"]", *(b"," + each for each in more), b"}"))
 
 
 def dids(cell: Cell) -> list[str]:

@@ -38,7 +38,7 @@ async def reads(database: str, seed: Seed) -> AsyncIterator[Reads]:
 
 async def latest(reads: Reads, viewer: str | None = None) -> list[dict[str, Any]]:
     page = await feed.REST.latest(reads, viewer, keyset.TIME_ID.start, 100)
-    made = orjson.loads(present.page(await present.tracks(reads, page.rows, SoundOrigins([ANYWHERE]))))
+    made = orjson.loads(present.page(await present.listed(reads, page.rows, SoundOrigins([ANYWHERE]))))
     msgspec.convert(made, shapes.Tracks)
     return made["tracks"]
 
