@@ -22,9 +22,9 @@ _SKELETONS = ("latest", "top", "by_actor", "liked_by", "by_uris", "by_id", "in_l
 
 # id, card, author's card, plays, likes, comments, rkey of the viewer's like
 TrackRow = tuple[Cell, Cell, Cell, Cell, Cell, Cell, Cell]
-# id, REST members, author's card, plays, likes, comments, rkey of a like of the viewer's, DIDs of those
-# featured, where there are no members yet the card and the account's PDS, and the tags as JSON
-RestRow = tuple[Cell, Cell, Cell, Cell, Cell, Cell, Cell, Cell, Cell, Cell, Cell]
+# id, REST members, author's card, members of what changes without the record (figures, whether the viewer
+# likes it, tags), DIDs of those featured, and where there are no members yet the card and the account's PDS
+RestRow = tuple[Cell, Cell, Cell, Cell, Cell, Cell, Cell]
 # account's card, its DID, rkey of the like, when
 LikeRow = tuple[Cell, Cell, Cell, Cell]
 # comment's card, author's card
@@ -86,11 +86,8 @@ def _rest_rows(rows: Rows, limit: int) -> list[RestRow]:
     for i in range(min(limit, rows.count)):
         rest = get(i, 1)
         # Of nearly all rows there is nothing in the cells from which members would be made.
-        card, pds = (None, None) if rest is not None else (get(i, 10), get(i, 11))
-        found.append(
-            (get(i, 0), rest, get(i, 2), get(i, 3), get(i, 4), get(i, 5), get(i, 6), get(i, 9),
-             card, pds, get(i, 12))
-        )  # fmt: skip
+        card, pds = (None, None) if rest is not None else (get(i, 5), get(i, 6))
+        found.append((get(i, 0), rest, get(i, 2), get(i, 3), get(i, 4), card, pds))
     return found
 
 

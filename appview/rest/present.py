@@ -26,7 +26,7 @@ _ALIKE = (
     b'"gated":false,"download_policy":"open","visibility":"public","unlisted":false,"is_optimizing":false,'
 )
 _BEGIN = b'{"id":'
-_PIECES = 15  # of a track
+_PIECES = 8  # of a track
 _COLON = ord(b":")
 KNOWN_ARTISTS = 20_000  # of 600 bytes each
 
@@ -80,19 +80,15 @@ async def track(reads: Reads, row: RestRow, sounds: SoundOrigins) -> bytes:
 async def listed(reads: Reads, rows: Sequence[RestRow], sounds: SoundOrigins) -> list[bytes]:
     """The same with commas between them, in pieces to be joined: a page is put together but once."""
     rows = [row if row[1] is not None else _rendered(row) for row in rows]
-    featured = [row[7] for row in rows if row[7] is not None]
+    featured = [row[4] for row in rows if row[4] is not None]
     people_of = await _featured(reads, featured) if featured else {}
     begin = _BEGIN
     out: list[bytes] = []
-    for id_, rest, author, plays, likes, comments, liked, features, _, _, tags in rows:
+    for id_, rest, author, figures, features, _, _ in rows:
         by, text = artist(author or b""), sounds.in_rest(rest or b"")
         out += (
-            begin, id_ or b"0", by.members, b"" if features is None else people_of[features],
-            b'],"play_count":', plays or b"0", b',"like_count":', likes or b"0",
-            b',"comment_count":', comments or b"0",
-            b',"is_liked":false,"tags":' if liked is None else b',"is_liked":true,"tags":', tags or b"[]",
-            _ALIKE, text,
-            b"}" if text[-1] != _COLON else by.avatar + b"}}",
+            begin, id_ or b"0", by.members, b"]," if features is None else people_of[features] + b"],",
+            figures or b"", _ALIKE, text, b"}" if text[-1] != _COLON else by.avatar + b"}}",
         )  # fmt: skip
         begin = b"," + _BEGIN
     return out
@@ -133,7 +129,7 @@ def _stranger(did: str) -> bytes:
 
 def _rendered(row: RestRow) -> RestRow:
     """A row from before there were such members, with what they will be."""
-    card, pds, author = row[8], row[9], row[2]
+    card, pds, author = row[5], row[6], row[2]
     made = card_rest(card or b"", did=Did(artist(author or b"").did), pds=pds.decode() if pds else None)
     features = None if made.features is None else b"{%b}" % ",".join(made.features).encode()
-    return (row[0], made.rest.encode(), *row[2:7], features, None, None, row[10])
+    return (row[0], made.rest.encode(), author, row[3], features, None, None)
