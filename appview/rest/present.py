@@ -7,7 +7,6 @@ once as long as that is known here; so nothing is parsed for a row.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
 import orjson
@@ -43,9 +42,20 @@ class Artist(NamedTuple):
     handle: str
 
 
-@lru_cache(maxsize=KNOWN_ARTISTS)
-def artist(card: bytes) -> Artist:
-    """Of a profile's card."""
+class _Artists(dict[bytes, Artist]):
+    """By their profiles' cards. An order to forget them by would cost more than parsing all again."""
+
+    def __missing__(self, card: bytes) -> Artist:
+        if len(self) >= KNOWN_ARTISTS:
+            self.clear()
+        known = self[card] = _parsed(card)
+        return known
+
+
+artist = _Artists().__getitem__
+
+
+def _parsed(card: bytes) -> Artist:
     said = orjson.loads(b"{%b}" % card)
     did, handle, name = said["did"], said["handle"], said.get("displayName")
     avatar = said.get("avatar")

@@ -110,6 +110,14 @@ async def test_a_track_from_before_rest_looks_like_one_of_now(
         assert await latest(before) == await latest(reads)
 
 
+async def test_a_track_is_alone_as_it_is_on_a_page(seed: Seed, reads: Reads) -> None:
+    variety(seed)
+    shown, anywhere = await latest(reads), SoundOrigins([ANYWHERE])
+    rows = (await feed.REST.latest(reads, None, keyset.TIME_ID.start, 100)).rows
+    assert [orjson.loads(await present.track(reads, row, anywhere)) for row in rows] == shown
+    assert [orjson.loads(track) for track in await present.tracks(reads, rows, anywhere)] == shown
+
+
 @pytest.mark.parametrize("count", [1, 60])
 async def test_a_page_costs_one_question_more_where_anybody_is_featured(
     seed: Seed, reads: Reads, count: int
