@@ -22,10 +22,16 @@ def _made(sql: str) -> str:
     return sql.replace("{on_album}", _SQL["on_album"]).replace("{shown}", _SQL["shown"])
 
 
+def _hydrated(skeleton: str, repo: str = "$1") -> str:
+    return _made(_SQL["hydrate"].replace("{skeleton}", _SQL[skeleton].replace("{repo}", repo)))
+
+
 STATEMENTS = {
-    **{f"albums_{name}": _made(_SQL["hydrate"].replace("{skeleton}", _SQL[name])) for name in _SKELETONS},
+    **{f"albums_{name}": _hydrated(name) for name in _SKELETONS},
     **{f"albums_{name}": _made(_SQL[name]) for name in ("owner", "members", "members_named")},
-    "albums_tracks": feed.rest_statement(_made(_SQL["tracks"])),
+    "albums_whole": _SQL["whole"]
+    .replace("{album}", _hydrated("one", "$4"))
+    .replace("{tracks}", feed.rest_statement(_made(_SQL["tracks"]))),
 }
 
 
@@ -91,11 +97,15 @@ async def owner(reads: Reads, id: str) -> tuple[int, str] | None:
     return (int(rows.cell(0, 0) or 0), (rows.cell(0, 1) or b"").decode()) if rows.count else None
 
 
-async def tracks(reads: Reads, viewer: str | None, album: AlbumRow) -> list[RestRow]:
-    """Its tracks that can be shown, in order: a thousand at most."""
+async def whole(
+    reads: Reads, viewer: str | None, repo_id: int, base: str, rank: int
+) -> tuple[AlbumRow, list[RestRow]] | None:
+    """The same with its tracks that can be shown, in order: a thousand at most."""
     who = None if viewer is None else viewer.encode()
-    rows = await reads.fetch("albums_tracks", who, *_key(album))
-    return feed.REST.rows(rows, rows.count)
+    rows = await reads.fetch("albums_whole", who, base.encode(), b"%d" % rank, b"%d" % repo_id)
+    if not rows.count:
+        return None
+    return _album(rows, 0, feed.REST_CELLS), feed.REST.rows(rows, rows.count)[1:]
 
 
 async def members(reads: Reads, album: AlbumRow) -> list[Member]:
@@ -122,9 +132,11 @@ def _key(album: AlbumRow) -> tuple[bytes, bytes | None, bytes]:
     return album.base.encode(), list_id, b"%d" % album.rank
 
 
-def _album(rows: Rows, i: int) -> AlbumRow:
+def _album(rows: Rows, i: int, first: int = 0) -> AlbumRow:
+    """What stands in row `i` from column `first` on."""
+
     def text(column: int) -> str | None:
-        cell = rows.cell(i, column)
+        cell = rows.cell(i, first + column)
         return None if cell is None else cell.decode()
 
     list_id, rkey = text(2), text(3)
@@ -134,7 +146,7 @@ def _album(rows: Rows, i: int) -> AlbumRow:
         list_id=None if list_id is None else int(list_id),
         rkey=None if rkey is None else Rkey(rkey),
         rank=int(text(4) or 1),
-        author=rows.cell(i, 5) or b"",
+        author=rows.cell(i, first + 5) or b"",
         did=text(6) or "",
         tracks=int(text(7) or 0),
         plays=int(text(8) or 0),

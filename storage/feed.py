@@ -25,6 +25,7 @@ TrackRow = tuple[Cell, Cell, Cell, Cell, Cell, Cell, Cell]
 # id, REST members, author's card, members of what changes without the record (figures, whether the viewer
 # likes it, tags), DIDs of those featured, and where there are no members yet the card and the account's PDS
 RestRow = tuple[Cell, Cell, Cell, Cell, Cell, Cell, Cell]
+REST_CELLS = 9  # of a row as Postgres gives it
 # account's card, its DID, rkey of the like, when
 LikeRow = tuple[Cell, Cell, Cell, Cell]
 # comment's card, author's card

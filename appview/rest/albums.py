@@ -6,7 +6,8 @@ such list, what tracks name as their album. Tracks that name it and are not in t
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 import msgspec
 import orjson
@@ -23,10 +24,13 @@ from lexicons.catalog import Collections
 from lexicons.syntax import Did, Rkey
 from storage import albums, keyset, lists, people
 from storage.albums import AlbumRow
+from storage.feed import RestRow
 from storage.people import Actor
 from storage.reader import Reads
 
 DEFAULT = albums.MOST
+_T = TypeVar("_T")
+Found = tuple[AlbumRow, _T]
 
 
 class Paging(msgspec.Struct):
@@ -72,25 +76,40 @@ class Shown:
         return row.image or orjson.loads(present.artist(row.author).avatar)
 
     async def find(self, handle: str, slug: str) -> AlbumRow | None:
-        """One by its address; `handle` may be a DID. Whose it was the last time is asked first, and what
+        """One by its address; `handle` may be a DID."""
+
+        async def ask(actor: Actor) -> Found[None] | None:
+            row = await albums.get(self.reads, actor.repo_id, *album_ids.parse(actor.did, slug))
+            return None if row is None else (row, None)
+
+        found = await self._at(handle, ask)
+        return None if found is None else found[0]
+
+    async def whole(self, handle: str, slug: str, viewer: str | None) -> Found[list[RestRow]] | None:
+        """Likewise, with its tracks."""
+
+        async def ask(actor: Actor) -> Found[list[RestRow]] | None:
+            base, rank = album_ids.parse(actor.did, slug)
+            return await albums.whole(self.reads, viewer, actor.repo_id, base, rank)
+
+        return await self._at(handle, ask)
+
+    async def _at(self, handle: str, ask: Callable[[Actor], Awaitable[Found[_T] | None]]) -> Found[_T] | None:
+        """What `ask` finds of whoever has this handle. Whose it was the last time is asked first, and what
         comes back says whether it still is."""
         name = people.normal(handle)
         known = self._artists.get(name)
         if known is not None:
-            row = await self._of(known, slug)
-            if row is not None and name in (row.did, present.artist(row.author).handle):
-                return row
+            found = await ask(known)
+            if found is not None and name in (found[0].did, present.artist(found[0].author).handle):
+                return found
         actor = await people.actor(self.reads, name)
         if actor is None:
             return None
         if len(self._artists) >= present.KNOWN_ARTISTS:
             self._artists.clear()
         self._artists[name] = actor
-        return await self._of(actor, slug)
-
-    async def _of(self, actor: Actor, slug: str) -> AlbumRow | None:
-        base, rank = album_ids.parse(Did(actor.did), slug)
-        return await albums.get(self.reads, actor.repo_id, base, rank)
+        return await ask(actor)
 
     async def by_id(self, id: str, *, of: Did | None = None) -> AlbumRow | None:
         """One by its id. Of those that share their name with an older list, only the albums of `of`."""
@@ -165,14 +184,14 @@ class Albums:
         errors={404: "`album not found`"},
     )
     async def show(self, request: web.Request) -> web.StreamResponse:
-        row = await self._shown.find(request.match_info["handle"], request.match_info["slug"])
-        if row is None:
-            raise Refused(404, "album not found")
         try:
             viewer = await self._viewer_of(request)
         except Unauthenticated:
             viewer = None
-        found = await albums.tracks(self._reads, viewer and viewer.did, row)
-        tracks = await present.listed(self._reads, found, self._sounds)
-        metadata = orjson.dumps(self._shown.metadata(row))
+        asked = request.match_info
+        found = await self._shown.whole(asked["handle"], asked["slug"], viewer and viewer.did)
+        if found is None:
+            raise Refused(404, "album not found")
+        tracks = await present.listed(self._reads, found[1], self._sounds)
+        metadata = orjson.dumps(self._shown.metadata(found[0]))
         return answer_json(present.page(tracks, b'"metadata":' + metadata))

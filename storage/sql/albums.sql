@@ -115,17 +115,17 @@ select repo_id, album_id, list_id, title, lower(title) as k, coalesce(list_id, 0
  limit 1000
 
 -- name: one
--- The album of account $1 with the id $2, of rank $3.
+-- The album of account {repo} with the id $2, of rank $3.
 select repo_id, album_id, list_id, title, '' as k, 0 as n, $3::int as rank from (
     (select l.repo_id, l.album_id, l.id as list_id, l.name as title
        from list l
-      where l.repo_id = $1::int and l.album_id = $2::uuid
+      where l.repo_id = {repo}::int and l.album_id = $2::uuid
       order by l.rkey
       limit 1 offset $3::int - 1)
     union all
     (select t.repo_id, t.album_id, null, t.album
        from track t
-      where t.repo_id = $1::int and t.album_id = $2::uuid and $3::int = 1
+      where t.repo_id = {repo}::int and t.album_id = $2::uuid and $3::int = 1
       order by lower(t.album) collate "C", t.id
       limit 1)) a
  order by list_id nulls last
@@ -148,11 +148,23 @@ select l.repo_id, l.album_id, l.id as list_id, l.name as title, '' as k, 0 as n,
   from list l
  where l.id = $1::bigint and l.album_id is not null
 
+-- name: whole
+-- The album of account $4 with the id $2, of rank $3; and below it its tracks.
+with album as materialized (
+    {album}
+), found as materialized (
+    {tracks}
+)
+select f.*, k.* from album k left join found f on false
+union all
+select f.*, k.* from found f left join album k on false
+ order by a desc nulls first
+
 -- name: tracks
--- The tracks of the album with id $2, list $3 and rank $4, in its order.
+-- The tracks of an album, in its order.
 select * from (
     select t.id, {track}, p.card author, -(row_number() over (order by i.position, t.sort_at, t.id)) a, 0 b
-      from (select $2::uuid as album_id, $3::bigint as list_id, $4::int as rank) k
+      from album k
       cross join lateral ({on_album}) i
       join track t on t.id = i.track_id
       join profile p on p.repo_id = t.repo_id and not p.hidden) page
