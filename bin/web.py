@@ -239,8 +239,8 @@ async def application(
             labels=None if labels is None else (labels, pool),
             reports=Reports(pool, catalog.collections.own, Limit(settings.reports_per_hour, 3600)),
             routes=(
-                AlbumEdits(shown, actors, place, pictures),
                 Albums(shown, viewer_of),
+                AlbumEdits(shown, actors, place, pictures),
                 Artists(auth.desk, place, reads),
                 Comments(actors, place, reads),
                 Likes(actors, place),

@@ -136,10 +136,11 @@ class Albums:
         self._viewer_of = viewer_of
 
     def add_to(self, router: web.UrlDispatcher) -> None:
+        # The one that is asked most comes first: those before it would each be tried.
+        router.add_get("/albums/{handle}/{slug}", rest(self.show))
+        router.add_get("/albums/{handle}", rest(self.of_artist))
         slashed(router, "/albums/")
         router.add_get("/albums/", rest(self.all))
-        router.add_get("/albums/{handle}", rest(self.of_artist))
-        router.add_get("/albums/{handle}/{slug}", rest(self.show))
 
     @described(
         "Everybody's albums, by title",

@@ -1,8 +1,8 @@
 """`/queue/`: what somebody listens to next, on whichever device.
 
-The state is the frontend's: it is kept as it came, and only `track_ids` is looked at, whose members are the
-`file_id`s of tracks. A device that says which revision it knows (`If-Match`) does not overwrite what another
-one wrote meanwhile; one that does not say so overwrites anything.
+The state is the frontend's: it is kept as it came, but for spaces, and only `track_ids` is looked at, whose
+members are the `file_id`s of tracks. A device that says which revision it knows (`If-Match`) does not
+overwrite what another one wrote meanwhile; one that does not say so overwrites anything.
 """
 
 from __future__ import annotations

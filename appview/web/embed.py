@@ -18,7 +18,7 @@ from appview.rest.answers import Handler
 from appview.rest.ids import number
 from appview.service import Service
 from appview.web.site import Site
-from storage import albums, feed, keyset, media, people, playlists
+from storage import feed, keyset, media, people, playlists
 from storage.feed import RestRow
 from storage.media import TrackMedia
 from storage.reader import ReadFailed
