@@ -36,6 +36,7 @@ from appview.rest.actors import Actors
 from appview.rest.album_edits import AlbumEdits
 from appview.rest.albums import Albums, Shown
 from appview.rest.artists import Artists
+from appview.rest.asker import Asker
 from appview.rest.comments import Comments
 from appview.rest.exports import Exports
 from appview.rest.likes import Likes
@@ -239,7 +240,7 @@ async def application(
             labels=None if labels is None else (labels, pool),
             reports=Reports(pool, catalog.collections.own, Limit(settings.reports_per_hour, 3600)),
             routes=(
-                Albums(shown, viewer_of),
+                Albums(shown, Asker(reads, auth.desk, viewer_of)),
                 AlbumEdits(shown, actors, place, pictures),
                 Artists(auth.desk, place, reads),
                 Comments(actors, place, reads),

@@ -14,10 +14,10 @@ import orjson
 from aiohttp import hdrs, web
 
 from appview import album_ids, cursors
-from appview.errors import InvalidRequest, Unauthenticated
-from appview.guards import ViewerOf
+from appview.errors import InvalidRequest
 from appview.rest import present, shapes
 from appview.rest.answers import Refused, answer, answer_json, rest, slashed
+from appview.rest.asker import Asker
 from appview.rest.spec import Auth, described, query_of
 from appview.sound_origins import SoundOrigins
 from lexicons.catalog import Collections
@@ -85,12 +85,14 @@ class Shown:
         found = await self._at(handle, ask)
         return None if found is None else found[0]
 
-    async def whole(self, handle: str, slug: str, viewer: str | None) -> Found[list[RestRow]] | None:
-        """Likewise, with its tracks."""
+    async def whole(
+        self, reads: Reads, viewer: str | None, handle: str, slug: str
+    ) -> Found[list[RestRow]] | None:
+        """Likewise, with its tracks. It asks `reads`."""
 
         async def ask(actor: Actor) -> Found[list[RestRow]] | None:
             base, rank = album_ids.parse(actor.did, slug)
-            return await albums.whole(self.reads, viewer, actor.repo_id, base, rank)
+            return await albums.whole(reads, viewer, actor.repo_id, base, rank)
 
         return await self._at(handle, ask)
 
@@ -129,11 +131,11 @@ class Shown:
 
 
 class Albums:
-    def __init__(self, shown: Shown, viewer_of: ViewerOf) -> None:
+    def __init__(self, shown: Shown, asker: Asker) -> None:
         self._shown = shown
         self._reads = shown.reads
         self._sounds = shown.sounds
-        self._viewer_of = viewer_of
+        self._asker = asker
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         # The one that is asked most comes first: those before it would each be tried.
@@ -185,12 +187,10 @@ class Albums:
         errors={404: "`album not found`"},
     )
     async def show(self, request: web.Request) -> web.StreamResponse:
-        try:
-            viewer = await self._viewer_of(request)
-        except Unauthenticated:
-            viewer = None
-        asked = request.match_info
-        found = await self._shown.whole(asked["handle"], asked["slug"], viewer and viewer.did)
+        handle, slug = request.match_info["handle"], request.match_info["slug"]
+        found = await self._asker.shown(
+            request, lambda reads, viewer: self._shown.whole(reads, viewer, handle, slug)
+        )
         if found is None:
             raise Refused(404, "album not found")
         tracks = await present.listed(self._reads, found[1], self._sounds)

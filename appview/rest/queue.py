@@ -17,6 +17,7 @@ from aiohttp import hdrs, web
 from appview.auth.desk import Desk
 from appview.rest import present, shapes
 from appview.rest.answers import Refused, answer_json, body_of, object_in, rest, slashed
+from appview.rest.asker import Asker
 from appview.rest.spec import Auth, described
 from appview.sound_origins import SoundOrigins
 from lexicons.syntax import Did
@@ -47,6 +48,7 @@ class Queues:
         self._desk = desk
         self._reads = reads
         self._sounds = sounds
+        self._asker = Asker(reads, desk, None)
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         slashed(router, "/queue/")
@@ -55,9 +57,7 @@ class Queues:
 
     @described("The queue of whoever asks; `ETag` is its revision", answer=shapes.Queue, auth=Auth.SESSION)
     async def show(self, request: web.Request) -> web.StreamResponse:
-        session = (await self._desk.asking(request)).session
-        queue, rows = await player_queue.of(self._reads, session.did)
-        return await self._shown(session.did, queue, rows)
+        return await self._shown(*await self._asker.own(request, _held))
 
     @described(
         "Replace it; with `If-Match` only the revision that is named there",
@@ -74,20 +74,29 @@ class Queues:
             queue = await player_queue.put(conn, Did(session.did), orjson.dumps(state), expected)
         if queue is None:
             raise Refused(409, _CONFLICT)
-        return await self._shown(session.did, queue)
+        return await self._shown(queue, await _named(self._reads, session.did, queue))
 
-    async def _shown(self, did: str, queue: Queue, rows: list[RestRow] | None = None) -> web.Response:
+    async def _shown(self, queue: Queue, rows: list[RestRow]) -> web.Response:
         """`{state, revision, tracks}`: a track that is in it twice is shown twice."""
-        state = _EMPTY if queue.state is None else queue.state
-        if rows is None:
-            ids = file_ids(orjson.loads(state))
-            rows = await player_queue.tracks(self._reads, did, ids) if ids else []
         tracks = await present.tracks(self._reads, rows, self._sounds)
         auto = DEFAULTS.auto_advance if queue.auto_advance is None else queue.auto_advance
-        head = b'{"state":%b,"revision":%d,"tracks":[' % (with_choice(state, auto), queue.revision)
+        state = with_choice(_EMPTY if queue.state is None else queue.state, auto)
+        head = b'{"state":%b,"revision":%d,"tracks":[' % (state, queue.revision)
         response = answer_json(b"".join((head, b",".join(tracks), b"]}")))
         response.headers[hdrs.ETAG] = f'"{queue.revision}"'
         return response
+
+
+async def _held(reads: Reads, did: Did) -> tuple[Queue, list[RestRow]]:
+    """Somebody's queue, and the tracks in it."""
+    queue, rows = await player_queue.of(reads, did)
+    return queue, await _named(reads, did, queue) if rows is None else rows
+
+
+async def _named(reads: Reads, did: Did, queue: Queue) -> list[RestRow]:
+    """The tracks that a queue names."""
+    ids = [] if queue.state is None else file_ids(orjson.loads(queue.state))
+    return await player_queue.tracks(reads, did, ids) if ids else []
 
 
 def with_choice(state: bytes, auto: bool) -> bytes:

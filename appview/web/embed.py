@@ -73,7 +73,7 @@ class EmbedPages:
 
     async def album(self, request: web.Request) -> web.Response:
         handle, slug = request.match_info["handle"], request.match_info["slug"]
-        found = None if "\0" in handle + slug else await self._albums.whole(handle, slug, None)
+        found = None if "\0" in handle + slug else await self._albums.whole(self._reads, None, handle, slug)
         if found is None:
             raise Missing
         row, rows = found
