@@ -11,7 +11,7 @@ from storage import feed
 from storage.feed import Page, RestRow
 from storage.keyset import Place
 from storage.queries import load
-from storage.reader import Reads, Rows
+from storage.reader import Cell, Reads, Rows
 
 _SQL = load("albums")
 MOST = 100  # on a page
@@ -134,23 +134,24 @@ def _key(album: AlbumRow) -> tuple[bytes, bytes | None, bytes]:
 
 def _album(rows: Rows, i: int, first: int = 0) -> AlbumRow:
     """What stands in row `i` from column `first` on."""
-
-    def text(column: int) -> str | None:
-        cell = rows.cell(i, first + column)
-        return None if cell is None else cell.decode()
-
-    list_id, rkey = text(2), text(3)
+    title, base, list_id, rkey, rank, author, did, tracks, plays, cover, image, description = [
+        rows.cell(i, n) for n in range(first, first + 12)
+    ]
     return AlbumRow(
-        title=text(0) or "",
-        base=text(1) or "",
+        title=_text(title) or "",
+        base=_text(base) or "",
         list_id=None if list_id is None else int(list_id),
-        rkey=None if rkey is None else Rkey(rkey),
-        rank=int(text(4) or 1),
-        author=rows.cell(i, first + 5) or b"",
-        did=text(6) or "",
-        tracks=int(text(7) or 0),
-        plays=int(text(8) or 0),
-        cover=text(9),
-        image=text(10),
-        description=text(11),
+        rkey=None if rkey is None else Rkey(rkey.decode()),
+        rank=int(rank or 1),
+        author=author or b"",
+        did=_text(did) or "",
+        tracks=int(tracks or 0),
+        plays=int(plays or 0),
+        cover=_text(cover),
+        image=_text(image),
+        description=_text(description),
     )
+
+
+def _text(cell: Cell) -> str | None:
+    return None if cell is None else cell.decode()
