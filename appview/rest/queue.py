@@ -78,11 +78,11 @@ class Queues:
 
     async def _shown(self, queue: Queue, rows: list[RestRow]) -> web.Response:
         """`{state, revision, tracks}`: a track that is in it twice is shown twice."""
-        tracks = await present.tracks(self._reads, rows, self._sounds)
+        pieces = await present.listed(self._reads, rows, self._sounds)
         auto = DEFAULTS.auto_advance if queue.auto_advance is None else queue.auto_advance
         state = with_choice(_EMPTY if queue.state is None else queue.state, auto)
         head = b'{"state":%b,"revision":%d,"tracks":[' % (state, queue.revision)
-        response = answer_json(b"".join((head, b",".join(tracks), b"]}")))
+        response = answer_json(b"".join((head, *pieces, b"]}")))
         response.headers[hdrs.ETAG] = f'"{queue.revision}"'
         return response
 
