@@ -117,19 +117,19 @@ class Routes(Protocol):
     def add_to(self, router: web.UrlDispatcher) -> None: ...
 
 
+_STATEMENTS = {name: statement for each in _READ for name, statement in each.items()}
+_OPTIONAL = {"pg_trgm": feed.OPTIONAL["pg_trgm"] | people.OPTIONAL["pg_trgm"]}
+
+
 def make_reader(dsn: str, *, connections: int = 4) -> Reader:
     """The way to the database that `build_app` wants, with every statement of the read modules."""
-    return Reader(
-        dsn,
-        {name: statement for each in _READ for name, statement in each.items()},
-        optional={"pg_trgm": feed.OPTIONAL["pg_trgm"] | people.OPTIONAL["pg_trgm"]},
-        connections=connections,
-    )
+    return Reader(dsn, _STATEMENTS, optional=_OPTIONAL, connections=connections)
 
 
 def make_writer(dsn: str) -> Reader:
-    """The way to write what asking itself leaves behind: which tokens were used."""
-    return Reader(dsn, used_tokens.STATEMENTS, connections=2, writes=True)
+    """The same for those whose asking itself leaves something behind: which tokens were used."""
+    statements = _STATEMENTS | used_tokens.STATEMENTS
+    return Reader(dsn, statements, optional=_OPTIONAL, connections=4, writes=True)
 
 
 def build_app(
