@@ -10,10 +10,12 @@ from __future__ import annotations
 import argparse
 import contextlib
 import difflib
+import gc
 import importlib
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from bin import VERSION
@@ -131,7 +133,7 @@ def _choose(program: str, commands: Mapping[str, Command], arguments: list[str],
     command, program = commands[name], f"{program} {name}"
     summary = command.summary[0].upper() + command.summary[1:] + "."
     if command.group:
-        return _choose(program, importlib.import_module(command.module).COMMANDS, arguments[1:], summary)
+        return _choose(program, _loaded(command).COMMANDS, arguments[1:], summary)
     return _run(program, command, arguments[1:], summary)
 
 
@@ -153,7 +155,7 @@ def _run(program: str, command: Command, arguments: list[str], summary: str) -> 
     from bin import settings as settings_module  # here: `plyr` alone and --version are quick
 
     parser = Parser(prog=program, description=summary, allow_abbrev=False)
-    module = importlib.import_module(command.module)
+    module = _loaded(command)
     module.add_arguments(parser)
     if command.settings:
         own = parser.format_usage().removeprefix("usage: ").rstrip()
@@ -189,6 +191,18 @@ def _run(program: str, command: Command, arguments: list[str], summary: str) -> 
             raise
         print(f"plyr: {line}", file=sys.stderr)
         return 1
+
+
+def _loaded(command: Command) -> ModuleType:
+    """Its module. What is loaded stays to the end: looking for garbage in it would take a third of the time
+    of a start and a stop, and most of the longest pauses between them."""
+    gc.disable()
+    try:
+        return importlib.import_module(command.module)
+    finally:
+        if __name__ == "__main__":  # else this is somebody's process who may look for garbage of their own
+            gc.freeze()
+        gc.enable()
 
 
 def _add_settings(parser: argparse.ArgumentParser, shown: Sequence[str]) -> None:
