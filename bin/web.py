@@ -31,7 +31,7 @@ from appview.media.signed import Links
 from appview.moderation.labels import Labels
 from appview.moderation.reports import Reports
 from appview.play_counter import PlayCounter
-from appview.protocol import make_runner
+from appview.protocol import listen, make_runner
 from appview.rest.actors import Actors
 from appview.rest.album_edits import AlbumEdits
 from appview.rest.albums import Albums, Shown
@@ -120,7 +120,7 @@ async def serve(settings: Settings, catalog: Catalog, connections: int, status_f
         runner = make_runner(app, shutdown_timeout_s=SHUTDOWN_S)
         await runner.setup()
         try:
-            await web.TCPSite(runner, settings.host, settings.port, backlog=1024).start()
+            await listen(runner, settings.host, settings.port)
             address = _address(runner)
             if status_fd is None:
                 print(f"answering at {address}", flush=True)

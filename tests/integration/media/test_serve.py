@@ -8,6 +8,7 @@ import os
 import random
 import re
 import shutil
+import socket
 import ssl
 import subprocess
 import tempfile
@@ -204,6 +205,30 @@ async def test_requests_in_a_row_are_answered_in_a_row(address: str) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
         assert b" 206 " in head
         assert await reader.readexactly(100) == DATA[at : at + 100]
+    writer.close()
+
+
+async def test_a_connection_goes_on_after_each_kind_of_answer_and_keeps_nothing_back(address: str) -> None:
+    reader, writer = await raw(address, "Range: bytes=3000001-")
+    asked = [
+        ("GET", "bytes=7-7"),
+        ("HEAD", "bytes=0-9"),
+        ("GET", "bytes=1-2,4-4"),
+        ("GET", "bytes=0-2500000"),
+    ]
+    heads = [await reader.readuntil(b"\r\n\r\n")]
+    for method, part in asked:
+        writer.write(f"{method} /{KEY} HTTP/1.1\r\nHost: x\r\nRange: {part}\r\n\r\n".encode())
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        length = re.search(rb"Content-Length: (\d+)", heads[-1])
+        assert length is not None
+        body = await reader.readexactly(int(length[1]) if method == "GET" else 0)
+        start, stop = part.removeprefix("bytes=").split("-", 1)
+        if method == "GET" and "," not in part:
+            assert body == DATA[int(start) : int(stop) + 1]
+    assert [head.split()[1] for head in heads] == [b"416", b"206", b"206", b"206", b"206"]
+    writer.transport.get_extra_info("socket").shutdown(socket.SHUT_WR)
+    assert await reader.read() == b""
     writer.close()
 
 
