@@ -21,6 +21,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from appview.media.body import Outlet, answer
 from appview.media.serve import ALONE, ServeConfig, Served, serve
 from storage.blobs.filesystem import FilesystemStore
 from storage.blobs.s3 import S3Store
@@ -230,6 +231,49 @@ async def test_a_connection_goes_on_after_each_kind_of_answer_and_keeps_nothing_
     writer.transport.get_extra_info("socket").shutdown(socket.SHUT_WR)
     assert await reader.read() == b""
     writer.close()
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_CORK"), reason="only Linux holds back")
+async def test_the_head_of_a_long_answer_goes_with_its_first_bytes(client: aiohttp.ClientSession) -> None:
+    seen: list[int] = []
+
+    def look(request: web.Request) -> None:
+        assert request.transport is not None
+        sock = request.transport.get_extra_info("socket")
+        seen.append(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_CORK))
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        class Body:
+            size = 1_000_000
+
+            async def send(self, out: Outlet, start: int, stop: int) -> None:
+                look(request)
+                await out.write(bytes(stop - start))
+
+        answered = await answer(request, Body(), mime="audio/mpeg", etag='"1"', headers={})
+        look(request)
+        return answered
+
+    app = web.Application()
+    app.router.add_get("/", handler)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    base = f"http://127.0.0.1:{runner.addresses[0][1]}/"
+    for method, part, held in (
+        ("GET", "bytes=1-300000", [1, 0]),  # let go, or the next answer would wait
+        ("GET", "bytes=1-1000", [0, 0]),
+        ("HEAD", "bytes=1-300000", [0]),
+        ("GET", "bytes=1000000-", [0]),
+        ("GET", "bytes=0-399999,500000-999999", [1, 1, 0]),
+    ):
+        async with client.request(method, base, headers={"Range": part}) as got:
+            await got.read()
+        while len(seen) < len(held):  # the client may be done before the handler
+            await asyncio.sleep(0)
+        assert seen == held, part
+        seen.clear()
+    await runner.cleanup()
 
 
 async def test_a_listener_who_seeks_away_leaves_no_line_in_the_log(
