@@ -1,4 +1,4 @@
-"""HTTP below the routes: where it listens, limits on a request's head, and errors that no handler ever sees.
+"""HTTP below the routes: limits on a request's head, and errors that no handler ever sees.
 
 aiohttp answers a malformed request in plain text and logs a traceback of it. Here it gets `{error, message}`
 like every other failure (rule X2), and costs no log line: strangers must not fill the log.
@@ -6,10 +6,6 @@ like every other failure (rule X2), and costs no log line: strangers must not fi
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import ipaddress
-import socket
 from typing import Any
 
 from aiohttp import web
@@ -25,7 +21,6 @@ MAX_HEADER_BYTES = 16 * 1024
 # A body that nobody wants is read to its end all the same, for as long as this: a proxy that is cut off in
 # the middle of passing it on has no ear for our answer.
 LINGER_S = 60.0
-_BACKLOG = 1024
 
 
 class _Protocol(RequestHandler):
@@ -77,26 +72,3 @@ class _Runner(web.AppRunner):
 def make_runner(app: web.Application, *, shutdown_timeout_s: float = 3.0) -> web.AppRunner:
     """A runner for the application that `build_app` made."""
     return _Runner(app, shutdown_timeout=shutdown_timeout_s)
-
-
-async def listen(runner: web.AppRunner, host: str, port: int) -> None:
-    """Answer at every address of this host. Raises OSError where one cannot be had."""
-    loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    for family, address in dict.fromkeys((family, address) for family, *_, address in found):
-        listener = socket.create_server(address, family=family)
-        if ipaddress.ip_address(address[0]).is_loopback:
-            _unpace(listener)
-        await web.SockSite(runner, listener, backlog=_BACKLOG).start()
-
-
-def _unpace(listener: socket.socket) -> None:
-    """Have whatever it accepts sent as fast as it is taken.
-
-    Who comes over the loopback is a proxy of this machine, and no line lies between the two. Where the
-    machine's own choice is BBR, it would set a timer for every 64 KiB, which is a third of all that sending
-    costs. It is said to the listener: a connection that has begun with BBR stays paced.
-    """
-    if hasattr(socket, "TCP_CONGESTION"):
-        with contextlib.suppress(PermissionError):  # a machine that allows nothing but its own choice
-            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"reno")

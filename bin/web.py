@@ -31,7 +31,8 @@ from appview.media.signed import Links
 from appview.moderation.labels import Labels
 from appview.moderation.reports import Reports
 from appview.play_counter import PlayCounter
-from appview.protocol import listen, make_runner
+from appview.port import listen
+from appview.protocol import make_runner
 from appview.rest.actors import Actors
 from appview.rest.album_edits import AlbumEdits
 from appview.rest.albums import Albums, Shown

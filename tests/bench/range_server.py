@@ -12,7 +12,7 @@ from appview.media.body import answer
 from appview.media.serve import ALONE, Served, serve
 from appview.media.ziplayout import Layout, Member
 from appview.media.zipped import ZipBody
-from appview.protocol import listen
+from appview.port import listen
 from storage.blobs.filesystem import FilesystemStore
 from storage.blobs.store import Key
 from tests.bench import children

@@ -9,7 +9,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from appview.protocol import listen, make_runner
+from appview.port import listen
+from appview.protocol import make_runner
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a program choose")
 
