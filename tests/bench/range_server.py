@@ -37,10 +37,7 @@ async def serve_files(task: dict[str, Any]) -> None:
         app.router.add_get("/all.zip", _zip_of(store, task["zip"]))
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
-    if task.get("common"):
-        await web.TCPSite(runner, "127.0.0.1", 0, backlog=1024).start()
-    else:
-        await listen(runner, "127.0.0.1", 0)
+    await listen(runner, "127.0.0.1", 0)
     children.say({"port": runner.addresses[0][1]})
     await children.until_input_closes()
     await runner.cleanup()
