@@ -1,8 +1,8 @@
 """(i) Byte ranges of audio: our sendfile handler beside nginx, and beside aiohttp's own FileResponse.
 
 All on one core, the readers on the other, the file in the page cache. Ours listens as `plyr web` does on the
-loopback, without BBR's pacing; nginx has what the machine has. What is compared is bytes for each
-second of the server's CPU. Where nginx is not installed, FileResponse alone is beside ours.
+loopback, without BBR's pacing; nginx has what the machine has. What is compared is bytes for each second of
+the server's CPU. Where nginx is not installed, FileResponse alone is beside ours.
 
 Gate: every answer has its length, and each hundredth is compared with the file.
 """
