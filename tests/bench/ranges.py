@@ -98,7 +98,8 @@ async def run(options: Options) -> Finding:
 
         def reading(server: Server, part: int) -> Callable[[], Awaitable[Sample]]:
             async def one() -> Sample:
-                total = options.size(768 if part > 1 << 18 else 256, 128) << 20
+                # Enough of the long ones that most are asked for by connections that have found their speed.
+                total = (options.size(768, 512) if part > 1 << 18 else options.size(256, 128)) << 20
                 count = max(CONNECTIONS, total // part // CONNECTIONS * CONNECTIONS)
                 told = {"file": str(path), "size": size, "part_bytes": part, "count": count}
                 return await _read(server, told, cores[0])
