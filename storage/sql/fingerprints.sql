@@ -1,6 +1,7 @@
 -- name: put
--- The same bytes have the same words.
-insert into fingerprint (sound_id, terms) values (%(sound_id)s, %(terms)s) on conflict (sound_id) do nothing
+-- The same bytes have the same words. Nothing of a sound that is gone.
+insert into fingerprint (sound_id, terms) select blob_id, %(terms)s from sound where blob_id = %(sound_id)s
+on conflict (sound_id) do nothing
 
 -- name: unindexed
 -- Sounds with a fingerprint by which they are not found yet; those aside that were made of another one, and play for it.
