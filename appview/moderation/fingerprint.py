@@ -24,7 +24,7 @@ from storage.postgres import Connection
 LEAST_CONFIDENCE = 0.5
 _LEAST_TERMS = 3
 _MOST_CANDIDATES = 30
-# Of the same recording at most 14 % of the bits differed, of others at their best place at least 19 %.
+# Of the same recording at most 14 % of the bits differed, of others at their best place at least 21 %.
 _EVEN_ERRORS, _ERRORS_SPREAD = 0.17, 0.012
 
 
@@ -55,7 +55,7 @@ class Match:
 async def matches(conn: Connection, asked: Sequence[Variant], *, besides: Did) -> list[Match]:
     """Tracks of anybody but `besides` with the same recording, each once, the surest first.
 
-    Found is what differs from any of `asked` by a percent in its speed, or by 2 % where the pitch was kept.
+    Found is what differs from any of `asked` by up to 0.75 % in its speed, or by 2 % where the pitch was kept.
     """
     best: dict[tuple[Did, Rkey], Match] = {}
     for variant in asked:

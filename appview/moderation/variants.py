@@ -1,7 +1,7 @@
 """What a sound's fingerprint is when it is played faster or slower, pitch and all.
 
-The notes of a fingerprint are those of a scale: up to a percent it stays nearly the same, and 2 % is another
-one. So whoever looks for copies of other speed asks for each speed, too. One decoding makes all of them.
+The notes of a fingerprint are those of a scale: up to 0.75 % it stays nearly the same, and 2 % is another one.
+So whoever looks for copies of other speed asks for each speed, too. One decoding makes all of them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from storage.blobs.store import Area, BlobMissing, BlobStore, Key
 log = structlog.get_logger()
 
 SPEEDS = (0.985, 1.015)
-"""Each finds what is within a percent of it, so that nothing up to 2.5 % is far from all."""
+"""Nothing up to 2 % is farther from the nearest, or from the sound as it is, than 0.75 %."""
 _KBPS = 8
 
 

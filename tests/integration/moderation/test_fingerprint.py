@@ -113,7 +113,7 @@ class Tally:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 async def test_a_recording_is_found_however_it_was_changed(conn: Connection) -> None:
     songs = await asyncio.to_thread(lambda: [song(seed, LENGTH_S) for seed in range(CATALOGUE + STRANGERS)])
     prints = await asyncio.to_thread(all_fingerprints, songs)
