@@ -55,7 +55,7 @@ class Match:
 async def matches(conn: Connection, asked: Sequence[Variant], *, besides: Did) -> list[Match]:
     """Tracks of anybody but `besides` with the same recording, each once, the surest first.
 
-    Found is what differs from any of `asked` by up to 0.75 % in its speed, or by 2 % where the pitch was kept.
+    Found is what differs from any of `asked` by up to 0.75 % in speed, or by 2 % where the pitch was kept.
     """
     best: dict[tuple[Did, Rkey], Match] = {}
     for variant in asked:

@@ -1,7 +1,7 @@
 """What a sound's fingerprint is when it is played faster or slower, pitch and all.
 
-The notes of a fingerprint are those of a scale: up to 0.75 % it stays nearly the same, and 2 % is another one.
-So whoever looks for copies of other speed asks for each speed, too. One decoding makes all of them.
+The notes of a fingerprint are those of a scale: up to 0.75 % it stays nearly the same, and at 2 % it is
+another one. So whoever looks for copies of other speed asks for each speed. One decoding makes all of them.
 """
 
 from __future__ import annotations
