@@ -54,6 +54,8 @@ async def run(options: Options, postgres: database.Server) -> Finding:
 
         async def answered(asked: dict[int, list[Words]]) -> tuple[Sample, list[float]]:
             took: list[float] = []
+            pids = os.getpid(), conn.info.backend_pid
+            before_s = sum(map(machine.cpu_seconds, pids))
             for right, heard in asked.items():
                 variants = [Variant(words.astype("<u4").tobytes()) for words in heard]
                 began = time.perf_counter()
@@ -61,8 +63,8 @@ async def run(options: Options, postgres: database.Server) -> Finding:
                 took.append(time.perf_counter() - began)
                 expected = [] if right < 0 else [str(right)]
                 require_equal("tracks found", [each.rkey for each in found], expected)
-            peak = machine.peak_bytes(os.getpid())
-            return Sample(len(took), sum(took), sum(took), peak), took
+            cpu_s = sum(map(machine.cpu_seconds, pids)) - before_s
+            return Sample(len(took), sum(took), cpu_s, machine.own_peak_bytes()), took
 
         whole = {right: [_worse(dice, words)] for right, words in samples.items()}
         cuts = {right: [words[700 : 700 + CUT] for words in heard] for right, heard in whole.items()}
@@ -85,11 +87,13 @@ async def run(options: Options, postgres: database.Server) -> Finding:
             Contestant("nobody's", (none,)),
             Contestant("nobody's, with its variants", (most,)),
         ),
-        targets=(Target("19 of 20 answered within 250 ms", (GOAL_S / max(slow_s),), 1),),
+        targets=(Target("19 of 20 answered within 250 ms", (GOAL_S / max(slow_s[:3]),), 1),),
         goals=(
             Goal("19 of 20 whole tracks", slow_s[0] * 1000, GOAL_S * 1000, "ms", at_most=True),
             Goal("19 of 20 of nobody's, with variants", slow_s[3] * 1000, GOAL_S * 1000, "ms", at_most=True),
             Goal("the slowest", max(most_s) * 1000, GOAL_S * 1000, "ms", at_most=True),
+            Goal("CPU of nobody's", none.cpu_us / 1000, GOAL_S * 1000, "ms", at_most=True),
+            Goal("CPU with variants", most.cpu_us / 1000, GOAL_S * 1000, "ms", at_most=True),
             Goal("the index", row[0] / 1e6, 1000, "MB", at_most=True),
             Goal("the index and its table", row[1] / 1e6, 2000, "MB", at_most=True),
         ),
