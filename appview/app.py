@@ -34,6 +34,7 @@ from appview.rest.preferences import Preferences
 from appview.rest.queue import Queues
 from appview.rest.revisions import Revisions
 from appview.rest.search import Search
+from appview.rest.sensitive import SensitiveImages
 from appview.rest.tags import Tags
 from appview.rest.tracks import Tracks
 from appview.rest.uploads import Uploads
@@ -67,6 +68,7 @@ from storage import (
     provenance,
     remarks,
     rest_feed,
+    sensitive_images,
     sitemap,
     spread,
     stats,
@@ -103,6 +105,7 @@ _READ: tuple[dict[str, str], ...] = (
     provenance.STATEMENTS,
     remarks.STATEMENTS,
     rest_feed.STATEMENTS,
+    sensitive_images.STATEMENTS,
     sitemap.STATEMENTS,
     spread.STATEMENTS,
     stats.STATEMENTS,
@@ -117,19 +120,19 @@ class Routes(Protocol):
     def add_to(self, router: web.UrlDispatcher) -> None: ...
 
 
+_STATEMENTS = {name: statement for each in _READ for name, statement in each.items()}
+_OPTIONAL = {"pg_trgm": feed.OPTIONAL["pg_trgm"] | people.OPTIONAL["pg_trgm"]}
+
+
 def make_reader(dsn: str, *, connections: int = 4) -> Reader:
     """The way to the database that `build_app` wants, with every statement of the read modules."""
-    return Reader(
-        dsn,
-        {name: statement for each in _READ for name, statement in each.items()},
-        optional={"pg_trgm": feed.OPTIONAL["pg_trgm"] | people.OPTIONAL["pg_trgm"]},
-        connections=connections,
-    )
+    return Reader(dsn, _STATEMENTS, optional=_OPTIONAL, connections=connections)
 
 
 def make_writer(dsn: str) -> Reader:
-    """The way to write what asking itself leaves behind: which tokens were used."""
-    return Reader(dsn, used_tokens.STATEMENTS, connections=2, writes=True)
+    """The same for those whose asking itself leaves something behind: which tokens were used."""
+    statements = _STATEMENTS | used_tokens.STATEMENTS
+    return Reader(dsn, statements, optional=_OPTIONAL, connections=4, writes=True)
 
 
 def build_app(
@@ -185,6 +188,9 @@ def build_app(
 
     app.on_shutdown.append(stop)
     router = app.router
+    asker = Asker(reads, None if auth is None else auth.desk, config.viewer_of)
+    # What begins alike is tried in this order. Lists of tracks are asked for most.
+    Listings(reads, asker, catalog.collections, config.sounds).add_to(router)
     router.add_get("/xrpc/_health", wellknown.health(service))
     router.add_route("*", r"/xrpc/{nsid:[\s\S]*}", xrpc.handle, expect_handler=expects)
     router.add_route("*", "/xrpc", xrpc.handle)
@@ -201,6 +207,7 @@ def build_app(
     EmbedPages(service, site, origins, home, shown).add_to(router)
     OEmbed(service, site, home, shown).add_to(router)
     About(service).add_to(router)
+    SensitiveImages(reads, config.public_url).add_to(router)
     Handles(reads, service.spreads).add_to(router)
     if auth is not None:
         auth.add_to(app)
@@ -227,9 +234,7 @@ def build_app(
             UploadPages(uploads, site).add_to(router)
     if plays is not None:
         plays.add_to(router)
-    asker = Asker(None if auth is None else auth.desk, config.viewer_of)
     for part in (
-        Listings(reads, asker, catalog.collections, config.sounds),
         Tags(reads, asker, config.sounds),
         Likers(reads),
         Search(reads, service.spreads, config.sounds),

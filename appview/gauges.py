@@ -7,7 +7,7 @@ From one statement, asked at most every `TTL_S`. While the database is away ther
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from time import monotonic
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -16,7 +16,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from indexer.alarms import Thresholds, alarms
 from indexer.states import State
 from storage import health as numbers
-from storage.health import Health, Jobs
+from storage.health import Cases, Health, Jobs, Labeler
 from storage.reader import ReadFailed, Reads
 
 TTL_S = 10.0
@@ -117,8 +117,27 @@ class _Once:
                 "plyr_links_compared", "Tracks whose likes another index counted.", health.links.tracks
             )
             yield _one("plyr_links_differ", "Those that it counted otherwise.", health.links.differ)
+        if health.cases is not None:
+            yield from _cases(health.cases)
+        if health.labelers:
+            yield from _labelers(health.labelers)
         firing = {alarm.name: 1 for alarm in alarms(health, self._thresholds)}
         yield _each("plyr_alarm", "1 for what a person should look at: plyr sync status.", "name", firing)
+
+
+def _cases(cases: Cases) -> Iterator[Metric]:
+    yield _one("plyr_cases_open", "Cases that wait for a person's decision.", cases.open)
+    yield _one("plyr_cases_oldest_seconds", "How long the oldest of them waits.", cases.oldest_s or 0)
+    yield _one("plyr_notices_late", "Notices that were to be decided before now.", cases.late_notices)
+
+
+def _labelers(labelers: Sequence[Labeler]) -> Iterator[Metric]:
+    seqs = {each.did: each.seq for each in labelers}
+    yield _each("plyr_labeler_seq", "How far another labeler was heard.", "labeler", seqs)
+    refused = {each.did: each.refused for each in labelers}
+    yield _each("plyr_labeler_refused", "Labels of it that did not hold.", "labeler", refused)
+    ages = {each.did: each.age_s for each in labelers}
+    yield _each("plyr_labeler_age_seconds", "Since it was heard.", "labeler", ages)
 
 
 def _jobs(jobs: Jobs) -> Iterator[Metric]:

@@ -224,20 +224,21 @@ def install(app: web.Application, gate: Gate) -> None:
         return response
 
     async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
+        headers = response.headers
         if config.https:
-            response.headers.setdefault(hdrs.STRICT_TRANSPORT_SECURITY, _HSTS)
+            headers.setdefault(hdrs.STRICT_TRANSPORT_SECURITY, _HSTS)
         if request.path.startswith(_XRPC):
             return
         for name, value in _SECURITY.items():
             if name != _FRAMES or not request.path.startswith(_EMBEDDED):
-                response.headers.setdefault(name, value)
+                headers.setdefault(name, value)
         origin = request.headers.get(hdrs.ORIGIN)
-        if origin is not None and hdrs.ACCESS_CONTROL_ALLOW_ORIGIN not in response.headers:
-            response.headers.add(hdrs.VARY, hdrs.ORIGIN)
+        if origin is not None and hdrs.ACCESS_CONTROL_ALLOW_ORIGIN not in headers:
+            headers.add(hdrs.VARY, hdrs.ORIGIN)
             if origin in config.origins:
-                response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
-                response.headers[hdrs.ACCESS_CONTROL_ALLOW_CREDENTIALS] = "true"
-                response.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = EXPOSED
+                headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
+                headers[hdrs.ACCESS_CONTROL_ALLOW_CREDENTIALS] = "true"
+                headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = EXPOSED
 
     app[GATE] = gate
     app.middlewares.append(guard)

@@ -12,7 +12,7 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from appview.errors import RateLimitExceeded
 
@@ -34,16 +34,19 @@ class Window:
     limit: Limit
     left: int
     ends_at: float
+    _told: dict[str, str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._told = {
+            "RateLimit-Limit": str(self.limit.requests),
+            "RateLimit-Reset": str(math.ceil(self.ends_at)),
+            "RateLimit-Policy": f"{self.limit.requests};w={self.limit.window_s}",
+        }
 
     @property
     def headers(self) -> dict[str, str]:
         """As PDSs tell it (rule X16): `RateLimit-Reset` is a time, not a span."""
-        return {
-            "RateLimit-Limit": str(self.limit.requests),
-            "RateLimit-Remaining": str(self.left),
-            "RateLimit-Reset": str(math.ceil(self.ends_at)),
-            "RateLimit-Policy": f"{self.limit.requests};w={self.limit.window_s}",
-        }
+        return {**self._told, "RateLimit-Remaining": str(self.left)}
 
 
 class RateLimiter:

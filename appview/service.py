@@ -38,8 +38,16 @@ _REST = 20  # times as long as an answer takes
 
 
 @dataclass(frozen=True, slots=True)
+class Home:
+    """The PDS that keeps a repo under the service's DID, and the did:key that signs it."""
+
+    pds: str
+    signing_key: str
+
+
+@dataclass(frozen=True, slots=True)
 class AppConfig:
-    """How this server presents itself, and two seams.
+    """How this server presents itself, and two seams. `home`: of a repo of its own, if it has one.
 
     `viewer_of` tells on whose behalf a request is made; without it, nobody's. `labelers`: whose labels are
     shown to a client that does not say, no later than `labels_fresh_s` after they were said;
@@ -50,6 +58,7 @@ class AppConfig:
     version: str
     public_url: str | None = None
     service_did: str | None = None
+    home: Home | None = None
     stats_ttl_s: float = 10.0
     live: LiveConfig = field(default_factory=LiveConfig)
     thresholds: Thresholds = field(default_factory=Thresholds)
@@ -142,7 +151,9 @@ class Call:
 
     @property
     def reads(self) -> Reads:
-        return self.service.reads
+        """What takes the asker's token along, where there is one to use up."""
+        unspent = None if self.asker is None else self.asker.unspent
+        return unspent or self.service.reads
 
     async def labelled(
         self, rows: Sequence[R], cards_of: Callable[[R], Sequence[bytes]]

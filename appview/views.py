@@ -22,7 +22,7 @@ from appview.moderation.board import Shown
 from appview.sound_origins import SoundOrigins
 from lexicons.catalog import Collections
 from lexicons.syntax import Did
-from storage.feed import CommentRow, LikeRow, TrackRow
+from storage.feed import YES, CommentRow, LikeRow, TrackRow
 from storage.keyset import Place
 from storage.lists import ListRow
 from storage.people import DetailedProfileRow, ProfileRow
@@ -50,13 +50,15 @@ def tracks(
     """#trackView objects. `viewer` is what `like_prefix` gave."""
     out: list[bytes] = []
     shown = sounds.in_card
-    for id_, card, author, plays, likes, comments, like in rows:
+    for id_, card, author, plays, likes, comments, like, unlisted in rows:
         if viewer is None:
             mine = b"}"
         elif like is None:
             mine = b',"viewer":{}}'
         else:
             mine = b',"viewer":{"like":"%b%b"}}' % (viewer, like)
+        if unlisted == YES:
+            mine = b',"unlisted":true' + mine
         out.append(
             b'{"id":%b,%b,"author":{%b},"stats":{"plays":%b,"likes":%b,"comments":%b},"labels":%b%b'
             % (id_, shown(card or b""), author, plays, likes, comments, labels.record(card or b""), mine)

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from appview.gauges import IndexGauges
 from appview.metrics import Metrics
-from appview.service import Service
+from appview.service import Home, Service
 from appview.xrpc.dispatch import answered
 from storage import stats
 from storage.reader import ReadFailed
@@ -34,8 +34,11 @@ def health(service: Service):
     return handle
 
 
-def document_of(did: str, public_url: str | None, label_key: str | None = None) -> dict[str, object]:
-    """The DID document of this service; with the multibase text of a key, a labeler's that signs with it."""
+def document_of(
+    did: str, public_url: str | None, label_key: str | None = None, home: Home | None = None
+) -> dict[str, object]:
+    """The DID document of this service; with the multibase text of a key, a labeler's that signs with it;
+    with a home, that of an account with a repo there."""
     endpoint = public_url or f"http://{unquote(did.removeprefix('did:web:'))}"
     services = [{"id": "#plyr_appview", "type": "PlyrAppView", "serviceEndpoint": endpoint}]
     document: dict[str, object] = {
@@ -43,18 +46,24 @@ def document_of(did: str, public_url: str | None, label_key: str | None = None) 
         "id": did,
         "service": services,
     }
+    method, methods = {"type": "Multikey", "controller": did}, list[dict[str, str]]()
     if label_key is not None:
         services.append({"id": "#atproto_labeler", "type": "AtprotoLabeler", "serviceEndpoint": endpoint})
-        method = {"id": f"{did}#atproto_label", "type": "Multikey", "controller": did}
-        document["verificationMethod"] = [{**method, "publicKeyMultibase": label_key}]
-    return document
+        methods.append({"id": f"{did}#atproto_label", **method, "publicKeyMultibase": label_key})
+    if home is not None:
+        pds = {"id": "#atproto_pds", "type": "AtprotoPersonalDataServer", "serviceEndpoint": home.pds}
+        services.append(pds)
+        key = home.signing_key.removeprefix("did:key:")
+        methods.append({"id": f"{did}#atproto", **method, "publicKeyMultibase": key})
+    return document | ({"verificationMethod": methods} if methods else {})
 
 
 def label_key_of(document: Any) -> str | None:
     """The multibase text of what signs labels, in a DID document of a service like ours."""
     try:
-        return document["verificationMethod"][0]["publicKeyMultibase"]
-    except (TypeError, KeyError, IndexError):
+        methods = document["verificationMethod"]
+        return next(each["publicKeyMultibase"] for each in methods if each["id"].endswith("#atproto_label"))
+    except (TypeError, KeyError, AttributeError, StopIteration):
         return None
 
 
@@ -71,7 +80,8 @@ def did_document(service: Service):
             key = None if service.labeler is None else await service.labeler.multibase()
         except ReadFailed:
             raise web.HTTPServiceUnavailable(text="The database cannot be reached.\n") from None
-        return answered(orjson.dumps(document_of(did, service.config.public_url, key)), None)
+        document = document_of(did, service.config.public_url, key, service.config.home)
+        return answered(orjson.dumps(document), None)
 
     return handle
 

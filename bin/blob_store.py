@@ -7,8 +7,6 @@ from contextlib import asynccontextmanager
 
 from bin.settings import Settings
 from storage.blobs.filesystem import FilesystemStore
-from storage.blobs.s3 import S3Store
-from storage.blobs.s3_api import S3Config
 from storage.blobs.store import BlobStore
 
 
@@ -18,6 +16,10 @@ async def opened(settings: Settings) -> AsyncGenerator[BlobStore]:
     if settings.s3_bucket is None:
         yield FilesystemStore(settings.blob_folder)
         return
+    # Here: what speaks to an S3 is loaded by those who have one, and takes a sixth of a second.
+    from storage.blobs.s3 import S3Store
+    from storage.blobs.s3_api import S3Config
+
     # The settings have all four, or none.
     assert settings.s3_private_bucket
     assert settings.s3_access_key

@@ -13,7 +13,7 @@ from functools import partial
 import orjson
 import psycopg
 
-from bin.checkup import cases, database, disks, keys, network, scans, tables, work
+from bin.checkup import cases, database, disks, keys, labelers, network, scans, tables, work
 from bin.checkup.verdict import Check, Finding, Verdict, examine, fail, skipped
 from bin.checkup.wishes import wishes
 from bin.database import NoDatabase, opened
@@ -104,6 +104,7 @@ def _of_database(settings: Settings) -> list[Check]:
         check("images", work.pictures),
         check("scans", partial(scans.scans, settings)),
         check("cases", cases.cases),
+        check("labelers", partial(labelers.labelers, settings)),
     ]
 
 
@@ -116,4 +117,5 @@ def _others(settings: Settings) -> list[Check]:
         Check("dns", partial(network.name, settings)),
         Check("did", partial(network.identity, settings)),
         Check("lexicons", partial(network.schemas, settings)),
+        Check("labeler", partial(labelers.declared, settings)),
     ]

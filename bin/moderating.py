@@ -1,14 +1,22 @@
-"""Builds what decisions follow from the settings."""
+"""Builds from the settings what decisions follow, and where we are at home who tell of them."""
 
 from __future__ import annotations
 
 from appview.auth.keyring import KeyRing
 from appview.moderation.decisions import Policy
 from appview.moderation.labels import Labels
+from appview.service import Home
 from bin.settings import Settings
 from bin.signing_in import key_ring
 from lexicons.catalog import Catalog
 from lexicons.syntax import Did
+
+
+def home(settings: Settings) -> Home | None:
+    """Where a repo of our DID is; None: nowhere."""
+    if settings.service_pds is None or settings.service_signing_key is None:
+        return None
+    return Home(settings.service_pds, settings.service_signing_key)
 
 
 def policy(settings: Settings, catalog: Catalog, ring: KeyRing | None = None) -> Policy:

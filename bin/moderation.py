@@ -39,8 +39,12 @@ COMMANDS = {
     "open": _deciding("open", "have somebody look at a subject"),
     "note": _deciding("note", "write a line into the log of a subject"),
     "resolve": _deciding("resolve", "say what an open case comes to; a violation is told by a label"),
-    "takedown": _deciding("takedown", "take an account or a record out of every answer, as a violation"),
+    "takedown": _deciding(
+        "takedown", "take an account, a record or bytes of an account out of every answer, as a violation"
+    ),
     "restore": _deciding("restore", "bring it back, and take back what was said against it"),
+    "delist": _deciding("delist", "list a track nowhere; who asks for it still has it"),
+    "relist": _deciding("relist", "list a track again"),
     "label": _deciding("label", "say something of a subject to the network"),
     "unlabel": _deciding("unlabel", "take such a label back"),
     "notice": _deciding("notice", "somebody claims a subject: open a case, with a time to decide it in"),

@@ -29,7 +29,9 @@ class BadSubject(Exception):
 
 def add_subject(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "subject", metavar="SUBJECT", help="number of a case, DID of an account, or at:// URI of a record"
+        "subject",
+        metavar="SUBJECT",
+        help="number of a case, DID of an account, at:// URI of a record, or DID/CID of bytes it shows",
     )
 
 

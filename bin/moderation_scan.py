@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 import psycopg
 
 from appview.moderation.scanning import KIND, Came, Outcome, Scanner
+from bin import blob_store
 from bin.scanning import off, scanner
 from bin.settings import Settings
 from bin.view import duration
@@ -62,8 +63,10 @@ async def _scan(args: argparse.Namespace, settings: Settings) -> int:
     async with (
         make_pool(settings.database_url, max_size=1, name="plyr moderation scan") as pool,
         GuardedClient(settings.dev_loopback) as http,
+        blob_store.opened(settings) as store,
     ):
-        outcomes = await _each(scanner(settings, pool, http, Nsid(f"{settings.namespace}.track")), found)
+        track = Nsid(f"{settings.namespace}.track")
+        outcomes = await _each(scanner(settings, pool, http, store, track), found)
     print("\n".join(summary(outcomes, len(found))))
     return 1 if any(each.came is Came.ERROR for each in outcomes) else 0
 

@@ -27,13 +27,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """`events`: newest first. `down`: why the subject is. `strikes`: of its account. `labels`: of ours, that
-    hold."""
+    """`events`: newest first. `down`, `unlisted`: why the subject is. `strikes`: of its account. `labels`: of
+    ours, that hold."""
 
     subject: str
     did: str
     known: bool
     down: str | None
+    unlisted: str | None
     strikes: int
     case: Case | None
     notices: list[Notice]
@@ -61,13 +62,14 @@ async def _ask(text: str, settings: Settings) -> Shown:
     assert settings.database_url
     async with await psycopg.AsyncConnection.connect(settings.database_url, autocommit=True) as conn:
         subject = await subject_of(conn, text)
-        known, down = await rows.standing(conn, subject)
+        stands = await rows.standing(conn, subject)
         active = await labels.active(conn, [subject.text], [settings.service_did])
         return Shown(
             subject=subject.text,
             did=subject.did,
-            known=known,
-            down=down,
+            known=stands.known,
+            down=stands.down,
+            unlisted=stands.unlisted,
             strikes=await rows.strikes(conn, subject.did),
             case=await rows.latest(conn, subject.text),
             notices=await rows.notices(conn, subject.text),
@@ -82,6 +84,7 @@ def lines(shown: Shown) -> Iterator[str]:
         yield "  is not known here"
     told: list[tuple[str, Any]] = [
         ("down", shown.down),
+        ("unlisted", shown.unlisted),
         ("labels", ", ".join(shown.labels) or None),
         ("case", None if shown.case is None else _case(shown.case)),
         ("strikes", f"{shown.strikes:,} of {shown.did}" if shown.strikes else None),

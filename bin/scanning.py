@@ -5,10 +5,12 @@ from __future__ import annotations
 from appview.moderation.audd import Audd
 from appview.moderation.cases import for_flagged
 from appview.moderation.scanning import Scanner
+from appview.moderation.variants import Variants
 from bin.settings import Settings
 from bin.signing_in import own_origin
 from firehose.net import GuardedClient
 from lexicons.syntax import Nsid
+from storage.blobs.store import BlobStore
 from storage.postgres import Pool
 
 
@@ -22,7 +24,7 @@ def off(settings: Settings) -> str | None:
     return None
 
 
-def scanner(settings: Settings, pool: Pool, http: GuardedClient, track: Nsid) -> Scanner:
+def scanner(settings: Settings, pool: Pool, http: GuardedClient, store: BlobStore, track: Nsid) -> Scanner:
     """AuDD fetches what is published where everybody finds it; what is flagged is a case about a `track`."""
     why, origin, token = off(settings), own_origin(settings), settings.audd_token
     audd = None
@@ -32,6 +34,7 @@ def scanner(settings: Settings, pool: Pool, http: GuardedClient, track: Nsid) ->
         pool,
         audd,
         lambda sha256: f"{origin}/audio/{sha256}",
+        Variants(store, settings.data_dir / "scratch"),
         off=f"AuDD is not asked: {why}",
         on_flag=for_flagged(track),
     )

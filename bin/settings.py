@@ -35,7 +35,8 @@ DEVELOPER_VARIABLES = {
 # A secret of one command: never a flag, which other people on the machine can read.
 APP_PASSWORD = "PLYR_APP_PASSWORD"
 SECRET_VARIABLES = {
-    APP_PASSWORD: "App password of the account that publishes our schemas, for `plyr lexicon publish`.",
+    APP_PASSWORD: "App password of the account that publishes our schemas, for `plyr lexicon publish`, or of "
+    "our own, for `plyr labeler publish`.",
 }
 
 
@@ -108,6 +109,14 @@ class Settings(BaseSettings):
         (),
         description="Other DIDs under which this appview is known, separated by commas: a `did:plc` whose "
         "document names it as `#plyr_appview`. Tokens for them are taken like those for the `did:web`.",
+    )
+    service_pds: str | None = Field(
+        None,
+        description="PDS that keeps a repo under the DID of this service, as `https://host`: our DID "
+        "document names it then. `plyr labeler publish` writes there which labels we give.",
+    )
+    service_signing_key: str | None = Field(
+        None, description="Public key that signs that repo, as `did:key:z…`; its PDS tells it."
     )
     labelers: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
@@ -472,6 +481,26 @@ class Settings(BaseSettings):
             None if value is None else origin_of(value, ("http", "https"), "https://plyr.example", ("http",))
         )
 
+    @field_validator("service_pds")
+    @classmethod
+    def _check_pds(cls, value: str | None) -> str | None:
+        return None if value is None else origin_of(value, ("http", "https"), "https://pds.example")
+
+    @field_validator("service_signing_key")
+    @classmethod
+    def _check_signing_key(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"did:key:z[1-9A-HJ-NP-Za-km-z]{40,60}", value):
+            raise ValueError("must look like did:key:z…, as the PDS of the repo tells it")
+        return value
+
+    @model_validator(mode="after")
+    def _check_repo(self) -> Self:
+        if (self.service_pds is None) != (self.service_signing_key is None):
+            raise ValueError(
+                "PLYR_SERVICE_PDS and PLYR_SERVICE_SIGNING_KEY are given together, or neither is"
+            )
+        return self
+
     @field_validator("frontend_url")
     @classmethod
     def _check_frontend(cls, value: str | None) -> str | None:
@@ -599,7 +628,8 @@ def load(flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] | No
 
 
 def app_password(environ: Mapping[str, str] | None = None) -> str | None:
-    """The secret that `plyr lexicon publish` signs in with, where a variable holds it."""
+    """The secret that `plyr lexicon publish` and `plyr labeler publish` sign in with, where a variable holds
+    it."""
     return (os.environ if environ is None else environ).get(APP_PASSWORD) or None
 
 

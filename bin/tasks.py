@@ -14,6 +14,7 @@ from appview.jobs.plays import play_tasks
 from appview.jobs.tasks import Task
 from appview.media.export import Exporter
 from appview.media.leftovers import Leftovers
+from appview.media.listening import Listening
 from appview.media.mirror import MirrorConfig, Mirrors
 from appview.media.opus import OpusRenditions
 from appview.media.pipeline import Uploads
@@ -68,7 +69,8 @@ async def tasks(settings: Settings, catalog: Catalog, pool: Pool) -> AsyncIterat
             Replacements(place).task,
             *Exporter(pool, store, keep_days=settings.export_keep_days).tasks,
             *Mirrors(pool, store, http, job_queue(), catalog, mirrored).tasks,
-            *Scans(pool, scanner(settings, pool, http, catalog.collections.track), job_queue()).tasks,
+            *Scans(pool, scanner(settings, pool, http, store, catalog.collections.track), job_queue()).tasks,
+            *Listening(pool, store, job_queue(), place.scratch).tasks,
             *OpusRenditions(pool, store, job_queue(), place.scratch).tasks,
             Uploads(place).task,
             *play_tasks(pool, settings.play_folder),

@@ -50,12 +50,14 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 def shared_out(arguments: Sequence[str], cores: int) -> list[str]:
     """What makes workers share the tests; nothing where a file is named, or somebody looks on.
 
-    There is one more than cores, as many tests wait. Each gets a test at a time, as they differ in length.
+    There are two more than cores, as many tests wait. Each gets a test at a time, as they differ in length,
+    or all of a module that use what it has started.
     """
     looks_on = {"-s", "--capture=no", "--pdb", "--trace"}
     if any(argument in looks_on or ".py" in argument for argument in arguments):
         return []
-    return ["-n", str(min(cores + 1, MOST_WORKERS)), "--dist", "load", "--maxschedchunk", "1", *AGAIN]
+    in_order = ("--dist", "loadscope", "--no-loadscope-reorder")
+    return ["-n", str(min(cores + 2, MOST_WORKERS)), *in_order, *AGAIN]
 
 
 def missing() -> list[str]:

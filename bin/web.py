@@ -31,11 +31,13 @@ from appview.media.signed import Links
 from appview.moderation.labels import Labels
 from appview.moderation.reports import Reports
 from appview.play_counter import PlayCounter
+from appview.port import listen
 from appview.protocol import make_runner
 from appview.rest.actors import Actors
 from appview.rest.album_edits import AlbumEdits
 from appview.rest.albums import Albums, Shown
 from appview.rest.artists import Artists
+from appview.rest.asker import Asker
 from appview.rest.comments import Comments
 from appview.rest.exports import Exports
 from appview.rest.likes import Likes
@@ -54,7 +56,7 @@ from appview.subscriber import LiveConfig
 from appview.web.moderation import Judges
 from bin import VERSION, blob_store
 from bin.kinds import job_queue
-from bin.moderating import policy
+from bin.moderating import home, policy
 from bin.settings import Settings
 from bin.signing_in import key_ring, signing_in
 from bin.status import StatusWriter
@@ -120,7 +122,7 @@ async def serve(settings: Settings, catalog: Catalog, connections: int, status_f
         runner = make_runner(app, shutdown_timeout_s=SHUTDOWN_S)
         await runner.setup()
         try:
-            await web.TCPSite(runner, settings.host, settings.port, backlog=1024).start()
+            await listen(runner, settings.host, settings.port)
             address = _address(runner)
             if status_fd is None:
                 print(f"answering at {address}", flush=True)
@@ -195,6 +197,7 @@ async def application(
             version=VERSION,
             public_url=settings.public_url,
             service_did=did,
+            home=home(settings),
             live=LiveConfig(max_subscribers=settings.live_subscribers),
             thresholds=thresholds(settings),
             guards=guards(settings, clients),
@@ -239,8 +242,8 @@ async def application(
             labels=None if labels is None else (labels, pool),
             reports=Reports(pool, catalog.collections.own, Limit(settings.reports_per_hour, 3600)),
             routes=(
+                Albums(shown, Asker(reads, auth.desk, viewer_of)),
                 AlbumEdits(shown, actors, place, pictures),
-                Albums(shown, viewer_of),
                 Artists(auth.desk, place, reads),
                 Comments(actors, place, reads),
                 Likes(actors, place),

@@ -14,8 +14,10 @@ session then lives on until it expires. Nothing is asked twice.
     ├── PasswordRefused        signing in did not work out
     ├── ChangedMeanwhile       the record is not what was read before
     └── Refused                any other refusal
+        └── NotThere           there is no such record
 
-    lexicons com.atproto.server.createSession, com.atproto.repo.listRecords and putRecord
+    lexicons com.atproto.server.createSession, com.atproto.repo.describeRepo, listRecords, getRecord
+    and putRecord
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ from firehose.address import FetchFailed
 from firehose.identity import IdentityError, IdentityResolver, IdentityUnreachable
 from firehose.net import GuardedClient, Response, retry_after_s
 from lexicons.publication import COLLECTION
-from lexicons.syntax import Cid, Did, Nsid, is_atproto_did, is_cid, is_nsid
+from lexicons.syntax import Cid, Did, Nsid, Rkey, is_atproto_did, is_cid, is_nsid
 
 MAX_BYTES = 16 * 1024 * 1024  # a page of a hundred schemas, none above the megabyte of a record
 MAX_PAGES = 100
@@ -61,6 +63,10 @@ class ChangedMeanwhile(PublishFailed):
 
 class Refused(PublishFailed):
     """The PDS understood and does not do it."""
+
+
+class NotThere(Refused):
+    """The account has no record of this name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +151,9 @@ class SchemaAccount:
 
     async def sign_in(self, password: str) -> None:
         """Open a session, good until the end of the `async with`."""
-        sent = {"identifier": self.did, "password": password}
+        # A PDS looks for identifiers in lower case, and the DID of a host with a port has %3A.
+        name = self.did if self.did == self.did.lower() else await self._handle()
+        sent = {"identifier": name, "password": password}
         body = await self._call("POST", "com.atproto.server.createSession", sent)
         access, refresh = body.get("accessJwt"), body.get("refreshJwt")
         if type(access) is not str or type(refresh) is not str or body.get("did") != self.did:
@@ -154,14 +162,39 @@ class SchemaAccount:
 
     async def put(self, nsid: Nsid, record: Mapping[str, Any], before: Published | None) -> None:
         """Write a schema in the place of what was read before, None: nothing was there."""
+        await self.put_record(COLLECTION, Rkey(nsid), record, before)
+
+    async def record(self, collection: Nsid, rkey: Rkey) -> Published | None:
+        """Any record of the account."""
+        params = {"repo": self.did, "collection": collection, "rkey": rkey}
+        try:
+            body = await self._call("GET", "com.atproto.repo.getRecord", params=params)
+        except NotThere:
+            return None
+        cid = body.get("cid")
+        if type(cid) is not str or not is_cid(cid):
+            raise NoAnswer(f"{self.pds} gives a record without CID")
+        return Published(Cid(cid), body.get("value"))
+
+    async def put_record(
+        self, collection: Nsid, rkey: Rkey, record: Mapping[str, Any], before: Published | None
+    ) -> None:
+        """As `put`, of any collection."""
         sent = {
             "repo": self.did,
-            "collection": COLLECTION,
-            "rkey": nsid,
+            "collection": collection,
+            "rkey": rkey,
             "record": record,
             "swapRecord": None if before is None else before.cid,
         }
         await self._call("POST", "com.atproto.repo.putRecord", sent, token=self._access)
+
+    async def _handle(self) -> str:
+        body = await self._call("GET", "com.atproto.repo.describeRepo", params={"repo": self.did})
+        handle = body.get("handle")
+        if type(handle) is not str:
+            raise NoAnswer(f"{self.pds} names no handle of {self.did}")
+        return handle
 
     def _record(self, line: object) -> tuple[Nsid, Published]:
         if type(line) is dict:
@@ -215,6 +248,8 @@ class SchemaAccount:
             return ChangedMeanwhile(said)
         if method == "com.atproto.server.createSession":
             return PasswordRefused(said)
+        if name == "RecordNotFound":
+            return NotThere(said)
         return Refused(said)
 
 

@@ -6,11 +6,13 @@ beside it by joining strings.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
 
+from indexer.withheld import leads_to
 from lexicons.records import Comment, List, Track
 from lexicons.syntax import AtUri, Cid, Did, Handle, InvalidSyntax, Rev, parse_datetime, tid_time_us
 
@@ -46,16 +48,27 @@ def _identified(uri: AtUri, cid: Cid, record: dict[str, Any], rev: Rev, verified
 
 
 def track_card(
-    track: Track, *, uri: AtUri, did: Did, cid: Cid, rev: Rev, pds: str | None, verified: bool
+    track: Track,
+    *,
+    uri: AtUri,
+    did: Did,
+    cid: Cid,
+    rev: Rev,
+    pds: str | None,
+    verified: bool,
+    withheld: Collection[str] = (),
 ) -> str:
-    """Members of `fm.plyr.feed.defs#trackView`, less id, author, stats, labels, viewer."""
+    """Members of `fm.plyr.feed.defs#trackView`, less id, author, stats, labels, viewer. `withheld`: bytes
+    that it is not to lead to; the record in it is as it was signed."""
     url, blob = track.audio_url, track.audio_blob
     if url is None and blob is not None and pds is not None:
         url = f"{pds}/xrpc/com.atproto.sync.getBlob?did={did}&cid={blob.cid}"
+    if leads_to(url, withheld) or (blob is not None and leads_to(blob.cid, withheld)):
+        url = None
     audio = {"url": url, "mimeType": blob.mime_type if blob else None, "durationS": track.duration}
     view = _identified(uri, cid, track.raw, rev, verified)
     view["audio"] = {k: v for k, v in audio.items() if v is not None}
-    view["image"] = track.image_url
+    view["image"] = None if leads_to(track.image_url, withheld) else track.image_url
     return members(view)
 
 

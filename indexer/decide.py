@@ -45,12 +45,14 @@ ALBUM = "album"  # how such a list calls itself
 @dataclass(frozen=True, slots=True)
 class Change:
     """A record that really changes. `before` is the rev of the version or tombstone that we hold, and
-    `was` the track that this version pointed at, if it was a like or comment of a track."""
+    `was` the track that this version pointed at, if it was a like or comment of a track. `unlisted`: by our
+    own decision it is listed nowhere."""
 
     repo: Repo
     candidate: Candidate
     before: Rev | None
     was: AtUri | None
+    unlisted: bool = False
 
 
 @dataclass(slots=True)
@@ -164,7 +166,8 @@ def changes(
         if old.taken_down is not None:
             result.append(Change(repo, withheld(c), old.rev, None))
             continue
-        result.append(Change(repo, c, old.rev, pointed_at(old, collections)))
+        was = pointed_at(old, collections)
+        result.append(Change(repo, c, old.rev, was, old.unlisted is not None))
     return result
 
 
@@ -281,10 +284,12 @@ def track_row(track: Track, x: Change, id: int) -> TrackRow:
     c = x.candidate
     assert c.cid is not None
     words = " ".join(filter(None, (track.title, track.artist, track.album)))
-    card = c.card or cards.track_card(
-        track, uri=c.uri, did=c.did, cid=c.cid, rev=c.rev, pds=x.repo.pds, verified=c.verified
-    )
-    shown = track_rest(track.raw, uri=c.uri, did=c.did, cid=c.cid, pds=x.repo.pds)
+    card, pds, withheld = c.card, x.repo.pds, x.repo.withheld
+    if card is None or withheld:  # it was rendered before anybody knew what is withheld
+        card = cards.track_card(
+            track, uri=c.uri, did=c.did, cid=c.cid, rev=c.rev, pds=pds, verified=c.verified, withheld=withheld
+        )
+    shown = track_rest(track.raw, uri=c.uri, did=c.did, cid=c.cid, pds=pds, withheld=withheld)
     return TrackRow(
         id=id,
         repo_id=x.repo.id,
@@ -300,6 +305,7 @@ def track_row(track: Track, x: Change, id: int) -> TrackRow:
         album=None if shown.album is None else storable(shown.album),
         album_id=shown.album_id,
         file_id=shown.file_id,
+        unlisted=x.unlisted,
     )
 
 

@@ -4,12 +4,13 @@ under the second's word for it and as long as that may be, counts (docs/decision
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
 from indexer.cards import profile_card
 from indexer.decide import storable
+from indexer.withheld import leads_to
 from lexicons.catalog import Catalog
 from lexicons.records import BskyProfile, Profile, parse_record
 from lexicons.scalars import Invalid, string
@@ -29,7 +30,7 @@ async def refresh_profiles(conn: Connection, repo_ids: Iterable[int], catalog: C
     """Compute the `profile` rows of these accounts again, from their records and handles."""
     collections = catalog.collections
     sources = await records.profiles(conn, repo_ids, (collections.profile, collections.bsky_profile))
-    accounts = {s.id: (s.did, s.handle) for s in sources}
+    accounts = {s.id: s for s in sources}
     own: dict[int, Profile] = {}
     bluesky: dict[int, BskyProfile] = {}
     for s in sources:
@@ -43,20 +44,28 @@ async def refresh_profiles(conn: Connection, repo_ids: Iterable[int], catalog: C
             case other:
                 raise TypeError(f"{s.collection} held a {type(other).__name__}")
     rows = [
-        profile_row(id, did, handle, own.get(id), bluesky.get(id)) for id, (did, handle) in accounts.items()
+        profile_row(id, s.did, s.handle, own.get(id), bluesky.get(id), s.withheld or ())
+        for id, s in accounts.items()
     ]
     if rows:
         await social.put_profiles(conn, rows)
 
 
 def profile_row(
-    repo_id: int, did: Did, handle: Handle | None, own: Profile | None, bluesky: BskyProfile | None
+    repo_id: int,
+    did: Did,
+    handle: Handle | None,
+    own: Profile | None,
+    bluesky: BskyProfile | None,
+    withheld: Collection[str] = (),
 ) -> ProfileRow:
-    """One account's looks. Pure."""
+    """One account's looks, without a picture that is `withheld`. Pure."""
     display_name = (own and own_name(own.raw)) or (bluesky.display_name if bluesky else None) or None
     avatar = own.avatar if own else None
     if avatar is None and bluesky is not None and bluesky.avatar is not None:
         avatar = AVATAR_URL.format(did=did, cid=bluesky.avatar.cid)
+    if leads_to(avatar, withheld):
+        avatar = None
     bio = (own.bio if own else None) or (bluesky.description if bluesky else None)
     return ProfileRow(
         repo_id=repo_id,

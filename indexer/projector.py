@@ -7,9 +7,10 @@ What a row is, is said by the same pure functions as ever (`prepare.read`, `deci
 from __future__ import annotations
 
 import gc
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+import orjson
 import psycopg
 
 from indexer import decide
@@ -86,6 +87,7 @@ def _records(
                 r.verified,
                 x.candidate.invalid,
                 r.taken_down,
+                r.unlisted,
             )
             for r, x in zip(rows, changed, strict=True)
         ],
@@ -112,6 +114,7 @@ def _load(conn: psycopg.Connection, out: Effects, numbers: Sequence[int | None])
             (
                 *(t.id, t.repo_id, t.rkey, t.cid, t.sort_at, t.indexed_at, t.title, t.card, t.search),
                 *(t.rest, None if t.features is None else list(t.features), t.album, t.album_id, t.file_id),
+                t.unlisted,
             )
             for t in out.tracks
         ],
@@ -142,7 +145,12 @@ def _change(r: RecordRow, catalog: Catalog) -> Change:
     candidate = Candidate(
         Did(r.did), Nsid(r.collection), Rkey(r.rkey), Rev(r.rev), cid, r.block, verified=r.verified
     )
-    return Change(Repo(r.repo_id, Did(r.did), r.pds, hidden=False), read(candidate, catalog), None, None)
+    repo = Repo(r.repo_id, Did(r.did), r.pds, hidden=False, withheld=_hashes(r.withheld))
+    return Change(repo, read(candidate, catalog), None, None, r.unlisted is not None)
+
+
+def _hashes(withheld: str | None) -> Collection[str]:
+    return () if withheld is None else orjson.loads(withheld)
 
 
 def _profile(looks: Looks, catalog: Catalog) -> tuple[object, ...]:
@@ -155,6 +163,7 @@ def _profile(looks: Looks, catalog: Catalog) -> tuple[object, ...]:
         handle,
         own if isinstance(own, Profile) else None,
         bluesky if isinstance(bluesky, BskyProfile) else None,
+        _hashes(looks.withheld),
     )
     return (
         row.repo_id,

@@ -68,7 +68,7 @@ async def rebuild_projections(
 
 
 async def refresh_cards(conn: Connection, repo_id: int, catalog: Catalog) -> None:
-    """Render an account's track cards again: their audio may be on another PDS now."""
+    """Render an account's track cards again: their audio may be on another PDS now, or taken down."""
     collections = catalog.collections
     changed = [_change(r, catalog) for r in await records.live_of_repo(conn, repo_id, collections.track)]
     if changed:
@@ -125,5 +125,5 @@ async def _project(
 def _change(record: LiveRecord, catalog: Catalog) -> Change:
     r = record
     candidate = Candidate(r.did, r.collection, r.rkey, r.rev, r.cid, r.block, verified=r.verified)
-    repo = Repo(r.repo_id, r.did, r.pds, hidden=False)
-    return Change(repo, read(candidate, catalog), before=r.rev, was=None)
+    repo = Repo(r.repo_id, r.did, r.pds, hidden=False, withheld=r.withheld or ())
+    return Change(repo, read(candidate, catalog), before=r.rev, was=None, unlisted=r.unlisted is not None)

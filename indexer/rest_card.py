@@ -8,6 +8,7 @@ shows it puts the artist's avatar there, and a brace.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import orjson
 
 from indexer.albums import album_id, slug
+from indexer.withheld import leads_to
 from lexicons.datamodel import InvalidData, cid_bytes
 from lexicons.syntax import AtUri, Cid, Did
 
@@ -37,13 +39,25 @@ class RestCard:
     file_id: str
 
 
-def track_rest(record: dict[str, Any], *, uri: AtUri, did: Did, cid: Cid, pds: str | None) -> RestCard:
-    """Of a valid record in JSON form."""
+def track_rest(
+    record: dict[str, Any],
+    *,
+    uri: AtUri,
+    did: Did,
+    cid: Cid,
+    pds: str | None,
+    withheld: Collection[str] = (),
+) -> RestCard:
+    """Of a valid record in JSON form. `withheld`: bytes that it is not to lead to."""
     get = record.get
     url, blob, image, album = get("audioUrl"), _blob_cid(get("audioBlob")), get("imageUrl"), get("album")
     r2_url = url
     if url is None and pds is not None:
         r2_url = f"{pds}/xrpc/com.atproto.sync.getBlob?did={did}&cid={blob}"
+    if leads_to(r2_url, withheld) or leads_to(blob, withheld):
+        r2_url = None
+    if leads_to(image, withheld):
+        image = None
     gate = get("supportGate")
     file_id = _file_id(url, blob)
     shown: dict[str, Any] = {

@@ -169,6 +169,7 @@ def _load(dsn: str, fold: Fold) -> None:
                 a.taken_down,
                 *_columns(repos.get(a.did, Folded())),
                 _moment(a.since_us),
+                a.withheld,
             )
             for a in fold.accounts()
         )

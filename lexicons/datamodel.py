@@ -25,6 +25,7 @@ from lexicons.values import (
     cid_str,
     is_blessed,
     link_bytes,
+    raw_cid,
     utf8,
 )
 
@@ -40,6 +41,7 @@ __all__ = [
     "encode",
     "from_json",
     "is_blessed",
+    "raw_cid",
     "to_json",
 ]
 

@@ -43,6 +43,11 @@ def cid_of(block: bytes, codec: Literal["dag-cbor", "raw"] = "dag-cbor") -> Cid:
     return Cid(libipld.encode_cid(prefix + hashlib.sha256(block).digest()))
 
 
+def raw_cid(sha256: str) -> Cid:
+    """The CID of bytes whose sha-256 is this, in hex: of a blob."""
+    return Cid(libipld.encode_cid(RAW + bytes.fromhex(sha256)))
+
+
 def cid_str(raw: bytes) -> Cid:
     """The text of a CID given as the 36 bytes that the network uses; raises InvalidData for any other."""
     if not is_blessed_bytes(raw):

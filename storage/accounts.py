@@ -1,6 +1,6 @@
 """How accounts stand: whose PDS is to be asked, what it said, and what is left of who is gone.
 
-Columns `account_*`, `active`, `status` and `taken_down` of table `repo`.
+Columns `account_*`, `active`, `status`, `taken_down` and `withheld` of table `repo`.
 """
 
 from __future__ import annotations
@@ -117,3 +117,9 @@ async def erase_proofs(conn: Connection, repo_id: int, rev: Rev) -> None:
 
 async def take_down(conn: Connection, repo_id: int, reason: str | None) -> None:
     await conn.execute(_SQL["take_down"], {"id": repo_id, "reason": reason})
+
+
+async def withhold(conn: Connection, repo_id: int, sha256: str, reason: str | None) -> bool:
+    """Our own decision about bytes of an account, None: lifted. False: it was so already."""
+    params = {"id": repo_id, "sha256": sha256, "reason": reason}
+    return await (await conn.execute(_SQL["withhold"], params)).fetchone() is not None

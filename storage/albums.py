@@ -11,7 +11,7 @@ from storage import feed
 from storage.feed import Page, RestRow
 from storage.keyset import Place
 from storage.queries import load
-from storage.reader import Reads, Rows
+from storage.reader import Cell, Reads, Rows
 
 _SQL = load("albums")
 MOST = 100  # on a page
@@ -22,10 +22,16 @@ def _made(sql: str) -> str:
     return sql.replace("{on_album}", _SQL["on_album"]).replace("{shown}", _SQL["shown"])
 
 
+def _hydrated(skeleton: str, repo: str = "$1") -> str:
+    return _made(_SQL["hydrate"].replace("{skeleton}", _SQL[skeleton].replace("{repo}", repo)))
+
+
 STATEMENTS = {
-    **{f"albums_{name}": _made(_SQL["hydrate"].replace("{skeleton}", _SQL[name])) for name in _SKELETONS},
+    **{f"albums_{name}": _hydrated(name) for name in _SKELETONS},
     **{f"albums_{name}": _made(_SQL[name]) for name in ("owner", "members", "members_named")},
-    "albums_tracks": feed.rest_statement(_made(_SQL["tracks"])),
+    "albums_whole": _SQL["whole"]
+    .replace("{album}", _hydrated("one", "$4"))
+    .replace("{tracks}", feed.rest_statement(_made(_SQL["tracks"]))),
 }
 
 
@@ -91,11 +97,15 @@ async def owner(reads: Reads, id: str) -> tuple[int, str] | None:
     return (int(rows.cell(0, 0) or 0), (rows.cell(0, 1) or b"").decode()) if rows.count else None
 
 
-async def tracks(reads: Reads, viewer: str | None, album: AlbumRow) -> list[RestRow]:
-    """Its tracks that can be shown, in order: a thousand at most."""
+async def whole(
+    reads: Reads, viewer: str | None, repo_id: int, base: str, rank: int
+) -> tuple[AlbumRow, list[RestRow]] | None:
+    """The same with its tracks that can be shown, in order: a thousand at most."""
     who = None if viewer is None else viewer.encode()
-    rows = await reads.fetch("albums_tracks", who, *_key(album))
-    return feed.REST.rows(rows, rows.count)
+    rows = await reads.fetch("albums_whole", who, base.encode(), b"%d" % rank, b"%d" % repo_id)
+    if not rows.count:
+        return None
+    return _album(rows, 0, feed.REST_CELLS), feed.REST.rows(rows, rows.count)[1:]
 
 
 async def members(reads: Reads, album: AlbumRow) -> list[Member]:
@@ -122,23 +132,26 @@ def _key(album: AlbumRow) -> tuple[bytes, bytes | None, bytes]:
     return album.base.encode(), list_id, b"%d" % album.rank
 
 
-def _album(rows: Rows, i: int) -> AlbumRow:
-    def text(column: int) -> str | None:
-        cell = rows.cell(i, column)
-        return None if cell is None else cell.decode()
-
-    list_id, rkey = text(2), text(3)
+def _album(rows: Rows, i: int, first: int = 0) -> AlbumRow:
+    """What stands in row `i` from column `first` on."""
+    title, base, list_id, rkey, rank, author, did, tracks, plays, cover, image, description = [
+        rows.cell(i, n) for n in range(first, first + 12)
+    ]
     return AlbumRow(
-        title=text(0) or "",
-        base=text(1) or "",
+        title=_text(title) or "",
+        base=_text(base) or "",
         list_id=None if list_id is None else int(list_id),
-        rkey=None if rkey is None else Rkey(rkey),
-        rank=int(text(4) or 1),
-        author=rows.cell(i, 5) or b"",
-        did=text(6) or "",
-        tracks=int(text(7) or 0),
-        plays=int(text(8) or 0),
-        cover=text(9),
-        image=text(10),
-        description=text(11),
+        rkey=None if rkey is None else Rkey(rkey.decode()),
+        rank=int(rank or 1),
+        author=author or b"",
+        did=_text(did) or "",
+        tracks=int(tracks or 0),
+        plays=int(plays or 0),
+        cover=_text(cover),
+        image=_text(image),
+        description=_text(description),
     )
+
+
+def _text(cell: Cell) -> str | None:
+    return None if cell is None else cell.decode()

@@ -66,7 +66,7 @@ async def page(conn: Connection, did: Did, *, after: str, limit: int) -> list[Ex
 
 
 async def may_have(conn: Connection, id: UUID, did: Did) -> bool:
-    """Whether the export still owns its blobs, and its account is in sight."""
+    """Whether the export still owns its blobs, its account is in sight, and nothing in it is down."""
     row = await (await conn.execute(_SQL["may_have"], {"owner": str(id), "did": did})).fetchone()
     return row is not None
 

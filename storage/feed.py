@@ -20,11 +20,14 @@ from storage.spread import Spread
 _SQL = load("feed")
 _SKELETONS = ("latest", "top", "by_actor", "liked_by", "by_uris", "by_id", "in_list", "search")
 
-# id, card, author's card, plays, likes, comments, rkey of the viewer's like
-TrackRow = tuple[Cell, Cell, Cell, Cell, Cell, Cell, Cell]
-# id, REST members, author's card, plays, likes, comments, rkey of a like of the viewer's, DIDs of those
-# featured, where there are no members yet the card and the account's PDS, and the tags as JSON
-RestRow = tuple[Cell, Cell, Cell, Cell, Cell, Cell, Cell, Cell, Cell, Cell, Cell]
+# id, card, author's card, plays, likes, comments, rkey of the viewer's like, whether it is unlisted
+TrackRow = tuple[Cell, Cell, Cell, Cell, Cell, Cell, Cell, Cell]
+YES = b"t"
+# id, REST members, author's card, members of what changes without the record (figures, whether the viewer
+# likes it, tags, what was judged; the last are `operator_labels`), DIDs of those featured, and where there
+# are no members yet the card and the account's PDS
+RestRow = tuple[Cell, Cell, Cell, Cell, Cell, Cell, Cell]
+REST_CELLS = 9  # of a row as Postgres gives it
 # account's card, its DID, rkey of the like, when
 LikeRow = tuple[Cell, Cell, Cell, Cell]
 # comment's card, author's card
@@ -75,7 +78,7 @@ def place_after(rows: Rows, limit: int, *columns: int) -> Place | None:
 def _track_rows(rows: Rows, limit: int) -> list[TrackRow]:
     get = rows.cell
     return [
-        (get(i, 0), get(i, 1), get(i, 2), get(i, 3), get(i, 4), get(i, 5), get(i, 6))
+        (get(i, 0), get(i, 1), get(i, 2), get(i, 3), get(i, 4), get(i, 5), get(i, 6), get(i, 9))
         for i in range(min(limit, rows.count))
     ]
 
@@ -86,11 +89,8 @@ def _rest_rows(rows: Rows, limit: int) -> list[RestRow]:
     for i in range(min(limit, rows.count)):
         rest = get(i, 1)
         # Of nearly all rows there is nothing in the cells from which members would be made.
-        card, pds = (None, None) if rest is not None else (get(i, 10), get(i, 11))
-        found.append(
-            (get(i, 0), rest, get(i, 2), get(i, 3), get(i, 4), get(i, 5), get(i, 6), get(i, 9),
-             card, pds, get(i, 12))
-        )  # fmt: skip
+        card, pds = (None, None) if rest is not None else (get(i, 5), get(i, 6))
+        found.append((get(i, 0), rest, get(i, 2), get(i, 3), get(i, 4), card, pds))
     return found
 
 

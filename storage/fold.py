@@ -38,7 +38,8 @@ class Step(NamedTuple):
 
 
 class Account(NamedTuple):
-    """What was last said of an account. `since_us`: when it was first tracked."""
+    """What was last said of an account. `since_us`: when it was first tracked. `withheld`: its bytes that
+    are down, as JSON, like `repo.withheld`."""
 
     id: int
     did: Did
@@ -49,11 +50,12 @@ class Account(NamedTuple):
     status: str | None
     taken_down: str | None
     since_us: int
+    withheld: str | None
 
 
 class RecordRow(NamedTuple):
     """The newest version of a record; `cid` and `block` None: deleted. `taken_down`: why nothing is made of
-    it."""
+    it, `unlisted`: why it is listed nowhere. `withheld`: of its account."""
 
     repo_id: int
     did: str
@@ -65,6 +67,8 @@ class RecordRow(NamedTuple):
     verified: bool
     pds: str | None
     taken_down: str | None
+    withheld: str | None
+    unlisted: str | None
 
 
 class Looks(NamedTuple):
@@ -76,6 +80,7 @@ class Looks(NamedTuple):
     hidden: bool
     own: bytes | None
     bluesky: bytes | None
+    withheld: str | None
 
 
 class Rejected(NamedTuple):
@@ -106,7 +111,16 @@ class Fold:
     def __init__(self, db: duckdb.DuckDBPyConnection, files: list[Path]) -> None:
         self._db = db
         open_events(db, files)
-        for name in ("newest", "account", "withheld", "name", "step", "hearsay"):
+        for name in (
+            "newest",
+            "account",
+            "withheld",
+            "withheld_bytes",
+            "unlisted",
+            "name",
+            "step",
+            "hearsay",
+        ):
             db.execute(_SQL[name]).fetchall()
         lost = db.execute(_SQL["lost"]).fetchall()[0][0]
         if lost:

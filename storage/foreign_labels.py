@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import orjson
+from psycopg.rows import class_row
 
 from lexicons.syntax import Did
 from storage.feed import text_array
@@ -43,6 +44,25 @@ class Active:
     cid: str | None
     cts: str
     exp: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """A labeler that was heard up to `seq`, `age_s` ago; `refused` of its labels did not hold, the last for
+    `refusal`."""
+
+    did: Did
+    seq: int
+    age_s: float
+    refused: int
+    refusal: str | None
+
+
+async def followed(conn: Connection) -> list[Followed]:
+    """All that were ever heard, by DID."""
+    async with conn.cursor(row_factory=class_row(Followed)) as cursor:
+        await cursor.execute(_SQL["followed"])
+        return await cursor.fetchall()
 
 
 async def seq_of(conn: Connection, did: Did) -> int:

@@ -60,7 +60,7 @@ async def erase(conn: Connection, repo_id: int) -> None:
 
 async def erase_story(conn: Connection, did: Did) -> None:
     """Delete what was decided about it, its events that were set aside, its scans, what it answered to
-    claimants, its unfinished uploads."""
+    claimants, which of its pictures are sensitive, its unfinished uploads."""
     await conn.execute(_SQL["erase_story"], {"did": did})
 
 

@@ -137,6 +137,25 @@ class Links:
 
 
 @dataclass(frozen=True, slots=True)
+class Cases:
+    """What waits for people who judge: `open` cases, the oldest for `oldest_s`; notices that are late."""
+
+    open: int
+    oldest_s: float | None
+    late_notices: int
+
+
+@dataclass(frozen=True, slots=True)
+class Labeler:
+    """A labeler that was heard up to `seq`, `age_s` ago; `refused` of its labels did not hold."""
+
+    did: str
+    seq: int
+    refused: int
+    age_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Health:
     """`…_late_s`: how long the oldest due piece of work waits; None: nothing is due. `quiet_s`: since the
     last event of ours; `unsealed_s`: age of the oldest event that is not in the archive. `stuck`: rejected
@@ -165,6 +184,8 @@ class Health:
     jobs: Jobs | None = None
     mirrored: Mirrored | None = None
     links: Links | None = None
+    cases: Cases | None = None
+    labelers: tuple[Labeler, ...] = ()
 
     @property
     def repos(self) -> int:

@@ -6,7 +6,7 @@ and has all of its records of the batch that nobody held before. Whoever is not 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, NewType
 
@@ -54,6 +54,7 @@ class Repo:
     did: Did
     pds: str | None
     hidden: bool
+    withheld: Collection[str] = ()  # sha-256 in hex of bytes of theirs that we took down
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,5 +82,9 @@ async def add(conn: Connection, rows: Packed) -> Asked[set[int]]:
 
 
 def _intake(found: Sequence[tuple[Any, ...]]) -> Intake:
-    repos = {did: Repo(id, did, pds, hidden) for id, did, pds, hidden, _ in found if did is not None}
+    repos = {
+        did: Repo(id, did, pds, hidden, withheld or ())
+        for id, did, pds, hidden, withheld, _ in found
+        if did is not None
+    }
     return Intake(repos, {n for *_, n in found if n is not None})

@@ -60,12 +60,14 @@ async def elsewhere(reads: Reads, file_id: str) -> list[tuple[bytes, str | None]
 
 @dataclass(frozen=True, slots=True)
 class TrackMedia:
-    """Hashes of what we have of a track: its sound as what it is served, its cover, and an Opus of it."""
+    """Hashes of what we have of a track: its sound as what it is served, its cover, and an Opus of it.
+    `sensitive`: not everybody wants to see the cover."""
 
     sound: str | None = None
     mime: str | None = None
     cover: str | None = None
     opus: str | None = None
+    sensitive: bool = False
 
 
 async def of_track(reads: Reads, track_id: int) -> TrackMedia:
@@ -73,6 +75,5 @@ async def of_track(reads: Reads, track_id: int) -> TrackMedia:
     rows = await reads.fetch("media_of_track", b"%d" % track_id)
     if not rows.count:
         return TrackMedia()
-    return TrackMedia(
-        *[None if cell is None else cell.decode() for cell in (rows.cell(0, n) for n in range(4))]
-    )
+    named = [None if cell is None else cell.decode() for cell in (rows.cell(0, n) for n in range(4))]
+    return TrackMedia(*named, sensitive=rows.cell(0, 4) == b"t")

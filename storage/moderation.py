@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
@@ -127,14 +127,27 @@ async def lock(conn: Connection, subject: Subject) -> None:
     await conn.execute(_SQL["lock"], {"subject": subject.text})
 
 
-async def standing(conn: Connection, subject: Subject) -> tuple[bool, str | None]:
-    """Whether an account or record is known here, and why it is down, if it is."""
+class Stands(NamedTuple):
+    """Whether an account, a record or bytes are known here, why they are down, and why a track is listed
+    nowhere, if it is so."""
+
+    known: bool
+    down: str | None = None
+    unlisted: str | None = None
+
+
+async def standing(conn: Connection, subject: Subject) -> Stands:
+    """How an account, a record or bytes stand."""
+    if subject.kind is SubjectKind.BLOB:
+        blob = {"did": subject.did, "cid": subject.cid, "sha256": subject.sha256}
+        row = await (await conn.execute(_SQL["standing_of_bytes"], blob)).fetchone()
+        return Stands(known=False) if row is None else Stands(True, row[0])
     collection, rkey = None, None
     if subject.kind is SubjectKind.RECORD:
         _, collection, rkey = subject.text.removeprefix("at://").split("/")
     params = {"did": subject.did, "collection": collection, "rkey": rkey}
     row = await (await conn.execute(_SQL["standing"], params)).fetchone()
-    return (False, None) if row is None else (True, row[0])
+    return Stands(False) if row is None else Stands(True, *row)
 
 
 async def violated(conn: Connection, subject: Subject) -> bool:

@@ -23,8 +23,8 @@ T = TypeVar("T")
 @dataclass(frozen=True, slots=True)
 class CaseView:
     """A case. `track_id`: of a track that is in the tables; `block`: the record, as it was signed, also of
-    one that is not. `dominant`: what the track's newest scan takes it for. `violations`: other cases of the
-    account that were found to be one."""
+    one that is not. `unlisted`: of a track. `dominant`: what the track's newest scan takes it for.
+    `violations`: other cases of the account that were found to be one."""
 
     id: int
     subject: str
@@ -39,6 +39,7 @@ class CaseView:
     handle: str | None
     track_id: int | None
     block: bytes | None
+    unlisted: bool
     dominant: Match | None
     dominant_share: float | None
     violations: int
@@ -59,7 +60,7 @@ class Flag:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """Hashes of what a track plays and shows, as far as we have that."""
+    """Hashes of what a track plays and shows, or of bytes that are one of both, as far as we have that."""
 
     sha256: str | None = None
     cover: str | None = None
@@ -123,6 +124,12 @@ async def tracks(conn: Connection, flag: Flag) -> dict[tuple[Did, Rkey], int]:
 async def shown(conn: Connection, did: Did, rkey: Rkey) -> Shown:
     """Of a track, whether it is in sight or not."""
     found = await _rows(conn, "shown", {"did": did, "rkey": rkey}, Shown)
+    return found[0] if found else Shown()
+
+
+async def shown_bytes(conn: Connection, sha256: str) -> Shown:
+    """Of bytes with this hash, as what we have them."""
+    found = await _rows(conn, "shown_bytes", {"sha256": sha256}, Shown)
     return found[0] if found else Shown()
 
 

@@ -47,6 +47,8 @@ class Kind(StrEnum):
     - IDENTITY: what its DID document says: `handle`, `pds`, `signing_key`
     - TAKEDOWN: our own decision: `verdict` down or up, why in `reason`. Of a record if it has a `collection`:
       `action` is what it comes to for those who follow, with `cid` and `block` of what is seen again
+    - WITHHOLD: our own decision about bytes of an account: `cid`, `sha256`; `verdict` and `reason` likewise
+    - LISTING: our own decision about a track: `verdict` unlisted or listed, why in `reason`
     - REJECTED: could not be applied: `verdict` the reason, `reason` the detail, `block` the raw frame,
       `digest` (hex) its name; DROPPED: the rejected event of that `digest` was applied or given up
     - FORGOTTEN: the account asked to be forgotten, and nothing of it is here any more: `hash`, the sha-256 of
@@ -65,6 +67,8 @@ class Kind(StrEnum):
     ACCOUNT = "account"
     IDENTITY = "identity"
     TAKEDOWN = "takedown"
+    WITHHOLD = "withhold"
+    LISTING = "listing"
     REJECTED = "rejected"
     DROPPED = "dropped"
     FORGOTTEN = "forgotten"

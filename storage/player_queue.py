@@ -10,15 +10,35 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from lexicons.syntax import Did
-from storage.feed import REST, RestRow, rest_statement, text_array
+from storage.feed import REST, REST_CELLS, RestRow, rest_statement, text_array
 from storage.postgres import Connection
 from storage.queries import load
 from storage.reader import Reads
 
 _SQL = load("player_queue")
 
-STATEMENTS = {"player_queue_of": _SQL["of"], "player_queue_tracks": rest_statement(_SQL["tracks"])}
+MOST_TRACKS = 2000  # that are shown with it
+
+
+def _tracks(file_ids: str) -> str:
+    return rest_statement(_SQL["tracks"].replace("{file_ids}", file_ids))
+
+
+STATEMENTS = {
+    "player_queue_of": _SQL["of"].replace("{tracks}", _tracks(f"(select file_ids[:{MOST_TRACKS}] from own)")),
+    "player_queue_tracks": _tracks("$2::text[]"),
+}
+_BEGIN, _HEX = b'"track_ids":["', b"0123456789abcdef"
+
+
+class _State(msgspec.Struct):
+    track_ids: msgspec.Raw = msgspec.Raw(b"")
+
+
+_DECODER = msgspec.json.Decoder(_State)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +51,13 @@ class Queue:
     auto_advance: bool | None
 
 
-async def of(reads: Reads, did: str) -> Queue:
+async def of(reads: Reads, did: str) -> tuple[Queue, list[RestRow] | None]:
+    """An account's queue, with what `tracks` would tell of it; None where the statement did not find what is
+    in it, and they are to be asked for."""
     rows = await reads.fetch("player_queue_of", did.encode())
-    state, revision, auto = (rows.cell(0, n) for n in range(3))
-    return Queue(state, int(revision or 0), None if auto is None else auto == b"t")
+    state, revision, auto = (rows.cell(0, REST_CELLS + n) for n in range(3))
+    queue = Queue(state, int(revision or 0), None if auto is None else auto == b"t")
+    return queue, REST.rows(rows, rows.count)[1:] if state is None or _is_plain(state) else None
 
 
 async def put(conn: Connection, did: Did, state: bytes, expected: Sequence[int] | None) -> Queue | None:
@@ -45,15 +68,26 @@ async def put(conn: Connection, did: Did, state: bytes, expected: Sequence[int] 
     return None if row is None else Queue(state, row[0], row[1])
 
 
-async def tracks(reads: Reads, viewer: str | None, file_ids: Sequence[str]) -> list[tuple[int, RestRow]]:
-    """Of each of these sounds a track that has it, with its place among them; those that cannot be shown are
-    absent. Several accounts may have the same sound: the first of their tracks stands for it."""
+async def tracks(reads: Reads, viewer: str | None, file_ids: Sequence[str]) -> list[RestRow]:
+    """Of each of these sounds a track that has it, in their order; those that cannot be shown are absent.
+    Several accounts may have the same sound: the first of their tracks stands for it."""
     who = None if viewer is None else viewer.encode()
     rows = await reads.fetch("player_queue_tracks", who, text_array(file_ids))
-    places = [-int(rows.cell(i, 7) or 0) - 1 for i in range(rows.count)]
-    return list(zip(places, REST.rows(rows, rows.count), strict=True))
+    return REST.rows(rows, rows.count)
 
 
 async def erase(conn: Connection, did: Did) -> None:
     """Of an account that is deleted, in the caller's transaction."""
     await conn.execute(_SQL["erase"], {"did": did})
+
+
+def _is_plain(state: bytes) -> bool:
+    """Whether what statement `of` takes for the sounds in a state are those: what it finds is the member
+    `track_ids`, and a list of hexadecimal numbers without a space, as programs write it."""
+    told = bytes(_DECODER.decode(state).track_ids)
+    at = state.find(_BEGIN)
+    if at < 0:
+        return told in (b"", b"[]")
+    shape = told.translate(None, _HEX)
+    plain = b'[""%b]' % (b',""' * (len(shape) // 3 - 1))
+    return shape == plain and state.startswith(told, at + len(_BEGIN) - 2)

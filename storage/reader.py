@@ -73,6 +73,9 @@ class Rows:
         self.count = result.ntuples
 
 
+Question = tuple[str, Sequence[Cell]]  # a statement's name, and its parameters
+
+
 class Reads(Protocol):
     """What the read modules ask; `Reader` is the one of production."""
 
@@ -80,9 +83,13 @@ class Reads(Protocol):
 
     async def fetch(self, name: str, *params: Cell) -> Rows: ...
 
+    async def fetch_all(self, *questions: Question) -> list[Rows]:
+        """The answers to several at once, for little more than one costs; where one fails, all do."""
+        ...
+
 
 class _Waiting(NamedTuple):
-    answer: asyncio.Future[Rows]
+    answer: asyncio.Future[list[Rows]]
     asked_at: float
 
 
@@ -94,7 +101,7 @@ class _Connection:
         self._loop = asyncio.get_running_loop()
         self.pg: PGconn | None = None
         self.queue: deque[_Waiting] = deque()
-        self._result: PGresult | None = None
+        self._results: list[PGresult] = []
         self._lost: asyncio.Future[str] = self._loop.create_future()
         self._silent = False
         self.error = "not connected yet"
@@ -154,19 +161,20 @@ class _Connection:
     def _close(self) -> None:
         # Asking elsewhere what was not answered in time would only keep the caller waiting longer.
         failure = TimedOut if self._silent else Unavailable
-        self.pg, self._result, self._silent = None, None, False
+        self.pg, self._results, self._silent = None, [], False
         while self.queue:
             answer = self.queue.popleft().answer
             if not answer.done():
                 answer.set_exception(failure(self.error))
 
-    def ask(self, name: bytes, params: Sequence[Cell]) -> asyncio.Future[Rows]:
+    def ask(self, questions: Sequence[Question]) -> asyncio.Future[list[Rows]]:
         pg = self.pg
         if pg is None:
             raise Unavailable(self.error)
-        answer: asyncio.Future[Rows] = self._loop.create_future()
+        answer: asyncio.Future[list[Rows]] = self._loop.create_future()
         try:
-            pg.send_query_prepared(name, params)
+            for name, params in questions:
+                pg.send_query_prepared(name.encode(), params)
             pg.pipeline_sync()
             self.queue.append(_Waiting(answer, self._loop.time()))
             if pg.flush():
@@ -202,29 +210,32 @@ class _Connection:
                 if result.status == ExecStatus.PIPELINE_SYNC:
                     self._answer(self.queue.popleft().answer)
                 else:
-                    self._result = result
+                    self._results.append(result)
         except psycopg.OperationalError as error:
             self._break(str(error))
 
-    def _answer(self, answer: asyncio.Future[Rows]) -> None:
-        result, self._result = self._result, None
+    def _answer(self, answer: asyncio.Future[list[Rows]]) -> None:
+        results, self._results = self._results, []
         if answer.done():  # its caller was cancelled
             return
-        if result is not None and result.status == ExecStatus.TUPLES_OK:
-            answer.set_result(Rows(result))
-            return
-        state = (result.error_field(DiagnosticField.SQLSTATE) or b"").decode() if result is not None else ""
-        text = result.get_error_message() if result is not None else "no result"
+        for result in results:
+            if result.status != ExecStatus.TUPLES_OK:  # those behind it were not run
+                answer.set_exception(self._failure(result))
+                return
+        answer.set_result([Rows(result) for result in results])
+
+    def _failure(self, result: PGresult) -> ReadFailed:
+        state = (result.error_field(DiagnosticField.SQLSTATE) or b"").decode()
+        text = result.get_error_message()
         if state == "57014":
-            answer.set_exception(TimedOut(text))
-        elif state[:2] == "22":
-            answer.set_exception(BadValue(text))
-        elif state[:2] in ("57", "0A", "26"):
+            return TimedOut(text)
+        if state[:2] == "22":
+            return BadValue(text)
+        if state[:2] in ("57", "0A", "26"):
             # The server goes down, or a migration changed what a prepared statement returns: start afresh.
-            answer.set_exception(Unavailable(text))
             self._break(text)
-        else:
-            answer.set_exception(ReadFailed(text))
+            return Unavailable(text)
+        return ReadFailed(text)
 
 
 class Reader:
@@ -248,9 +259,6 @@ class Reader:
         self.extensions: frozenset[str] = frozenset()
         self._statements = statements
         self._optional = optional or {}
-        self._names = {name: name.encode() for name in statements}
-        for more in self._optional.values():
-            self._names |= {name: name.encode() for name in more}
         self._count = connections
         self._mode = f"set default_transaction_read_only = {'off' if writes else 'on'};\n"
         self._connect_wait_s = connect_wait_s
@@ -281,6 +289,8 @@ class Reader:
         await conn.execute((self._mode + _SESSION + timeout).encode())
         found = await conn.execute("select extname from pg_extension")
         names = {str(row[0]) for row in await found.fetchall()}
+        # libpq reads as much at once as its largest message needed: by default a page in five pieces.
+        await conn.execute("select repeat(' ', 128 * 1024)")
         self.extensions = frozenset(names & self._optional.keys())
         wanted = dict(self._statements)
         for extension in self.extensions:
@@ -289,15 +299,19 @@ class Reader:
 
     async def fetch(self, name: str, *params: Cell) -> Rows:
         """The rows that a prepared statement gives for these parameters, in text form."""
+        return (await self.fetch_all((name, params)))[0]
+
+    async def fetch_all(self, *questions: Question) -> list[Rows]:
+        """The same of several, which are sent together and to one connection."""
         # All of them may be dead without our knowing yet; one more is one that was opened since.
         for _ in self._connections:
             connection = self._best() or await self._opened()
             try:
-                return await connection.ask(self._names[name], params)
+                return await connection.ask(questions)
             except Unavailable:
                 continue
         connection = self._best() or await self._opened()
-        return await connection.ask(self._names[name], params)
+        return await connection.ask(questions)
 
     def _best(self) -> _Connection | None:
         """The open connection with the shortest queue."""

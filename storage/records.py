@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -23,7 +23,8 @@ class RecordKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What we hold under a key. `block` is None for a tombstone; `taken_down`: why nothing is made of it."""
+    """What we hold under a key. `block` is None for a tombstone; `taken_down`: why nothing is made of it;
+    `unlisted`: why it is listed nowhere."""
 
     repo_id: int
     collection: Nsid
@@ -33,6 +34,7 @@ class Stored:
     verified: bool
     invalid: str | None
     taken_down: str | None
+    unlisted: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,8 @@ class LiveRecord:
     did: Did
     pds: str | None
     taken_down: str | None
+    withheld: Mapping[str, str] | None  # of the account, as in `storage.intake.Repo`
+    unlisted: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,7 @@ class ProfileSource:
     id: int
     did: Did
     handle: Handle | None
+    withheld: Mapping[str, str] | None
     collection: Nsid | None
     block: bytes | None
 
@@ -132,6 +137,12 @@ async def take_down(
     there: the number of a comment or list is kept. False if it already is so, or there is no such record."""
     params = key._asdict() | {"reason": reason, "comment": comment, "list": list_}
     return (await conn.execute(_SQL["take_down"], params)).rowcount > 0
+
+
+async def unlist(conn: Connection, key: RecordKey, reason: str | None) -> bool:
+    """Our own decision to list a track nowhere, None: lift it. False if it already is so, or there is no such
+    record."""
+    return (await conn.execute(_SQL["unlist"], key._asdict() | {"reason": reason})).rowcount > 0
 
 
 async def known_keys(conn: Connection, did: Did, collection: Nsid, rkeys: Iterable[Rkey]) -> set[Rkey]:

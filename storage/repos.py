@@ -102,8 +102,8 @@ async def lock(conn: Connection, dids: Iterable[Did]) -> dict[Did, Standing]:
     """The rows of those of `dids` that we track, locked until the transaction ends."""
     cursor = await conn.execute(_SQL["lock"], {"dids": sorted(dids)})
     return {
-        did: Standing(Repo(id, did, pds, hidden), *rest)
-        for id, did, pds, hidden, *rest in await cursor.fetchall()
+        did: Standing(Repo(id, did, pds, hidden, withheld or ()), *rest)
+        for id, did, pds, hidden, withheld, *rest in await cursor.fetchall()
     }
 
 

@@ -77,7 +77,7 @@ async def unproven(reads: Reads, viewer: str, before: Rev, collection: Nsid, lim
 
 
 async def by_ids(reads: Reads, viewer: str | None, ids: Sequence[int]) -> list[RestRow]:
-    """The tracks of these numbers that can be shown, in their order."""
+    """The tracks of these numbers that are listed, in their order."""
     who = None if viewer is None else viewer.encode()
     rows = await reads.fetch("rest_by_ids", who, ("{" + ",".join(map(str, ids)) + "}").encode())
     return REST.rows(rows, len(ids))

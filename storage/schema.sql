@@ -35,7 +35,8 @@ create table repo (
     resync_error   text,            -- why the last one failed
     synced_rev     text,            -- of the last whole read: older commits say nothing new
     checked_at     timestamptz,     -- when its PDS last confirmed what we hold
-    forked_rev     text             -- commits up to here may be of a host that was left: only whole reads count
+    forked_rev     text,            -- commits up to here may be of a host that was left: only whole reads count
+    withheld       jsonb            -- bytes of it that we took down: why, by their sha-256 in hex; null: none
 ) with (fillfactor = 60);           -- room to update in place: every commit moves rev and data
 create unique index repo_handle on repo (handle);
 create index repo_identity_due on repo (identity_due) where identity_due is not null;
@@ -57,6 +58,7 @@ create table record (
     invalid     text,               -- why the lexicon refuses it; null: valid
     taken_down  text,               -- why we took it down: nothing is made of it; stays over new versions
     number      bigint,             -- what its comment or list was called then, and is again once it is restored
+    unlisted    text,               -- why we list this track nowhere; stays over new versions, too
     primary key (repo_id, collection, rkey)
 );
 create index record_taken_down on record (repo_id, collection, rkey) where taken_down is not null;
@@ -96,7 +98,8 @@ create table track (
     features     text[],                  -- DIDs of those featured; null: nobody
     album        text,                    -- title of the album that it says it is on; null: none
     file_id      text,                    -- how REST names its sound
-    album_id     uuid                     -- of account and slug (indexer/albums.py); null: of no album
+    album_id     uuid,                    -- of account and slug (indexer/albums.py); null: of no album
+    unlisted     boolean not null default false     -- in no listing but its artist's own and those that name it
 );
 create unique index track_repo on track (repo_id, rkey);
 create index track_repo_sort on track (repo_id, sort_at desc, id desc);
@@ -201,7 +204,7 @@ create table decision (
     id       bigint generated always as identity primary key,
     did      text not null,
     at       timestamptz not null default now(),
-    kind     text not null,             -- state, account, identity, resync, discovery, reconcile, takedown
+    kind     text not null,             -- state, account, identity, resync, discovery, reconcile, takedown, listing
     outcome  text not null,             -- the new state, status, handle, …
     reason   text not null,
     source   text,                      -- who said it
@@ -866,3 +869,12 @@ create table far_sound (
     checked_at  timestamptz             -- when it was asked
 );
 create index far_sound_due on far_sound (due) where due is not null;
+
+-- Images that a decision found to be sensitive and left in sight: clients show them to those who want to see them.
+create table sensitive_image (
+    did        text not null,       -- whose it is, by the decision
+    sha256     bytea not null check (length(sha256) = 32),
+    reason     text not null,
+    marked_at  timestamptz not null default now(),
+    primary key (sha256, did)
+);

@@ -99,3 +99,15 @@ async def copy_analysis(conn: Connection, from_id: int, to_id: int) -> None:
 async def is_analysed(conn: Connection, blob_id: int) -> bool:
     row = await (await conn.execute(_SQL["is_analysed"], {"blob_id": blob_id})).fetchone()
     return row is not None and bool(row[0])
+
+
+async def unheard(conn: Connection, *, kind: str, limit: int) -> list[int]:
+    """Sounds of tracks that have no fingerprint, nor a job of this kind."""
+    cursor = await conn.execute(_SQL["unheard"], {"kind": kind, "limit": limit})
+    return [int(row[0]) for row in await cursor.fetchall()]
+
+
+async def played_for(conn: Connection, blob_id: int) -> list[int]:
+    """What tracks play instead of a sound that not every browser does."""
+    cursor = await conn.execute(_SQL["played_for"], {"blob_id": blob_id})
+    return [int(row[0]) for row in await cursor.fetchall()]

@@ -17,7 +17,8 @@ _SQL = load("tracks")
 
 @dataclass(frozen=True, slots=True)
 class TrackRow:
-    """`card` and `rest` hold rendered JSON members, `search` folded words (`storage.search.fold`)."""
+    """`card` and `rest` hold rendered JSON members, `search` folded words (`storage.search.fold`).
+    `unlisted`: only where somebody asks for it."""
 
     id: int
     repo_id: int
@@ -33,6 +34,7 @@ class TrackRow:
     album: str | None
     album_id: str | None
     file_id: str
+    unlisted: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,11 @@ async def tag(conn: Connection, uri: AtUri, tags: Sequence[str]) -> None:
 
 async def remove(conn: Connection, ids: Sequence[int]) -> None:
     await conn.execute(_SQL["remove"], {"ids": list(ids)})
+
+
+async def unlist(conn: Connection, repo_id: int, rkey: Rkey, *, unlisted: bool) -> None:
+    """Take a track out of every listing, or put it back. One that is not there is left alone."""
+    await conn.execute(_SQL["unlist"], {"repo_id": repo_id, "rkey": rkey, "unlisted": unlisted})
 
 
 async def count(conn: Connection, deltas: Sequence[StatDelta]) -> None:

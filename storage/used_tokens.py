@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from lexicons.syntax import Did, Rev
 from storage.queries import load
-from storage.reader import Reads
+from storage.reader import Question, Reads, Rows
 
 _SQL = load("used_tokens")
 
@@ -23,9 +23,12 @@ class Spent:
     rev: Rev | None
 
 
-async def spend(writes: Reads, issuer: Did, jti: str, expires_at: float) -> Spent:
-    """Use a token up; it expires at so many seconds since 1970."""
-    rows = await writes.fetch("used_token_spend", issuer.encode(), jti.encode(), b"%f" % expires_at)
+def spending(issuer: Did, jti: str, expires_at: float) -> Question:
+    """What uses up a token that expires at so many seconds since 1970. `spent` reads the answer."""
+    return "used_token_spend", (issuer.encode(), jti.encode(), b"%f" % expires_at)
+
+
+def spent(rows: Rows) -> Spent:
     rev = rows.cell(0, 1)
     return Spent(rows.cell(0, 0) is not None, None if rev is None else Rev(rev.decode()))
 

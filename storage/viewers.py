@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from lexicons.syntax import Did, Rev
 from storage.queries import load
-from storage.reader import Cell, Reads
+from storage.reader import Cell, Question, Reads, Rows
 
 _SQL = load("viewers")
-STATEMENTS = {f"viewers_{name}": _SQL[name] for name in ("viewer", "session")}
+STATEMENTS = {f"viewers_{name}": _SQL[name] for name in ("viewer", "holder", "session")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,14 @@ class Viewer:
     session_id: int
     stale: bool
     rev: Rev | None
+
+
+class Holder(NamedTuple):
+    """Whose key it is."""
+
+    did: Did
+    session_id: int
+    stale: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +58,17 @@ async def viewer(reads: Reads, token_hash: bytes) -> Viewer | None:
         get(0, 2) == b"t",
         Rev(_text(get(0, 3))) if get(0, 3) else None,
     )
+
+
+def asking_holder(token_hash: bytes) -> Question:
+    """The question whose answer `holder` reads."""
+    return "viewers_holder", (_bytea(token_hash),)
+
+
+def holder(rows: Rows) -> Holder | None:
+    """Whose key it is, if it opens anything."""
+    get = rows.cell
+    return Holder(Did(_text(get(0, 0))), int(get(0, 1) or 0), get(0, 2) == b"t") if rows.count else None
 
 
 async def session(reads: Reads, token_hash: bytes) -> Session | None:

@@ -35,6 +35,7 @@ from tests.sharing import (
     pytest_collection_modifyitems,
     pytest_runtest_protocol,
     pytest_terminal_summary,
+    pytest_xdist_make_scheduler,
 )
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "pytest_runtest_teardown",
     "pytest_sessionfinish",
     "pytest_terminal_summary",
+    "pytest_xdist_make_scheduler",
 ]
 
 ROOT = Path(__file__).parent.parent

@@ -1,7 +1,9 @@
 """How the workers of one run share its tests, and how figures reach its end.
 
 pytest-xdist gives each worker a test after the other, in the order that all of them found. A worker has a
-Postgres, folders and ports of its own; what it installs, it installs under a lock.
+Postgres, folders and ports of its own; what it installs, it installs under a lock. Where tests of a module
+have an event loop in common, they have a network or a service in it: one worker gets that whole module, or
+every other would have to start one, too.
 
 A test of processes that fails may have met a machine that was too busy: it is run once more, and both are
 told. Never so a test of what must hold whatever happens: its failure is a finding.
@@ -11,19 +13,42 @@ from __future__ import annotations
 
 import fcntl
 from collections.abc import Callable, Generator
+from functools import cache
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 MEASURED = "measured"
 AGAIN = ("tests/integration", "tests/acceptance")
 NEVER = "tests/integration/indexer"  # any order, any crash, the same state
 
-__all__ = ["measured", "pytest_collection_modifyitems", "pytest_runtest_protocol", "pytest_terminal_summary"]
+__all__ = [
+    "measured",
+    "pytest_collection_modifyitems",
+    "pytest_runtest_protocol",
+    "pytest_terminal_summary",
+    "pytest_xdist_make_scheduler",
+]
+
+
+class InOrder(LoadScopeScheduling):
+    """A test at a time; all of a module that stays together."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        module = nodeid.partition("::")[0]
+        return module if _stays_together(self.config.rootpath / module) else nodeid
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> InOrder:
+    return InOrder(config, log)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Slow ones come first, so that in the end nobody waits for one; last, those that want to be alone.
+    """Slow ones come first, and whole modules, so that in the end nobody waits for one; last, those that want
+    to be alone.
 
     Says also which may run once more: only in such a run, as whoever looks at one test wants to see it fail.
     """
@@ -31,7 +56,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if config.getoption("max_suite_reruns", None):
             for item in filter(_may_run_again, items):
                 item.add_marker(pytest.mark.flaky(reruns=1))
-        items.sort(key=lambda item: (_is(item, "alone"), not _is(item, "slow")))
+        items.sort(
+            key=lambda item: (_is(item, "alone"), not (_is(item, "slow") or _stays_together(item.path)))
+        )
 
 
 @pytest.hookimpl(wrapper=True)
@@ -65,6 +92,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 def _is(item: pytest.Item, mark: str) -> bool:
     return item.get_closest_marker(mark) is not None
+
+
+@cache
+def _stays_together(module: Path) -> bool:
+    """Who gives out the tests knows their names alone."""
+    return 'loop_scope="module"' in module.read_text()
 
 
 def _may_run_again(item: pytest.Item) -> bool:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import subprocess
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from appview.media.analyse import CHROMAPRINT, higher
 from appview.media.ffmpeg import find
 
 RATE = 22_050
@@ -19,7 +24,8 @@ _SCALES = (
     (0, 2, 4, 7, 9),
     (0, 1, 4, 5, 7, 8),
 )
-_RAW = ("-f", "s16le", "-ar", str(RATE), "-ac", "1", "-i", "pipe:0")
+_RAW = ("-f", "s16le", "-ar", str(RATE), "-ac", "1")
+_BATCH = 10
 
 
 def song(seed: int, duration_s: float) -> Song:
@@ -27,7 +33,7 @@ def song(seed: int, duration_s: float) -> Song:
     dice = np.random.default_rng(seed)
     out = np.zeros(int((duration_s + 5) * RATE), dtype=np.float32)
     beat_s = 60 / dice.uniform(70, 150)
-    root_hz = 440 * 2 ** ((dice.uniform(-0.2, 0.2) + dice.integers(12)) / 12)
+    root_hz = 440 * 2 ** ((dice.uniform(-0.2, 0.2) + int(dice.integers(12))) / 12)
     scale = _SCALES[int(dice.integers(len(_SCALES)))]
     for _ in range(int(dice.integers(2, 4))):
         _voice(dice, out, root_hz, scale, beat_s, duration_s)
@@ -73,21 +79,51 @@ def _voice(
 
 
 def encoded(samples: Song, *codec: str) -> bytes:
-    """A file of them, as ffmpeg writes it to a pipe."""
-    return _ffmpeg(samples.tobytes(), *_RAW, *codec, "pipe:1")
+    """A file of them, as ffmpeg writes it."""
+    return all_encoded([samples], *codec)[0]
+
+
+def all_encoded(songs: Sequence[Song], *codec: str) -> list[bytes]:
+    """One each."""
+    return _each([song.tobytes() for song in songs], _RAW, codec)
 
 
 def fingerprint(samples: Song, *filters: str) -> bytes:
     """As analysis takes it, of what ffmpeg's filters make of them."""
-    changed = ("-af", ",".join(filters)) if filters else ()
-    return _ffmpeg(samples.tobytes(), *_RAW, *changed, "-f", "chromaprint", "-fp_format", "raw", "pipe:1")
+    return all_fingerprints([samples], *filters)[0]
 
 
-def fingerprint_of(file: bytes) -> bytes:
-    """As analysis takes it, of an encoded file."""
-    return _ffmpeg(file, "-i", "pipe:0", "-f", "chromaprint", "-fp_format", "raw", "pipe:1")
+def all_fingerprints(songs: Sequence[Song], *filters: str) -> list[bytes]:
+    """One each."""
+    return _each([song.tobytes() for song in songs], _RAW, _heard(*filters))
 
 
-def _ffmpeg(data: bytes, *arguments: str) -> bytes:
-    command = [find(), "-hide_banner", "-v", "error", "-threads", "1", *arguments]
-    return subprocess.run(command, input=data, stdout=subprocess.PIPE, check=True).stdout
+def fingerprints_of(files: Sequence[bytes], speed: float = 1.0) -> list[bytes]:
+    """As analysis takes it, of each encoded file; or a variant of it."""
+    return _each(files, (), _heard(speed=speed))
+
+
+def _heard(*filters: str, speed: float = 1.0) -> tuple[str, ...]:
+    return "-af", ",".join([*filters, higher(RATE, speed)]), *CHROMAPRINT
+
+
+def _each(inputs: Sequence[bytes], read: Sequence[str], written: Sequence[str]) -> list[bytes]:
+    """What ffmpeg makes of each; a process takes many, as its start costs as much as one of them."""
+    with ThreadPoolExecutor(2) as threads:
+        batches = [inputs[at : at + _BATCH] for at in range(0, len(inputs), _BATCH)]
+        made = threads.map(lambda batch: _batch(batch, read, written), batches)
+        return [each for batch in made for each in batch]
+
+
+def _batch(inputs: Sequence[bytes], read: Sequence[str], written: Sequence[str]) -> list[bytes]:
+    with tempfile.TemporaryDirectory(prefix="songs-") as folder:
+        command = [find(), "-hide_banner", "-v", "error"]
+        outputs = [Path(folder, f"out{number}") for number in range(len(inputs))]
+        for number, data in enumerate(inputs):
+            path = Path(folder, f"in{number}")
+            path.write_bytes(data)
+            command += ["-threads", "1", *read, "-i", str(path)]
+        for number, path in enumerate(outputs):
+            command += ["-map", f"{number}:a:0", "-threads", "1", *written, str(path)]
+        subprocess.run(command, check=True)
+        return [path.read_bytes() for path in outputs]

@@ -90,6 +90,15 @@ def key_of(request: web.Request) -> tuple[str, bool] | None:
     return (token.strip(), False) if scheme.lower() == "bearer" and token.strip() else None
 
 
+def lone_key(request: web.Request) -> str | None:
+    """The key that a request shows, where it shows one and no other."""
+    given = request.headers.getall(hdrs.AUTHORIZATION, ())
+    if hdrs.COOKIE in request.headers:
+        return None if given else request.cookies.get(cookies.SESSION)
+    scheme, _, token = given[0].partition(" ") if len(given) == 1 else ("", "", "")
+    return token.strip() if scheme.lower() == "bearer" else None
+
+
 class Desk:
     def __init__(self, pool: Pool, signed_in: Sessions, flows: Flows, config: SignIn) -> None:
         self.pool = pool

@@ -20,6 +20,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Set
 
 from appview.auth.service_jwt import ServiceToken, read_token
+from appview.auth.unspent import Unspent
 from appview.errors import BadJwt, BadJwtIss, BadJwtSignature, UpstreamFailure
 from appview.limits import Limit, RateLimiter
 from appview.viewer import Viewer
@@ -33,12 +34,13 @@ LOOKUPS = Limit(300, 300)
 DOCUMENT_TTL_S = 600.0  # younger than the ten minutes that signing in may trust a document (rule D7)
 KEY_TTL_S = 60.0
 MOST_KEYS = 10_000
+MOST_TAKEN = 10_000
 SWEEP_EVERY_S = 60.0
 
 
 class ServiceTokens:
-    """Takes the tokens of other services for one of `audiences`, which are DIDs of ours. `writes` has the
-    statements of `used_tokens`."""
+    """Takes the tokens of other services for one of `audiences`, which are DIDs of ours. `writes`: as
+    `Unspent` wants them."""
 
     def __init__(
         self,
@@ -59,23 +61,33 @@ class ServiceTokens:
         self._sweep_every_s = sweep_every_s
         self._sweep_at = now() + sweep_every_s
         self._now = now
+        self._taken: OrderedDict[tuple[Did, str], None] = OrderedDict()
         self._keys: OrderedDict[Did, tuple[PublicKey, float]] = OrderedDict()
 
     async def verify(self, text: str, lxm: Nsid | None, client: str | None) -> Viewer:
         """For whom the service asks for the method `lxm`. Raises BadJwt or a kind of it, RateLimitExceeded,
-        UpstreamFailure, or what storage raises. From here on the token is used up.
+        UpstreamFailure, or what storage raises. Here it is good no more; elsewhere, once it is used up.
 
         `client` is the address that the look-ups for it are counted by.
         """
         token = read_token(text, audiences=self._audiences, lxm=lxm, now_s=self._now())
         await self._check_signature(token, client)
-        spent = await used_tokens.spend(self._writes, token.issuer, token.jti, token.expires_at)
-        if not spent.first:
-            raise BadJwt("The token was used before.")
+        self._take(token)
         if self._now() >= self._sweep_at:
             self._sweep_at = self._now() + self._sweep_every_s
             await used_tokens.sweep(self._writes)
-        return Viewer(token.issuer, spent.rev)
+        unspent = Unspent(self._reads, self._writes, token.issuer, token.jti, token.expires_at)
+        return Viewer(token.issuer, unspent=unspent)
+
+    def _take(self, token: ServiceToken) -> None:
+        """Raises BadJwt for one that was shown to this process before: so that whoever repeats what they have
+        caught is counted by their own address, and not by its issuer's name."""
+        name = token.issuer, token.jti
+        if name in self._taken:
+            raise BadJwt("The token was used before.")
+        self._taken[name] = None
+        if len(self._taken) > MOST_TAKEN:
+            self._taken.popitem(last=False)
 
     async def _check_signature(self, token: ServiceToken, client: str | None) -> None:
         did = token.issuer

@@ -11,11 +11,13 @@ import asyncio
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import psycopg
 import structlog
 
 from appview.auth import secret
+from appview.auth.ahead import Ahead, Reading
 from appview.auth.credentials import CredentialStore
 from appview.auth.grant import Granted
 from appview.auth.secret import Key
@@ -24,10 +26,11 @@ from storage import audit, exchange, flows, sessions, viewers
 from storage.postgres import Connection, Pool
 from storage.reader import Reads
 from storage.sessions import SLIDE_S, End, Given, Kind, NewSession, Wisher
-from storage.viewers import Session
+from storage.viewers import Holder, Session
 
 log = structlog.get_logger()
 
+T = TypeVar("T")
 SWEEP_EVERY_S = 60.0
 DAY_S = 86400.0
 
@@ -49,6 +52,7 @@ class Sessions:
         self._pool = pool
         self._reads = reads
         self._store = store
+        self._ahead = Ahead(reads)
         self._stale: set[int] = set()
         self._wake = asyncio.Event()
         self._sweep = False
@@ -57,20 +61,33 @@ class Sessions:
         """Whose key this is, if it opens anything. One prepared statement."""
         if not secret.is_one(token):
             return None
-        found = await viewers.viewer(self._reads, secret.hashed(token))
+        digest = secret.hashed(token)
+        found = await viewers.viewer(self._reads, digest)
         if found is None:
             return None
         if found.stale:
             self._touch(found.session_id)
+        self._ahead.note(digest, found.did)
         return Viewer(found.did, found.rev, found.session_id)
 
     async def find(self, token: str) -> Session | None:
         """The session with this key, also one that has ended."""
         if not secret.is_one(token):
             return None
-        found = await viewers.session(self._reads, secret.hashed(token))
-        if found is not None and found.stale and found.ended is None:
-            self._touch(found.id)
+        digest = secret.hashed(token)
+        found = await viewers.session(self._reads, digest)
+        if found is not None and found.ended is None:
+            if found.stale:
+                self._touch(found.id)
+            self._ahead.note(digest, found.did)
+        return found
+
+    async def read(self, token: str, reading: Reading[T]) -> tuple[Holder, T] | None:
+        """What is read for whoever has this key, in the same exchange with the database as whose it is. None
+        where that cannot be: ask whose it is."""
+        found = await self._ahead.read(secret.hashed(token), reading)
+        if found is not None and found[0].stale:
+            self._touch(found[0].session_id)
         return found
 
     async def begin(self, conn: Connection, granted: Granted, place: Place) -> int:

@@ -1,7 +1,7 @@
 """What a sound is like: loudness, shape, fingerprint and exact length, all from one decoding.
 
 ffmpeg ─┬─▶ ebur128: integrated loudness, range, sample peak
-        ├─▶ chromaprint: 32 bits for each eighth of a second, as AcoustID compares them
+        ├─▶ chromaprint, a quarter tone higher: 32 bits for each eighth of a second
         └─▶ samples, of which the loudest of each stretch is kept
 """
 
@@ -22,7 +22,12 @@ from appview.media.ffmpeg import Progress, run, source
 from appview.media.probe import Probe
 
 PEAKS = 1000
+# Chromaprint parts the octave at the notes of A = 440 Hz, so that one that is a little off falls on either
+# side. A quarter tone higher they are in the middle: sound that was sped by a percent is much the same.
+QUARTER_TONE = 2 ** (1 / 24)
+CHROMAPRINT = ("-f", "chromaprint", "-fp_format", "raw")
 _STRETCH = 1024
+_LOUD = "ebur128=framelog=verbose:peak=sample"
 _FINGERPRINT_KBPS = 8
 _LOUDNESS = re.compile(r"^\s+I:\s+(-?[\d.]+|-?inf|nan) LUFS", re.MULTILINE)
 _RANGE = re.compile(r"^\s+LRA:\s+([\d.]+|nan) LU", re.MULTILINE)
@@ -36,7 +41,8 @@ class Analysis:
     """`loudness_lufs`, `range_lu`: after EBU R128. `peak_dbfs`: the loudest sample; None: all are silent.
 
     `peaks`: the loudest sample of each of PEAKS equal stretches, 0 to 255, fewer for a very short sound.
-    `fingerprint`: Chromaprint's numbers, 32 bits each, the lowest byte first; empty for less than 3 s.
+    `fingerprint`: Chromaprint's numbers, 32 bits each, the lowest byte first, of it played QUARTER_TONE
+    times as fast; empty for less than 3 s.
     """
 
     duration_s: float
@@ -63,10 +69,10 @@ async def analyse(
         prints = Path(folder, "fingerprint")
         arguments = [
             "-v", "info", *source(path, found.container.demuxer), "-filter_complex",
-            f"[0:a:0]asplit=3[a][b][c];[a]ebur128=framelog=verbose:peak=sample[loud];[b]{mixed}[shape]",
+            f"[0:a:0]asplit=3[a][b][c];[a]{_LOUD}[loud];[b]{mixed}[shape];[c]{higher(found.rate)}[print]",
             "-map", "[loud]", "-f", "null", "-",
             "-map", "[shape]", "-ar", str(found.rate), "-c:a", "pcm_s16le", "-f", "s16le", "pipe:1",
-            "-map", "[c]", "-f", "chromaprint", "-fp_format", "raw", f"file:{prints}",
+            "-map", "[print]", *CHROMAPRINT, f"file:{prints}",
         ]  # fmt: skip
         allowed = limits(found.duration_s, _FINGERPRINT_KBPS)
         log = await run(arguments, allowed, feed=shape.feed, on_progress=heard, ffmpeg=ffmpeg)
@@ -79,6 +85,11 @@ async def analyse(
         shape.peaks(PEAKS),
         fingerprint,
     )
+
+
+def higher(rate: int, speed: float = 1.0) -> str:
+    """What sound of `rate` goes through before Chromaprint hears it, played at `speed`, pitch and all."""
+    return f"aresample={rate},asetrate={round(rate * QUARTER_TONE * speed)}"
 
 
 def _number(pattern: re.Pattern[str], log: str, otherwise: float) -> float:

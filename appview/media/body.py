@@ -15,6 +15,8 @@ from appview.media import sendfile
 from appview.media.ranges import Parts, Unchanged, Unsatisfiable, wanted
 
 _BOUNDARY = "plyr-part-of-a-body"
+# The head of what is smaller goes by itself: to hold it back costs more than its reader's second waking.
+_HELD_BYTES = 256 << 10
 
 
 class Outlet:
@@ -66,8 +68,11 @@ async def answer(
             parts = _multipart(want, mime, size)
             told["Content-Type"] = f"multipart/byteranges; boundary={_BOUNDARY}"
     response = web.StreamResponse(status=206 if isinstance(want, Parts) else 200, headers=told)
-    response.content_length = sum(len(head) + stop - start for head, start, stop in parts)
+    length = response.content_length = sum(len(head) + stop - start for head, start, stop in parts)
+    held = length >= _HELD_BYTES and request.method != "HEAD"
     try:
+        if held:
+            sendfile.hold(request.transport, True)
         writer = await response.prepare(request)
         assert writer is not None
         if request.method != "HEAD":
@@ -79,6 +84,8 @@ async def answer(
                 if start < stop:
                     await body.send(out, start, stop)
         await response.write_eof()
+        if held:
+            sendfile.hold(request.transport, False)
     except (ConnectionError, EOFError):  # somebody seeked away, or it is too late to say what is wrong
         if request.transport is not None:
             request.transport.abort()

@@ -11,10 +11,14 @@ What stands against a subject follows the decisions about it:
     clear ──resolve violation──▶ judged ──takedown──▶ down ──restore──▶ clear
       └──────takedown──▶ down      └──restore──▶ clear
 
+Beside that a track is listed or not, whatever else is decided about it:
+
+    listed ──delist──▶ unlisted ──relist──▶ listed
+
     Refused
     ├── IllegalMove   it is none of what may be done now
     ├── Outdated      somebody else decided since it was looked at
-    └── NotKnown      there is no such account or record here
+    └── NotKnown      there is no such account, record or blob here
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from lexicons.subject import Subject, SubjectKind
+from lexicons.syntax import Nsid
 from storage.moderation import NoticeState, Resolution
 
 
@@ -33,6 +38,8 @@ class Action(StrEnum):
     TAKEDOWN = "takedown"
     RESTORE = "restore"
     RESOLVE = "resolve"
+    DELIST = "delist"
+    RELIST = "relist"
     LABEL = "label"
     UNLABEL = "unlabel"
     NOTICE = "notice"
@@ -53,6 +60,13 @@ class Standing(StrEnum):
     CLEAR = "clear"
     JUDGED = "judged"
     DOWN = "down"
+
+
+class Listing(StrEnum):
+    """UNLISTED: only among its artist's own, and where somebody names it."""
+
+    LISTED = "listed"
+    UNLISTED = "unlisted"
 
 
 class Refused(Exception):
@@ -81,12 +95,20 @@ CASE_MOVES: dict[Action, dict[CaseState, CaseState]] = {
     Action.TAKEDOWN: {_N: _R, _O: _R, _R: _R},
     Action.RESTORE: {_N: _R, _O: _R, _R: _R},
     Action.RESOLVE: {_O: _R},
+    Action.DELIST: _SAME,
+    Action.RELIST: _SAME,
     Action.LABEL: _SAME,
     Action.UNLABEL: _SAME,
     Action.NOTICE: {_N: _O, _O: _O, _R: _O},
     Action.COUNTER_NOTICE: {_O: _O, _R: _R},
     Action.SUIT: {_O: _O, _R: _R},
     Action.APPEAL: {_O: _O, _R: _O},
+}
+
+# Of whether a track is listed.
+LISTING_MOVES: dict[Action, dict[Listing, Listing]] = {
+    Action.DELIST: {Listing.LISTED: Listing.UNLISTED},
+    Action.RELIST: {Listing.UNLISTED: Listing.LISTED},
 }
 
 # Of what stands against a subject, by what it may be while this is done. Others may be done whatever stands.
@@ -120,6 +142,10 @@ DECIDING = frozenset(Action) - {Action.NOTE, Action.OPEN}
 
 COPYRIGHT = "copyright"
 REPEAT_INFRINGER = "repeat_infringer"
+OTHER = "other"
+
+# A picture that stays in sight though it is a violation for one of these is sensitive.
+SENSITIVE = frozenset({"sexual", "porn", "nudity", "graphic-media"})
 
 # What others are told of a violation, by what it was resolved for.
 LABELS = {COPYRIGHT: "copyright-violation"}
@@ -141,12 +167,21 @@ def move(action: Action, resolution: Resolution | None, case: CaseState, standin
     return after
 
 
-def check_subject(action: Action, subject: Subject, val: str | None) -> None:
-    """Whether this can be done about something of this kind at all. Raises IllegalMove."""
-    if subject.kind is SubjectKind.BLOB and action in (
-        Action.TAKEDOWN, Action.RESTORE, Action.LABEL, Action.UNLABEL,
-    ):  # fmt: skip
-        raise IllegalMove("bytes alone are not taken down and have no labels; the records that show them do")
+def move_listing(action: Action, listing: Listing) -> Listing:
+    """Where a track is after this. Raises IllegalMove."""
+    after = LISTING_MOVES[action].get(listing)
+    if after is None:
+        raise IllegalMove(f"it is {listing} already")
+    return after
+
+
+def check_subject(action: Action, subject: Subject, val: str | None, *, track: Nsid) -> None:
+    """Whether this can be done about something of this kind at all. `track`: the collection of tracks. Raises
+    IllegalMove."""
+    if action in LISTING_MOVES and subject.collection != track:
+        raise IllegalMove("only tracks are listed, and so only they are unlisted")
+    if subject.kind is SubjectKind.BLOB and action in (Action.LABEL, Action.UNLABEL):
+        raise IllegalMove("bytes alone have no labels; the records that show them do")
     if action in (Action.LABEL, Action.UNLABEL) and val in LABELS.values():
         raise IllegalMove(f"{val} follows a resolution: use resolve, takedown or restore")
 

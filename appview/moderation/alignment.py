@@ -12,11 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from appview.media.analyse import QUARTER_TONE
 from appview.moderation.terms import STEADY, Words
 
-WORD_S = 1365 / 11025
-"""From one word to the next."""
-HEARD_S = 2.6
+WORD_S = 1365 / 11025 * QUARTER_TONE
+"""From one word to the next, in the sound as it is."""
+HEARD_S = 2.6 * QUARTER_TONE
 """Of what one word is made, from where it stands."""
 
 _SLOPES = tuple(sorted(np.round(np.arange(0.98, 1.0201, 0.0025), 4).tolist(), key=lambda s: abs(s - 1)))

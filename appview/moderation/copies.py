@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from appview.moderation import fingerprint
+from appview.moderation.fingerprint import Variant
 from lexicons.syntax import Did
 from storage import scans
 from storage.postgres import Connection
 from storage.scans import Match, Source, Verdict
 
 
-async def verdict(conn: Connection, did: Did, data: bytes) -> Verdict:
+async def verdict(conn: Connection, did: Did, asked: Sequence[Variant]) -> Verdict:
     """Of the tracks of anybody but `did`; each is one match, the surest first, which is dominant."""
-    found = await fingerprint.matches(conn, data, besides=did)
+    found = await fingerprint.matches(conn, asked, besides=did)
     names = await scans.named(conn, [(each.did, each.rkey) for each in found])
     told = tuple(
         Match(

@@ -21,10 +21,13 @@ from appview.moderation import actions
 from appview.moderation.actions import (
     COPYRIGHT,
     DECIDING,
+    LISTING_MOVES,
+    OTHER,
     REPEAT_INFRINGER,
     Action,
     CaseState,
     IllegalMove,
+    Listing,
     NotKnown,
     Outdated,
     Standing,
@@ -36,7 +39,7 @@ from lexicons.catalog import Catalog
 from lexicons.subject import Subject, SubjectKind, read_subject
 from storage import labels as label_rows
 from storage import moderation as rows
-from storage import scans
+from storage import scans, sensitive_images
 from storage.moderation import Case, Event, NoticeState, OpenedBy, Proof, Resolution
 from storage.postgres import Connection
 
@@ -56,9 +59,10 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """NOTE, TAKEDOWN, RESTORE, RESOLVE, LABEL, UNLABEL or APPEAL. `reason`: a code, of a takedown or a
-    violation; that of the case where it is not said. `resolution`: of RESOLVE and RESTORE. `val`, `exp`: of
-    LABEL and UNLABEL. `seen`: the newest event that the actor had seen; None: they looked at nothing."""
+    """NOTE, TAKEDOWN, RESTORE, RESOLVE, DELIST, RELIST, LABEL, UNLABEL or APPEAL. `reason`: a code, of what
+    is done against the subject; that of the case where it is not said. `resolution`: of RESOLVE and RESTORE.
+    `val`, `exp`: of LABEL and UNLABEL. `seen`: the newest event that the actor had seen; None: they looked at
+    nothing."""
 
     action: Action
     subject: Subject
@@ -76,7 +80,8 @@ async def decide(conn: Connection, decision: Decision, policy: Policy) -> Event:
     """What the log says of it, once it is done. Raises Refused: nothing is. A transaction of its own, or part
     of the caller's, which then commits soon: until then nobody else labels."""
     subject = decision.subject
-    actions.check_subject(decision.action, subject, decision.val)
+    track = policy.catalog.collections.track
+    actions.check_subject(decision.action, subject, decision.val, track=track)
     async with conn.transaction():
         await rows.lock(conn, subject)
         if subject.kind is not SubjectKind.ACCOUNT:
@@ -84,7 +89,7 @@ async def decide(conn: Connection, decision: Decision, policy: Policy) -> Event:
         case = await rows.latest(conn, subject.text)
         await _not_outdated(conn, decision)
         label = await _standing_label(conn, subject, policy)
-        known, down = await rows.standing(conn, subject)
+        known, down, unlisted = await rows.standing(conn, subject)
         standing = await _standing(conn, subject, label, down)
         state = CaseState.NONE if case is None else CaseState(case.state)
         try:
@@ -93,7 +98,13 @@ async def decide(conn: Connection, decision: Decision, policy: Policy) -> Event:
             raise IllegalMove(f"{error}{_told(case)}") from None
         if decision.action is Action.TAKEDOWN and not known:
             raise NotKnown(f"{subject.text} is not known here, so there is nothing to take down")
-        reason = decision.reason or (case.reason if case else None) or COPYRIGHT
+        if decision.action in LISTING_MOVES:
+            if not known:
+                raise NotKnown(f"{subject.text} is not known here, so it is listed nowhere")
+            listing = Listing.LISTED if unlisted is None else Listing.UNLISTED
+            actions.move_listing(decision.action, listing)
+        usual = OTHER if decision.action is Action.DELIST else COPYRIGHT
+        reason = decision.reason or (case.reason if case else None) or usual
         return await _Move(conn, decision, policy, case, down is not None, reason, label).make()
 
 
@@ -123,6 +134,12 @@ class _Move:
                 return await self._restore()
             case Action.RESOLVE:
                 return await self._resolve()
+            case Action.DELIST:
+                await sanctions.delist(self.conn, self.subject, self.reason, self.policy.catalog)
+                return await self._log(reason=self.reason)
+            case Action.RELIST:
+                await sanctions.relist(self.conn, self.subject, self.policy.catalog)
+                return await self._log()
             case Action.LABEL | Action.UNLABEL:
                 return await self._say()
             case Action.APPEAL:
@@ -160,6 +177,8 @@ class _Move:
         await rows.resolve(self.conn, case.id, Resolution.VIOLATION, self.reason, self.decision.actor)
         await self._review([case.id], Resolution.VIOLATION)
         await self._lead(NoticeState.UPHELD)
+        in_sight = self.decision.action is Action.RESOLVE and not self.down
+        await self._mark(self.reason if in_sight and self.reason in actions.SENSITIVE else None)
         strikes = await self._count_strikes()
         val = actions.label_of(self.subject, self.reason)
         labels = self.policy.labels
@@ -180,6 +199,7 @@ class _Move:
         ended = await rows.clear(self.conn, self.subject, resolution, self.decision.actor)
         await self._review(ended, resolution)
         await self._lead(NoticeState.RESTORED)
+        await self._mark(None)
         event = await self._log(resolution=resolution, unlabel=self.label)
         if self.label is not None:
             assert self.policy.labels is not None
@@ -219,14 +239,19 @@ class _Move:
     async def _lead(self, to: NoticeState) -> None:
         await rows.move_notices(self.conn, self.subject, sorted(actions.NOTICE_MOVES[to]), to)
 
+    async def _mark(self, sensitive: str | None) -> None:
+        """Whether bytes in sight are to be covered, and why."""
+        if self.subject.kind is SubjectKind.BLOB and self.subject.sha256 is not None:
+            await sensitive_images.mark(self.conn, self.subject.did, self.subject.sha256, sensitive)
+
     async def _count_strikes(self) -> int:
         """How many there are with this one; enough of them are a case about the account."""
         if self.reason != COPYRIGHT or self.subject.kind is SubjectKind.ACCOUNT:
             return 0
         strikes = await rows.strikes(self.conn, self.subject.did)
         account = read_subject(self.subject.did)
-        _, down = await rows.standing(self.conn, account)
-        if strikes >= self.policy.strikes and down is None:
+        stands = await rows.standing(self.conn, account)
+        if strikes >= self.policy.strikes and stands.down is None:
             await open_case(
                 self.conn,
                 account,
@@ -256,7 +281,7 @@ class _Move:
 async def stands(conn: Connection, subject: Subject, policy: Policy) -> Standing:
     """What stands against a subject now."""
     label = await _standing_label(conn, subject, policy)
-    _, down = await rows.standing(conn, subject)
+    down = (await rows.standing(conn, subject)).down
     return await _standing(conn, subject, label, down)
 
 

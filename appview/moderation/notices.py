@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from appview.moderation.actions import COPYRIGHT, NOTICE_MOVES, Action, IllegalMove
 from appview.moderation.cases import PLYR, open_case
 from appview.moderation.decisions import Decision, Policy, decide
-from lexicons.subject import Subject, SubjectKind, read_subject
+from lexicons.subject import Subject, read_subject
 from storage import moderation as rows
 from storage.moderation import Event, NoticeState, OpenedBy, Proof, Resolution
 from storage.postgres import Connection
@@ -47,9 +47,7 @@ def business_days_after(start: datetime, days: int) -> datetime:
 async def receive(
     conn: Connection, claim: Claim, policy: Policy, *, actor: str, proof: Proof, now: datetime | None = None
 ) -> int:
-    """A notice is here, and a case about it; the notice's id. Raises IllegalMove."""
-    if claim.subject.kind is SubjectKind.BLOB:
-        raise IllegalMove("a notice is about a record or an account")
+    """A notice is here, and a case about it; the notice's id."""
     at = now or datetime.now(UTC)
     due = business_days_after(at, policy.notice_days)
     async with conn.transaction():

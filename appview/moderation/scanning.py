@@ -20,11 +20,15 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from appview.jobs.tasks import Done, Queue, Task, Work
+from appview.jobs.tasks import Done, Queue, Task, TryLater, Work
+from appview.media.failures import NO_FFMPEG, STORE_AWAY, NoFfmpeg
 from appview.moderation import copies
 from appview.moderation.audd import Audd, AuddFailed
+from appview.moderation.fingerprint import Variant
+from appview.moderation.variants import Variants
 from lexicons.syntax import Did, Rkey
 from storage import jobs, scans
+from storage.blobs.store import StoreDown
 from storage.postgres import Connection, Pool
 from storage.scans import ErrorKind, Source, Target, Verdict
 
@@ -90,14 +94,15 @@ def wait_s(kind: ErrorKind, attempts: int, least_s: float | None = None) -> floa
 
 class Scanner:
     """Scans one track at a time. `audd` None: AuDD is not asked, for the reason `off`, and our own scanner
-    alone says what it finds. `address`: where a sound of this hash is fetched. `on_flag` is told of what was
-    flagged, before that is committed."""
+    alone says what it finds. `address`: where a sound of this hash is fetched; `variants` has them of such a
+    one. `on_flag` is told of what was flagged, before that is committed."""
 
     def __init__(
         self,
         pool: Pool,
         audd: Audd | None,
         address: Callable[[str], str],
+        variants: Variants,
         *,
         off: str = "",
         on_flag: OnFlag | None = None,
@@ -105,11 +110,12 @@ class Scanner:
         self._pool = pool
         self._audd = audd
         self._address = address
+        self._variants = variants
         self.off = off if audd is None else None
         self._on_flag = on_flag
 
     async def scan(self, did: Did, rkey: Rkey) -> Outcome:
-        """What a track plays now."""
+        """What a track plays now. Raises StoreDown, NoFfmpeg."""
         async with self._pool.connection() as conn:
             target = await scans.playing(conn, did, rkey)
             if target is None:
@@ -129,9 +135,7 @@ class Scanner:
         found: Verdict | None = None
         if Source.PLYR not in asked:
             # Last: whom it names may ask to be forgotten meanwhile.
-            async with self._pool.connection() as conn:
-                data = await scans.fingerprint(conn, target.blob_id)
-                found = None if data is None else await copies.verdict(conn, target.did, data)
+            found = await self._compared(target)
         told = [each for each in (said, found) if each is not None]
         if failed is not None and (found is None or not found.is_flagged):
             return await self._failed(target, failed)
@@ -145,6 +149,20 @@ class Scanner:
 
     async def _asked(self, target: Target) -> Verdict | None:
         return None if self._audd is None else await self._audd.identify(self._address(target.sha256))
+
+    async def _compared(self, target: Target) -> Verdict | None:
+        """By our own scanner; at other speeds, which have to be decoded, only where that finds nothing. None:
+        there is no fingerprint."""
+        async with self._pool.connection() as conn:
+            data = await scans.fingerprint(conn, target.blob_id)
+            if data is None:
+                return None
+            found = await copies.verdict(conn, target.did, [Variant(data)])
+        if found.is_flagged:
+            return found
+        others = await self._variants.of(target.sha256)
+        async with self._pool.connection() as conn:
+            return await copies.verdict(conn, target.did, others)
 
     async def _failed(self, target: Target, failed: AuddFailed) -> Outcome:
         waits_s = wait_s(failed.kind, target.attempts, failed.wait_s)
@@ -178,7 +196,12 @@ class Scans:
 
     async def _run(self, work: Work) -> Done:
         args = work.job.args
-        outcome = await self._scanner.scan(Did(args["did"]), Rkey(args["rkey"]))
+        try:
+            outcome = await self._scanner.scan(Did(args["did"]), Rkey(args["rkey"]))
+        except NoFfmpeg as error:
+            raise TryLater(NO_FFMPEG) from error
+        except StoreDown as error:
+            raise TryLater(STORE_AWAY) from error
         # An error is in the row, with when it is tried again: this job has done what it can.
         return Done(outcome.error or str(outcome.came), {"came": outcome.came})
 

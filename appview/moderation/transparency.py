@@ -14,7 +14,10 @@ from appview.moderation.actions import Action
 from storage.moderation import Resolution
 from storage.transparency import Tally, What
 
-PUBLIC = (Action.TAKEDOWN, Action.RESTORE, Action.NOTICE, Action.COUNTER_NOTICE, Action.SUIT, Action.APPEAL)
+PUBLIC = (
+    Action.TAKEDOWN, Action.RESTORE, Action.DELIST, Action.RELIST,
+    Action.NOTICE, Action.COUNTER_NOTICE, Action.SUIT, Action.APPEAL,
+)  # fmt: skip
 _HOUR_S = 3600.0
 
 

@@ -6,27 +6,31 @@ such list, what tracks name as their album. Tracks that name it and are not in t
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 import msgspec
 import orjson
 from aiohttp import hdrs, web
 
 from appview import album_ids, cursors
-from appview.errors import InvalidRequest, Unauthenticated
-from appview.guards import ViewerOf
+from appview.errors import InvalidRequest
 from appview.rest import present, shapes
 from appview.rest.answers import Refused, answer, answer_json, rest, slashed
+from appview.rest.asker import Asker
 from appview.rest.spec import Auth, described, query_of
 from appview.sound_origins import SoundOrigins
 from lexicons.catalog import Collections
 from lexicons.syntax import Did, Rkey
 from storage import albums, keyset, lists, people
 from storage.albums import AlbumRow
+from storage.feed import RestRow
 from storage.people import Actor
 from storage.reader import Reads
 
 DEFAULT = albums.MOST
+_T = TypeVar("_T")
+Found = tuple[AlbumRow, _T]
 
 
 class Paging(msgspec.Struct):
@@ -72,25 +76,42 @@ class Shown:
         return row.image or orjson.loads(present.artist(row.author).avatar)
 
     async def find(self, handle: str, slug: str) -> AlbumRow | None:
-        """One by its address; `handle` may be a DID. Whose it was the last time is asked first, and what
+        """One by its address; `handle` may be a DID."""
+
+        async def ask(actor: Actor) -> Found[None] | None:
+            row = await albums.get(self.reads, actor.repo_id, *album_ids.parse(actor.did, slug))
+            return None if row is None else (row, None)
+
+        found = await self._at(handle, ask)
+        return None if found is None else found[0]
+
+    async def whole(
+        self, reads: Reads, viewer: str | None, handle: str, slug: str
+    ) -> Found[list[RestRow]] | None:
+        """Likewise, with its tracks. It asks `reads`."""
+
+        async def ask(actor: Actor) -> Found[list[RestRow]] | None:
+            base, rank = album_ids.parse(actor.did, slug)
+            return await albums.whole(reads, viewer, actor.repo_id, base, rank)
+
+        return await self._at(handle, ask)
+
+    async def _at(self, handle: str, ask: Callable[[Actor], Awaitable[Found[_T] | None]]) -> Found[_T] | None:
+        """What `ask` finds of whoever has this handle. Whose it was the last time is asked first, and what
         comes back says whether it still is."""
         name = people.normal(handle)
         known = self._artists.get(name)
         if known is not None:
-            row = await self._of(known, slug)
-            if row is not None and name in (row.did, present.artist(row.author).handle):
-                return row
+            found = await ask(known)
+            if found is not None and name in (found[0].did, present.artist(found[0].author).handle):
+                return found
         actor = await people.actor(self.reads, name)
         if actor is None:
             return None
         if len(self._artists) >= present.KNOWN_ARTISTS:
             self._artists.clear()
         self._artists[name] = actor
-        return await self._of(actor, slug)
-
-    async def _of(self, actor: Actor, slug: str) -> AlbumRow | None:
-        base, rank = album_ids.parse(Did(actor.did), slug)
-        return await albums.get(self.reads, actor.repo_id, base, rank)
+        return await ask(actor)
 
     async def by_id(self, id: str, *, of: Did | None = None) -> AlbumRow | None:
         """One by its id. Of those that share their name with an older list, only the albums of `of`."""
@@ -110,17 +131,18 @@ class Shown:
 
 
 class Albums:
-    def __init__(self, shown: Shown, viewer_of: ViewerOf) -> None:
+    def __init__(self, shown: Shown, asker: Asker) -> None:
         self._shown = shown
         self._reads = shown.reads
         self._sounds = shown.sounds
-        self._viewer_of = viewer_of
+        self._asker = asker
 
     def add_to(self, router: web.UrlDispatcher) -> None:
+        # The one that is asked most comes first: those before it would each be tried.
+        router.add_get("/albums/{handle}/{slug}", rest(self.show))
+        router.add_get("/albums/{handle}", rest(self.of_artist))
         slashed(router, "/albums/")
         router.add_get("/albums/", rest(self.all))
-        router.add_get("/albums/{handle}", rest(self.of_artist))
-        router.add_get("/albums/{handle}/{slug}", rest(self.show))
 
     @described(
         "Everybody's albums, by title",
@@ -165,14 +187,12 @@ class Albums:
         errors={404: "`album not found`"},
     )
     async def show(self, request: web.Request) -> web.StreamResponse:
-        row = await self._shown.find(request.match_info["handle"], request.match_info["slug"])
-        if row is None:
+        handle, slug = request.match_info["handle"], request.match_info["slug"]
+        found = await self._asker.shown(
+            request, lambda reads, viewer: self._shown.whole(reads, viewer, handle, slug)
+        )
+        if found is None:
             raise Refused(404, "album not found")
-        try:
-            viewer = await self._viewer_of(request)
-        except Unauthenticated:
-            viewer = None
-        found = await albums.tracks(self._reads, viewer and viewer.did, row)
-        tracks = await present.tracks(self._reads, found, self._sounds)
-        metadata = orjson.dumps(self._shown.metadata(row))
+        tracks = await present.listed(self._reads, found[1], self._sounds)
+        metadata = orjson.dumps(self._shown.metadata(found[0]))
         return answer_json(present.page(tracks, b'"metadata":' + metadata))

@@ -16,6 +16,7 @@ import orjson
 import psycopg
 import structlog
 from aiohttp import hdrs, web
+from multidict import CIMultiDict
 
 from appview.auth.credentials import NoGrant, NotNow, SessionEnded
 from appview.errors import AppError
@@ -30,7 +31,9 @@ T = TypeVar("T")
 JSON = "application/json"
 MAX_BODY = 64 * 1024
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-_HEADERS = {hdrs.CACHE_CONTROL: "no-store", "X-Content-Type-Options": "nosniff"}
+_HEADERS = CIMultiDict(
+    {hdrs.CONTENT_TYPE: JSON, hdrs.CACHE_CONTROL: "no-store", "X-Content-Type-Options": "nosniff"}
+)
 
 
 class Refused(Exception):
@@ -48,7 +51,7 @@ def answer(value: object, status: int = 200) -> web.Response:
 
 def answer_json(body: bytes, status: int = 200) -> web.Response:
     """The same with JSON that is written down already."""
-    return web.Response(body=body, status=status, content_type=JSON, headers=_HEADERS)
+    return web.Response(body=body, status=status, headers=_HEADERS)
 
 
 def rest(handler: Handler) -> Handler:

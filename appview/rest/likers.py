@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import orjson
 from aiohttp import web
 
 from appview.rest import present, shapes
@@ -31,7 +32,8 @@ class Likers:
             raise Refused(404, "track not found")
         page = await feed.likes_of(self._reads, track_id, keyset.TIME_REPO.start, MOST)
         users = b",".join(map(_liker, page.rows))
-        return answer_json(b'{"users":[%b],"count":%b}' % (users, track[4] or b"0"))
+        count = orjson.loads(b"{%b}" % (track[3] or b""))["like_count"]
+        return answer_json(b'{"users":[%b],"count":%d}' % (users, count))
 
 
 def _liker(row: LikeRow) -> bytes:

@@ -27,7 +27,7 @@ from appview.rest.tags import normal
 from appview.sound_origins import SoundOrigins
 from appview.xrpc.addresses import record_uris
 from lexicons.catalog import Collections
-from lexicons.syntax import InvalidSyntax, tid_from_us
+from lexicons.syntax import Did, InvalidSyntax, tid_from_us
 from storage import feed, keyset, people, rest_feed
 from storage.feed import Page, RestRow
 from storage.keyset import Keyset, Place
@@ -108,16 +108,17 @@ class Listings:
     async def all(self, request: web.Request) -> web.StreamResponse:
         asked = query_of(request, ListQuery)
         after, limit = _place(asked.cursor, keyset.TIME_ID), _limit(asked.limit)
-        viewer = await self._asker.viewer(request)
         artist = None if asked.artist_did is None else await self._did(asked.artist_did)
         tags = [normal(tag) for tag in request.query.getall("tags", ()) if normal(tag)]
-        if tags:
-            page = await rest_feed.tagged(self._reads, viewer, tags, artist, after, limit)
-        elif artist is not None:
-            page = await rest_feed.by_artist(self._reads, viewer, artist, after, limit)
-        else:
-            page = await feed.REST.latest(self._reads, viewer, after, limit)
-        return await self._page(page)
+
+        async def page(reads: Reads, viewer: Did | None) -> Page[RestRow]:
+            if tags:
+                return await rest_feed.tagged(reads, viewer, tags, artist, after, limit)
+            if artist is not None:
+                return await rest_feed.by_artist(reads, viewer, artist, after, limit)
+            return await feed.REST.latest(reads, viewer, after, limit)
+
+        return await self._page(await self._asker.shown(request, page))
 
     @described("One's own tracks", answer=shapes.MyTracks, auth=Auth.SESSION, query=MineQuery)
     async def mine(self, request: web.Request) -> web.StreamResponse:
@@ -127,7 +128,7 @@ class Listings:
         rows, total = await rest_feed.mine(self._reads, did, asked.sort, words, asked.limit, asked.offset)
         more = b"true" if asked.offset + len(rows) < total and rows else b"false"
         told = b'"total":%d,"has_more":%b,"pds_savable_count":0' % (total, more)
-        return answer_json(present.page(await present.tracks(self._reads, rows, self._sounds), told))
+        return answer_json(present.page(await present.listed(self._reads, rows, self._sounds), told))
 
     @described(
         "One's own tracks whose record nobody has proven in time",
@@ -139,7 +140,7 @@ class Listings:
         before = tid_from_us(time.time_ns() // 1000 - ECHO_S * 1_000_000)
         rows = await rest_feed.unproven(self._reads, did, before, self._track, MOST)
         return answer_json(
-            present.page(await present.tracks(self._reads, rows, self._sounds), b'"count":%d' % len(rows))
+            present.page(await present.listed(self._reads, rows, self._sounds), b'"count":%d' % len(rows))
         )
 
     @described(
@@ -151,9 +152,10 @@ class Listings:
     )
     async def liked(self, request: web.Request) -> web.StreamResponse:
         asked = query_of(request, PageQuery)
-        after = _place(asked.cursor, keyset.TIME_RKEY)
-        did = await self._asker.did(request)
-        return await self._page(await rest_feed.liked(self._reads, did, after, _limit(asked.limit)))
+        after, limit = _place(asked.cursor, keyset.TIME_RKEY), _limit(asked.limit)
+        return await self._page(
+            await self._asker.own(request, lambda reads, did: rest_feed.liked(reads, did, after, limit))
+        )
 
     @described("Tracks that are played most", answer=list[shapes.Track], auth=Auth.OPTIONAL, query=TopQuery)
     async def top(self, request: web.Request) -> web.StreamResponse:
@@ -164,7 +166,7 @@ class Listings:
         else:
             ids = await self._top.since(_DAYS[asked.period])
             rows = await rest_feed.by_ids(self._reads, viewer, ids[:limit])
-        return answer_json(b"[%b]" % b",".join(await present.tracks(self._reads, rows, self._sounds)))
+        return answer_json(b"[%b]" % b"".join(await present.listed(self._reads, rows, self._sounds)))
 
     @described(
         "The track at an AT-URI",
@@ -214,7 +216,7 @@ class Listings:
         after = b"null" if page.next is None else b'"%b"' % cursors.encode(page.next)
         told = b'"next_cursor":%b,"has_more":%b' % (after, b"false" if page.next is None else b"true")
         return answer_json(
-            present.page(await present.tracks(self._reads, page.rows, self._sounds), *more, told)
+            present.page(await present.listed(self._reads, page.rows, self._sounds), *more, told)
         )
 
     async def _did(self, name: str) -> str:

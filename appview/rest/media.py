@@ -188,12 +188,12 @@ class Media:
             raise Refused(410, f"{_WORD[area]} is not available")
         return found
 
-    async def guarded(self, request: web.Request, sha256: str) -> web.StreamResponse:
-        """A sound as every browser plays it, in sight or not: for whoever decides about it, and no cache.
-        Raises Refused 404."""
-        found = await self.find(Area.AUDIO, sha256, form=Format.MP3)
+    async def guarded(self, request: web.Request, area: Area, sha256: str) -> web.StreamResponse:
+        """An image, or a sound as every browser plays it, in sight or not: for whoever decides about it, and
+        no cache. Raises Refused 404."""
+        found = await self.find(area, sha256, form=Format.MP3 if area is Area.AUDIO else None)
         if found is None:
-            raise _missing(Area.AUDIO)
+            raise _missing(area)
         return await serve(request, self._store, Served(found.key, found.mime, guarded=True), self._config)
 
     async def _served(self, request: web.Request, found: Found, *, save: bool) -> web.StreamResponse:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+import orjson
 from aiohttp import hdrs, web
 
-from appview.rest.answers import JSON, answer, rest
+from appview.rest.answers import JSON, answer_json, rest
 from appview.rest.spec import Auth, Spec, described, spec_of
 
 PATH = "/openapi.json"
@@ -96,18 +97,22 @@ def document(router: web.UrlDispatcher, *, version: str, server: str | None) -> 
 
 
 class OpenApi:
-    """Serves the document of the application that it is in."""
+    """Serves the document of the application that it is in, made once: routes stay as they are."""
 
     def __init__(self, version: str, server: str | None) -> None:
         self._version = version
         self._server = server
+        self._made: bytes | None = None
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         router.add_get(PATH, rest(self.show))
 
     @described("This document", answer=dict[str, Any])
     async def show(self, request: web.Request) -> web.StreamResponse:
-        return answer(document(request.app.router, version=self._version, server=self._server))
+        if self._made is None:
+            made = document(request.app.router, version=self._version, server=self._server)
+            self._made = orjson.dumps(made)
+        return answer_json(self._made)
 
 
 def _types(spec: Spec) -> Iterator[Any]:

@@ -7,7 +7,6 @@ once as long as that is known here; so nothing is parsed for a row.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
 import orjson
@@ -20,18 +19,19 @@ from storage import people
 from storage.feed import RestRow
 from storage.reader import Cell, Reads
 
-# What is the same of every track: nothing is judged, for some alone, or on its way to another form.
-_ALIKE = (
-    b',"copyright_flagged":null,"copyright_match":null,"labels":[],"operator_labels":[],'
-    b'"gated":false,"download_policy":"open","visibility":"public","unlisted":false,"is_optimizing":false,'
-)
+# What is the same of every track, for some alone or on its way to another form; and of nearly every one.
+_ALIKE = b',"gated":false,"download_policy":"open","is_optimizing":false,'
+_UNLABELLED = b',"labels":[]' + _ALIKE
+_NONE, _NONE_OF_ITS_OWN = b":[]", b'"self_labels":[]'
+_BEGIN = b'{"id":'
+_PIECES = 8  # of a track
 _COLON = ord(b":")
 KNOWN_ARTISTS = 20_000  # of 600 bytes each
 
 
 class Artist(NamedTuple):
-    """An account's looks, as JSON: `members` of a track by it, `avatar` alone, and as an object: `person` is
-    {did, handle, display_name, avatar_url}."""
+    """An account's looks, as JSON: `members` of a track by it up to who is featured, `avatar` alone, and as
+    an object: `person` is {did, handle, display_name, avatar_url}."""
 
     members: bytes
     avatar: bytes
@@ -41,9 +41,20 @@ class Artist(NamedTuple):
     handle: str
 
 
-@lru_cache(maxsize=KNOWN_ARTISTS)
-def artist(card: bytes) -> Artist:
-    """Of a profile's card."""
+class _Artists(dict[bytes, Artist]):
+    """By their profiles' cards. An order to forget them by would cost more than parsing all again."""
+
+    def __missing__(self, card: bytes) -> Artist:
+        if len(self) >= KNOWN_ARTISTS:
+            self.clear()
+        known = self[card] = _parsed(card)
+        return known
+
+
+artist = _Artists().__getitem__
+
+
+def _parsed(card: bytes) -> Artist:
     said = orjson.loads(b"{%b}" % card)
     did, handle, name = said["did"], said["handle"], said.get("displayName")
     avatar = said.get("avatar")
@@ -55,7 +66,7 @@ def artist(card: bytes) -> Artist:
     }
     person = {"did": did, "handle": handle, "display_name": name, "avatar_url": avatar}
     return Artist(
-        orjson.dumps(shown)[1:-1],
+        b',%b,"features":[' % orjson.dumps(shown)[1:-1],
         orjson.dumps(avatar),
         orjson.dumps(person),
         did,
@@ -66,28 +77,43 @@ def artist(card: bytes) -> Artist:
 
 async def tracks(reads: Reads, rows: Sequence[RestRow], sounds: SoundOrigins) -> list[bytes]:
     """Whole JSON objects, in their order; one more question where anybody is featured."""
-    rows = [row if row[1] is not None else _rendered(row) for row in rows]
-    featured = [row[7] for row in rows if row[7] is not None]
-    people_of = await _featured(reads, featured) if featured else {}
-    join = b"".join  # of many pieces it takes less than formatting
-    out: list[bytes] = []
-    for id_, rest, author, plays, likes, comments, liked, features, _, _, tags in rows:
-        by, text = artist(author or b""), sounds.in_rest(rest or b"")
-        pieces = (
-            b'{"id":', id_ or b"0", b",", by.members,
-            b',"features":[', b"" if features is None else people_of[features],
-            b'],"play_count":', plays or b"0", b',"like_count":', likes or b"0",
-            b',"comment_count":', comments or b"0",
-            b',"is_liked":false,"tags":' if liked is None else b',"is_liked":true,"tags":', tags or b"[]",
-            _ALIKE, text,
-            b"}" if text[-1] != _COLON else by.avatar + b"}}",
-        )  # fmt: skip
-        out.append(join(pieces))
-    return out
+    pieces = await listed(reads, rows, sounds)
+    ends = range(_PIECES, len(pieces) + 1, _PIECES)
+    return [b"".join((_BEGIN, *pieces[end - _PIECES + 1 : end])) for end in ends]
 
 
 async def track(reads: Reads, row: RestRow, sounds: SoundOrigins) -> bytes:
-    return (await tracks(reads, [row], sounds))[0]
+    return b"".join(await listed(reads, [row], sounds))
+
+
+async def listed(reads: Reads, rows: Sequence[RestRow], sounds: SoundOrigins) -> list[bytes]:
+    """The same with commas between them, in pieces to be joined: a page is put together but once."""
+    rows = [row if row[1] is not None else _rendered(row) for row in rows]
+    featured = [row[4] for row in rows if row[4] is not None]
+    people_of = await _featured(reads, featured) if featured else {}
+    begin = _BEGIN
+    out: list[bytes] = []
+    for id_, rest, author, said, features, _, _ in rows:
+        by, text, said = artist(author or b""), sounds.in_rest(rest or b""), said or b""
+        out += (
+            begin, id_ or b"0", by.members, b"]," if features is None else people_of[features] + b"],",
+            said, _UNLABELLED if said.endswith(_NONE) and _NONE_OF_ITS_OWN in text else _labels(said, text),
+            text, b"}" if text[-1] != _COLON else by.avatar + b"}}",
+        )  # fmt: skip
+        begin = b"," + _BEGIN
+    return out
+
+
+def _labels(said: bytes, text: bytes) -> bytes:
+    """Its artist's labels and those that we gave it, each once."""
+    own = orjson.loads(b"{%b}" % (text + b"null}" if text[-1] == _COLON else text))["self_labels"]
+    ours = orjson.loads(b"{%b}" % said)["operator_labels"]
+    return b',"labels":%b%b' % (orjson.dumps(list(dict.fromkeys([*own, *ours]))), _ALIKE)
+
+
+def page(pieces: Sequence[bytes], *more: bytes) -> bytes:
+    """`{tracks: […], …more}`, of what `listed` gave."""
+    return b"".join((b'{"tracks":[', *pieces, b"]", *(b"," + each for each in more), b"}"))
 
 
 def album_image(rest: Cell, by: Artist) -> str | None:
@@ -96,11 +122,6 @@ def album_image(rest: Cell, by: Artist) -> str | None:
         return orjson.loads(by.avatar)
     album = orjson.loads(b"{%b}" % rest)["album"]
     return album and album["image_url"]
-
-
-def page(items: Sequence[bytes], *more: bytes) -> bytes:
-    """`{tracks: [items], …more}`."""
-    return b"".join((b'{"tracks":[', b",".join(items), b"]", *(b"," + each for each in more), b"}"))
 
 
 def dids(cell: Cell) -> list[str]:
@@ -125,7 +146,7 @@ def _stranger(did: str) -> bytes:
 
 def _rendered(row: RestRow) -> RestRow:
     """A row from before there were such members, with what they will be."""
-    card, pds, author = row[8], row[9], row[2]
+    card, pds, author = row[5], row[6], row[2]
     made = card_rest(card or b"", did=Did(artist(author or b"").did), pds=pds.decode() if pds else None)
     features = None if made.features is None else b"{%b}" % ",".join(made.features).encode()
-    return (row[0], made.rest.encode(), *row[2:7], features, None, None, row[10])
+    return (row[0], made.rest.encode(), author, row[3], features, None, None)

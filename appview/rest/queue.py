@@ -1,8 +1,8 @@
 """`/queue/`: what somebody listens to next, on whichever device.
 
-The state is the frontend's: it is kept as it came, and only `track_ids` is looked at, whose members are the
-`file_id`s of tracks. A device that says which revision it knows (`If-Match`) does not overwrite what another
-one wrote meanwhile; one that does not say so overwrites anything.
+The state is the frontend's: it is kept as it came, but for spaces, and only `track_ids` is looked at, whose
+members are the `file_id`s of tracks. A device that says which revision it knows (`If-Match`) does not
+overwrite what another one wrote meanwhile; one that does not say so overwrites anything.
 """
 
 from __future__ import annotations
@@ -17,16 +17,17 @@ from aiohttp import hdrs, web
 from appview.auth.desk import Desk
 from appview.rest import present, shapes
 from appview.rest.answers import Refused, answer_json, body_of, object_in, rest, slashed
+from appview.rest.asker import Asker
 from appview.rest.spec import Auth, described
 from appview.sound_origins import SoundOrigins
 from lexicons.syntax import Did
 from storage import player_queue
-from storage.player_queue import Queue
+from storage.feed import RestRow
+from storage.player_queue import MOST_TRACKS, Queue
 from storage.preferences import DEFAULTS
 from storage.reader import Reads
 
 MAX_BODY = 256 * 1024
-MOST_TRACKS = 2000  # that are shown with it; as many fit into a body
 _CONFLICT = (
     "queue state conflict: state has been modified by another client. "
     "please fetch the latest state and retry."
@@ -35,13 +36,7 @@ _MALFORMED = "invalid If-Match header format (expected quoted integer)"
 # Quoted, weakened by a proxy on its way that changed the body, or as bare as lazy clients send it.
 _REVISION = re.compile(r'(?:W/)?"(\d{1,18})"|(\d{1,18})')
 _FILE_ID = re.compile(r"[0-9a-f]{1,64}")
-_EMPTY: dict[str, Any] = {
-    "track_ids": [],
-    "current_index": 0,
-    "current_track_id": None,
-    "shuffle": False,
-    "original_order_ids": [],
-}
+_EMPTY = b'{"track_ids":[],"current_index":0,"current_track_id":null,"shuffle":false,"original_order_ids":[]}'
 
 
 class QueueUpdate(msgspec.Struct):
@@ -53,6 +48,7 @@ class Queues:
         self._desk = desk
         self._reads = reads
         self._sounds = sounds
+        self._asker = Asker(reads, desk, None)
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         slashed(router, "/queue/")
@@ -61,8 +57,7 @@ class Queues:
 
     @described("The queue of whoever asks; `ETag` is its revision", answer=shapes.Queue, auth=Auth.SESSION)
     async def show(self, request: web.Request) -> web.StreamResponse:
-        session = (await self._desk.asking(request)).session
-        return await self._shown(session.did, await player_queue.of(self._reads, session.did))
+        return await self._shown(*await self._asker.own(request, _held))
 
     @described(
         "Replace it; with `If-Match` only the revision that is named there",
@@ -74,31 +69,42 @@ class Queues:
     async def replace(self, request: web.Request) -> web.StreamResponse:
         session = (await self._desk.asking(request)).session
         expected = revisions(request.headers.getall(hdrs.IF_MATCH, ()))
-        state = (await body_of(request, QueueUpdate, max_bytes=MAX_BODY)).state
-        object_in(state, "state")
+        state = object_in((await body_of(request, QueueUpdate, max_bytes=MAX_BODY)).state, "state")
         async with self._desk.pool.connection() as conn:
-            queue = await player_queue.put(conn, Did(session.did), bytes(state), expected)
+            queue = await player_queue.put(conn, Did(session.did), orjson.dumps(state), expected)
         if queue is None:
             raise Refused(409, _CONFLICT)
-        return await self._shown(session.did, queue)
+        return await self._shown(queue, await _named(self._reads, session.did, queue))
 
-    async def _shown(self, did: str, queue: Queue) -> web.Response:
+    async def _shown(self, queue: Queue, rows: list[RestRow]) -> web.Response:
         """`{state, revision, tracks}`: a track that is in it twice is shown twice."""
-        state = dict(_EMPTY) if queue.state is None else orjson.loads(queue.state)
+        pieces = await present.listed(self._reads, rows, self._sounds)
         auto = DEFAULTS.auto_advance if queue.auto_advance is None else queue.auto_advance
-        state["auto_advance"] = auto
-        ids = file_ids(state)
-        asked = list(dict.fromkeys(ids))
-        rows = await player_queue.tracks(self._reads, did, asked) if asked else []
-        shown = await present.tracks(self._reads, [row for _, row in rows], self._sounds)
-        by_id = {asked[place]: track for (place, _), track in zip(rows, shown, strict=True)}
-        tracks = [by_id[id] for id in ids if id in by_id]
-        response = answer_json(
-            b'{"state":%b,"revision":%d,"tracks":[%b]}'
-            % (orjson.dumps(state), queue.revision, b",".join(tracks))
-        )
+        state = with_choice(_EMPTY if queue.state is None else queue.state, auto)
+        head = b'{"state":%b,"revision":%d,"tracks":[' % (state, queue.revision)
+        response = answer_json(b"".join((head, *pieces, b"]}")))
         response.headers[hdrs.ETAG] = f'"{queue.revision}"'
         return response
+
+
+async def _held(reads: Reads, did: Did) -> tuple[Queue, list[RestRow]]:
+    """Somebody's queue, and the tracks in it."""
+    queue, rows = await player_queue.of(reads, did)
+    return queue, await _named(reads, did, queue) if rows is None else rows
+
+
+async def _named(reads: Reads, did: Did, queue: Queue) -> list[RestRow]:
+    """The tracks that a queue names."""
+    ids = [] if queue.state is None else file_ids(orjson.loads(queue.state))
+    return await player_queue.tracks(reads, did, ids) if ids else []
+
+
+def with_choice(state: bytes, auto: bool) -> bytes:
+    """A state with what the account chose: another member at its end, unless it has one of that name."""
+    if b"auto_advance" in state:
+        return orjson.dumps(orjson.loads(state) | {"auto_advance": auto})
+    members = state.strip()[1:-1].strip()
+    return b'{%b%b"auto_advance":%b}' % (members, b"," if members else b"", b"true" if auto else b"false")
 
 
 def revisions(headers: tuple[str, ...] | list[str]) -> list[int] | None:

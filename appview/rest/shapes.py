@@ -378,6 +378,11 @@ class Sitemap(msgspec.Struct):
     albums: list[MappedAlbum]
 
 
+class SensitiveImages(msgspec.Struct):
+    image_ids: list[str]
+    urls: list[str]
+
+
 class Done(msgspec.Struct):
     status: str
 

@@ -12,7 +12,7 @@ import orjson
 from aiohttp import web
 
 from appview.auth.acting import Actor
-from appview.errors import PayloadTooLarge, Unauthenticated
+from appview.errors import PayloadTooLarge
 from appview.guards import ViewerOf
 from appview.media import scratch
 from appview.media.attempt import Place
@@ -25,6 +25,7 @@ from appview.records import Away, Put, Record, WriteFailed
 from appview.rest import present, shapes
 from appview.rest.actors import unwritten
 from appview.rest.answers import Refused, answer, answer_json, rest
+from appview.rest.asker import Asker
 from appview.rest.features import features_of
 from appview.rest.form import Form
 from appview.rest.ids import id_of
@@ -38,6 +39,7 @@ from lexicons.records import InvalidRecord
 from lexicons.syntax import AtUri, Did, Rkey
 from storage import feed, track_media, tracks
 from storage.blobs.rows import Blob
+from storage.feed import RestRow
 from storage.postgres import Connection
 from storage.reader import Reads
 
@@ -70,7 +72,7 @@ class Tracks:
         self.place = place
         self._reads = reads
         self._sounds = sounds
-        self._viewer_of = viewer_of
+        self._asker = Asker(reads, uploads.desk, viewer_of)
         self._pictures = pictures
 
     def add_to(self, router: web.UrlDispatcher) -> None:
@@ -82,11 +84,9 @@ class Tracks:
     @described("A track", answer=shapes.Track, auth=Auth.OPTIONAL, errors={404: "`track not found`"})
     async def show(self, request: web.Request) -> web.StreamResponse:
         """The track, to whoever asks; `is_liked` is for those whose token holds."""
-        try:
-            viewer = await self._viewer_of(request)
-        except Unauthenticated:
-            viewer = None
-        return answer_json(await self.shape(id_of(request, "track_id"), viewer and viewer.did))
+        id = id_of(request, "track_id")
+        row = await self._asker.shown(request, lambda reads, viewer: feed.REST.by_id(reads, viewer, id))
+        return answer_json(await self._shape(row))
 
     @described(
         "Changes a track of one's own",
@@ -191,7 +191,9 @@ class Tracks:
 
     async def shape(self, id: int, viewer: Did | None) -> bytes:
         """The track as JSON. Raises Refused."""
-        row = await feed.REST.by_id(self._reads, viewer, id)
+        return await self._shape(await feed.REST.by_id(self._reads, viewer, id))
+
+    async def _shape(self, row: RestRow | None) -> bytes:
         if row is None:
             raise Refused(404, "track not found")
         return await present.track(self._reads, row, self._sounds)

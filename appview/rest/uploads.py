@@ -52,7 +52,7 @@ class Uploads:
 
     def __init__(self, receiver: Receiver, desk: Desk, reads: Reads, watch: JobWatch) -> None:
         self.receiver = receiver
-        self._desk = desk
+        self.desk = desk
         self._reads = reads
         self._watch = watch
 
@@ -113,7 +113,7 @@ class Uploads:
 
     async def actor(self, request: web.Request) -> Actor:
         """Who asks, if a track can be written in their name. Raises Refused 401 and 403."""
-        session = (await self._desk.asking(request)).session
+        session = (await self.desk.asking(request)).session
         try:
             return await self.receiver.actor(Viewer(session.did, None, session.id))
         except ScopeMissing:
@@ -142,7 +142,7 @@ class Uploads:
     @described("How an upload stands, until its end, for whoever has its id", media="text/event-stream")
     async def progress(self, request: web.Request) -> web.StreamResponse:
         """Events about an upload; what is none is told as one that failed."""
-        async with self._desk.pool.connection() as conn:
+        async with self.desk.pool.connection() as conn:
             job = await jobs.get(conn, _uuid(request.match_info["id"]))
         if job is None or job.kind not in (KIND, REPLACE):
             return told.lost(request, _LOST)

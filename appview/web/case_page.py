@@ -43,6 +43,8 @@ _DONE = {
     "takedown": "Taken down",
     "restore": "Restored",
     "resolve": "Decided",
+    "delist": "Unlisted",
+    "relist": "Listed again",
     "label": "Labelled",
     "unlabel": "Label taken back",
     "appeal": "Appealed",
@@ -89,7 +91,11 @@ def name_of(case: CaseView) -> str:
     found = next((str(record[name]) for name in _NAMED if record.get(name)), None)
     if found is not None:
         return found if len(found) <= 120 else found[:119] + "…"
-    return f"@{case.handle}" if case.subject == case.did and case.handle else case.subject
+    if case.handle is None:
+        return case.subject
+    if case.subject == case.did:
+        return f"@{case.handle}"
+    return f"A file of @{case.handle}" if case.subject.startswith(f"{case.did}/") else case.subject
 
 
 def summary(counts: Mapping[str, int]) -> list[tuple[str, int]]:

@@ -18,7 +18,7 @@ from appview.rest.answers import Handler
 from appview.rest.ids import number
 from appview.service import Service
 from appview.web.site import Site
-from storage import albums, feed, keyset, media, people, playlists
+from storage import feed, keyset, media, people, playlists
 from storage.feed import RestRow
 from storage.media import TrackMedia
 from storage.reader import ReadFailed
@@ -73,11 +73,11 @@ class EmbedPages:
 
     async def album(self, request: web.Request) -> web.Response:
         handle, slug = request.match_info["handle"], request.match_info["slug"]
-        row = None if "\0" in handle + slug else await self._albums.find(handle, slug)
-        if row is None:
+        found = None if "\0" in handle + slug else await self._albums.whole(self._reads, None, handle, slug)
+        if found is None:
             raise Missing
+        row, rows = found
         by = present.artist(row.author)
-        rows = await albums.tracks(self._reads, None, row)
         page = f"/u/{quote(handle)}/album/{quote(slug, safe='')}"
         return await self._list(row.title, by.name, rows[:MOST], page)
 

@@ -18,7 +18,7 @@ from aiohttp import hdrs, web
 
 from appview.auth.desk import HANDLE_INVALID, Desk
 from appview.moderation import actions
-from appview.moderation.actions import Standing
+from appview.moderation.actions import Listing, Standing
 from appview.moderation.decisions import Decision, Policy, decide, stands
 from appview.rest.answers import Refused, rest
 from appview.rest.media import Media
@@ -29,6 +29,7 @@ from lexicons.subject import Subject, SubjectKind, read_subject
 from lexicons.syntax import Did, Nsid, Rkey
 from storage import moderation
 from storage import moderation_views as views
+from storage.blobs.store import Area
 from storage.moderation import Notice, Proof
 from storage.moderation_views import CaseView, Flag, Happened, Shown
 from storage.postgres import Connection
@@ -89,6 +90,7 @@ class ModerationPages:
         router.add_post("/moderation/cases/{id}", rest(self._judged(self.act)))
         if self._media is not None:
             router.add_get("/moderation/cases/{id}/sound", rest(self._judged(self.sound)))
+            router.add_get("/moderation/cases/{id}/picture", rest(self._judged(self.picture)))
 
     def _judged(self, handler: Handler) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         """The handler for moderators. A developer token is not enough: it is a person who decides."""
@@ -138,14 +140,23 @@ class ModerationPages:
 
     async def sound(self, request: web.Request, session: Session) -> web.StreamResponse:
         """What was scanned, else what is played, though nobody else may hear it any more."""
-        assert self._media is not None
         async with self._desk.pool.connection() as conn:
             case = await self._case(conn, request)
             flag, shown = await self._heard(conn, read_subject(case.subject))
-        sha256 = _sha256(flag, shown)
+        return await self._guarded(request, Area.AUDIO, _sha256(flag, shown))
+
+    async def picture(self, request: web.Request, session: Session) -> web.StreamResponse:
+        """The picture that it is about, or is shown with, likewise."""
+        async with self._desk.pool.connection() as conn:
+            case = await self._case(conn, request)
+            _, shown = await self._heard(conn, read_subject(case.subject))
+        return await self._guarded(request, Area.IMAGE, shown.cover)
+
+    async def _guarded(self, request: web.Request, area: Area, sha256: str | None) -> web.StreamResponse:
+        assert self._media is not None
         if sha256 is None:
-            raise Refused(404, "audio file not found")
-        return await self._media.guarded(request, sha256)
+            raise Refused(404, "there is none")
+        return await self._media.guarded(request, area, sha256)
 
     async def act(self, request: web.Request, session: Session) -> web.StreamResponse:
         """A form of a case: then the next open case, or the same where nothing was decided."""
@@ -209,7 +220,9 @@ class ModerationPages:
         )
 
     async def _heard(self, conn: Connection, subject: Subject) -> tuple[Flag | None, Shown]:
-        """What was scanned of a track and found something, and what it plays."""
+        """What was scanned of a track and found something, and what it plays and shows; or what bytes are."""
+        if subject.kind is SubjectKind.BLOB:
+            return None, await views.shown_bytes(conn, subject.sha256 or "")
         rkey = self._rkey(subject)
         if rkey is None:
             return None, Shown()
@@ -234,13 +247,17 @@ class ModerationPages:
     ) -> web.Response:
         case, flag, now = looked.case, looked.flag, datetime.now(UTC)
         at_s = _seconds(request.query.get("t"))
-        buttons = list(verdicts.buttons(looked.subject, looked.standing, is_open=case.state == "open"))
+        is_open, listing = case.state == "open", None
+        if looked.is_track:
+            listing = Listing.UNLISTED if case.unlisted else Listing.LISTED
+        buttons = list(verdicts.buttons(looked.subject, looked.standing, is_open=is_open, listing=listing))
         values: dict[str, Any] = {
             "problem": problem,
             "notice": None,
             "done": None if done is None else case_page.line(done, now),
             "case": case_page.line(case, now),
-            "is_open": case.state == "open",
+            "is_open": is_open,
+            "unlisted": case.unlisted,
             "did": case.did,
             "subject": case.subject,
             "track_id": case.track_id,
@@ -248,7 +265,7 @@ class ModerationPages:
             "standing": looked.standing.value,
             "newest": None if looked.newest == case.id else looked.newest,
             "has_sound": self._media is not None and _sha256(flag, looked.shown) is not None,
-            "cover": looked.shown.cover if case.track_id is not None else None,
+            "has_cover": self._media is not None and looked.shown.cover is not None,
             "at_s": at_s,
             "next_s": None if flag is None else case_page.next_part(flag, at_s),
             "flag": flag,

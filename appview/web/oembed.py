@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from typing import Annotated, Any
 from urllib.parse import quote, unquote, urlsplit
@@ -24,7 +24,8 @@ from appview.rest.spec import described, query_of
 from appview.service import Service
 from appview.web.site import Site
 from indexer.cards import HANDLE_INVALID
-from storage import feed, people, playlists
+from indexer.withheld import leads_to
+from storage import feed, people, playlists, sensitive_images
 
 PROVIDER = "plyr.fm"
 WIDTH, MOST_WIDTH = 400, 800
@@ -99,6 +100,8 @@ class OEmbed:
         own = self._site.base(request)
         home = self._home or own
         shown = await self._find(path_of(asked.url, {home, own}))
+        if shown.image is not None and leads_to(shown.image, await self._sensitive()):
+            shown = replace(shown, image=None)  # whoever shows it may know of no cover
         author = f"{self._home}/u/" if self._home is not None else f"{own}/embed/artist/"
         told = oembed(
             shown,
@@ -125,6 +128,9 @@ class OEmbed:
                     raise Refused(404, missing)
                 return shown
         raise Refused(404, "invalid track URL")
+
+    async def _sensitive(self) -> set[str]:
+        return {each.sha256 for each in await sensitive_images.all(self._reads)}
 
     async def _track(self, match: re.Match[str]) -> Embedded | None:
         row = await feed.REST.by_id(self._reads, None, int(match[1]))

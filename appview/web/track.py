@@ -17,6 +17,7 @@ from appview.service import Service
 from appview.web.home import track_card
 from appview.web.site import Site
 from storage import feed, media
+from storage.feed import YES
 from storage.media import TrackMedia
 from storage.reader import ReadFailed
 
@@ -43,6 +44,7 @@ class TrackPage:
         values = {
             "track": track_card(row, datetime.now(UTC)),
             "plays": int(row[3] or 0),
+            "unlisted": row[7] == YES,
             "description": track["record"].get("description"),
             "has": has,
             "opus_type": OPUS.mime,

@@ -33,7 +33,7 @@ from appview.subscribe import LiveFeed
 from appview.viewer import Viewer
 from appview.xrpc import actor, audio, feed, graph, label, moderation, server, sync
 from appview.xrpc.bodies import body_of
-from lexicons.syntax import Nsid, is_nsid
+from lexicons.syntax import Nsid, Rev, is_nsid
 from lexicons.validate import Invalid, validate_params
 from storage.blobs.store import StoreDown
 from storage.reader import TimedOut, Unavailable
@@ -102,6 +102,7 @@ class Dispatcher:
         try:
             admitted = await self._gate.admit(request)
             if method in self._subscriptions:
+                await _spent(admitted.viewer)
                 params = self._params(request, Nsid(method))
                 return await self._subscriptions[method].handle(request, params)
             body = await self._answer(request, method, admitted.viewer, more)
@@ -141,14 +142,17 @@ class Dispatcher:
         labelers = read_labelers(request.headers.getall(ACCEPT, ()), config.labelers)
         if labelers:
             headers[CONTENT] = shown(labelers)
-        if viewer is not None:
-            headers[hdrs.CACHE_CONTROL] = "private" if request.method in _ASKING else "no-store"
-            if viewer.rev is not None:
-                # Read before the answer, which may be newer than that, never older (X14).
-                headers["Atproto-Repo-Rev"] = viewer.rev
+        if request.method not in _ASKING:
+            await _spent(viewer)  # before anything is changed
         read, incoming = await body_of(request, self._service.catalog, nsid)
         call = Call(self._service, params, viewer and viewer.did, labelers, viewer, read, incoming, request)
         body = await handler(call)
+        rev = await _spent(viewer)
+        if viewer is not None:
+            headers[hdrs.CACHE_CONTROL] = "private" if request.method in _ASKING else "no-store"
+            if rev is not None:
+                # Read before the answer, which may be newer than that, never older (X14).
+                headers["Atproto-Repo-Rev"] = rev
         if config.on_answer is not None:
             config.on_answer(nsid, body)
         return body
@@ -170,6 +174,13 @@ class Dispatcher:
     def _media_type(self, method: str) -> str:
         output = self._service.catalog.methods[Nsid(method)].output
         return JSON if output in (None, "application/json") else output
+
+
+async def _spent(viewer: Viewer | None) -> Rev | None:
+    """Up to where the history of whoever asks is here; their token is used up then. Raises BadJwt."""
+    if viewer is None or viewer.unspent is None:
+        return None if viewer is None else viewer.rev
+    return await viewer.unspent.spend()
 
 
 @lru_cache(maxsize=256)

@@ -19,6 +19,7 @@ from bin.checkup.clocks import by_header
 from bin.checkup.verdict import Finding, Verdict, fail, ok, skipped, warn
 from bin.checkup.wishes import is_public
 from bin.lexicon_check import authorities
+from bin.moderating import home
 from bin.settings import Settings
 from firehose.dns import Dns, DnsFailed, NoSuchName
 from firehose.schema_account import PublishFailed
@@ -151,7 +152,7 @@ async def identity(settings: Settings) -> list[Finding]:
         served = orjson.loads(answer.body)
     except orjson.JSONDecodeError:
         served = None
-    if served != document_of(settings.service_did, url, label_key_of(served)):
+    if served != document_of(settings.service_did, url, label_key_of(served), home(settings)):
         return [
             fail("did", f"{where} is not the document of {settings.service_did}", "see who answers there")
         ]

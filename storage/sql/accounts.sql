@@ -94,3 +94,11 @@ update repo set account_due = null where id = %(id)s and account_due = %(lease)s
 -- name: take_down
 -- Our own decision, apart from upstream's; null lifts it.
 update repo set taken_down = %(reason)s where id = %(id)s
+
+-- name: withhold
+-- Likewise, apart from everything that is said about accounts and records: bytes by their hash.
+update repo
+set withheld = case when %(reason)s::text is null then nullif(withheld - %(sha256)s::text, '{}')
+               else coalesce(withheld, '{}') || jsonb_build_object(%(sha256)s::text, %(reason)s::text) end
+where id = %(id)s and withheld ->> %(sha256)s::text is distinct from %(reason)s::text
+returning id

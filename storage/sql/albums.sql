@@ -5,7 +5,8 @@
 
 -- name: hydrate
 -- Albums ready to show. A skeleton gives repo_id, album_id, list_id (null: tracks alone), rank, title, and by k and n
--- its order. A look that was given when there was no list yet stays with the album.
+-- its order. A look that was given when there was no list yet stays with the album. Its picture is that of a track that
+-- is listed.
 select k.title, k.album_id, k.list_id, l.rkey, k.rank, p.card, r.did, m.tracks, m.plays,
        encode(b.sha256, 'hex'),
        (select ('{' || t.card || '}')::json ->> 'image' from track t where t.id = m.first),
@@ -16,7 +17,7 @@ select k.title, k.album_id, k.list_id, l.rkey, k.rank, p.card, r.did, m.tracks, 
   left join list l on l.id = k.list_id
   cross join lateral (
       select count(*) tracks, coalesce(sum(s.plays), 0)::bigint plays,
-             (array_agg(t.id order by i.position, t.sort_at, t.id))[1] first
+             (array_agg(t.id order by i.position, t.sort_at, t.id) filter (where not t.unlisted))[1] first
         from ({on_album}) i
         join track t on t.id = i.track_id
         join profile o on o.repo_id = t.repo_id and not o.hidden
@@ -28,6 +29,7 @@ select k.title, k.album_id, k.list_id, l.rkey, k.rank, p.card, r.did, m.tracks, 
        order by o.name is distinct from l.rkey
        limit 1) c on true
   left join blob b on b.id = c.cover_id and b.state = 'published'
+                 and (r.withheld ? encode(b.sha256, 'hex')) is not true
  order by k.k collate "C", k.repo_id, k.album_id, k.n
 
 -- name: on_album
@@ -91,10 +93,13 @@ select * from (
  limit $5::int
 
 -- name: shown
--- Whether an album stands for itself at this spelling: it has no list, is not hidden, and is not spelled in another
--- way that comes first. With "exists" the planner, which does not see how few are asked about, would read the tables.
+-- Whether an album stands for itself at this spelling: it has no list, is not hidden, not all of it is unlisted, and it
+-- is not spelled in another way that comes first. With "exists" the planner, which does not see how few are asked
+-- about, would read the tables.
 (select true from list o where o.album_id = t.album_id limit 1) is null
 and coalesce((select not p.hidden from profile p where p.repo_id = t.repo_id), false)
+and (not t.unlisted
+     or (select true from track o where o.album_id = t.album_id and not o.unlisted limit 1) is not null)
 and (select true from track o
       where o.album_id = t.album_id and lower(o.album) collate "C" < lower(t.album) collate "C" limit 1) is null
 
@@ -115,17 +120,17 @@ select repo_id, album_id, list_id, title, lower(title) as k, coalesce(list_id, 0
  limit 1000
 
 -- name: one
--- The album of account $1 with the id $2, of rank $3.
+-- The album of account {repo} with the id $2, of rank $3.
 select repo_id, album_id, list_id, title, '' as k, 0 as n, $3::int as rank from (
     (select l.repo_id, l.album_id, l.id as list_id, l.name as title
        from list l
-      where l.repo_id = $1::int and l.album_id = $2::uuid
+      where l.repo_id = {repo}::int and l.album_id = $2::uuid
       order by l.rkey
       limit 1 offset $3::int - 1)
     union all
     (select t.repo_id, t.album_id, null, t.album
        from track t
-      where t.repo_id = $1::int and t.album_id = $2::uuid and $3::int = 1
+      where t.repo_id = {repo}::int and t.album_id = $2::uuid and $3::int = 1
       order by lower(t.album) collate "C", t.id
       limit 1)) a
  order by list_id nulls last
@@ -148,11 +153,23 @@ select l.repo_id, l.album_id, l.id as list_id, l.name as title, '' as k, 0 as n,
   from list l
  where l.id = $1::bigint and l.album_id is not null
 
+-- name: whole
+-- The album of account $4 with the id $2, of rank $3; and below it its tracks.
+with album as materialized (
+    {album}
+), found as materialized (
+    {tracks}
+)
+select f.*, k.* from album k left join found f on false
+union all
+select f.*, k.* from found f left join album k on false
+ order by a desc nulls first
+
 -- name: tracks
--- The tracks of the album with id $2, list $3 and rank $4, in its order.
+-- The tracks of an album, in its order.
 select * from (
     select t.id, {track}, p.card author, -(row_number() over (order by i.position, t.sort_at, t.id)) a, 0 b
-      from (select $2::uuid as album_id, $3::bigint as list_id, $4::int as rank) k
+      from album k
       cross join lateral ({on_album}) i
       join track t on t.id = i.track_id
       join profile p on p.repo_id = t.repo_id and not p.hidden) page

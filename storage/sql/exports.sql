@@ -19,14 +19,29 @@ left join record c on c.repo_id = r.id and c.collection = split_part(u.uri, '/',
 left join commit_proof p on p.repo_id = r.id and p.rev = c.rev and c.verified
 left join track_media m on m.did = r.did and m.rkey = t.rkey
 left join blob b on b.id = coalesce(m.original_id, m.stream_id) and b.state = 'published'
+     and (r.withheld is null or not exists (
+          select from blob x
+          where x.id in (m.original_id, m.stream_id) and r.withheld ? encode(x.sha256, 'hex')))
 left join sound d on d.blob_id = b.id
 where r.did = %(did)s and t.rkey > %(after)s
 order by t.rkey limit %(limit)s
 
 -- name: may_have
--- Neither expired nor out of sight.
+-- Neither expired nor out of sight, and with nothing that was taken down since: bytes, or a track, which is in it if
+-- it went only after the export was begun.
 select 1 from repo r join profile v on v.repo_id = r.id and not v.hidden
 where r.did = %(did)s and exists (select from blob_owner where kind = 'export' and owner = %(owner)s)
+  and not exists (
+       select from record c
+       join track_uri u on u.uri = 'at://' || r.did || '/' || c.collection || '/' || c.rkey
+       join decision d on d.did = r.did and d.kind = 'takedown' and starts_with(d.reason, u.uri || ':')
+       where c.repo_id = r.id and c.taken_down is not null
+         and d.at >= (select created_at from job where id = %(owner)s::uuid))
+  and (r.withheld is null or not exists (
+       select from blob_owner o
+       left join track_media m on m.did = r.did and o.blob_id in (m.original_id, m.stream_id)
+       join blob x on x.id in (o.blob_id, m.original_id, m.stream_id)
+       where o.kind = 'export' and o.owner = %(owner)s and r.withheld ? encode(x.sha256, 'hex')))
 
 -- name: expire
 -- Whole exports by the age of their oldest claim; the grace of what nobody else owns begins.

@@ -9,14 +9,14 @@ select f.title, p.card, t.rest
           from ((select r.album_id, r.album title, r.repo_id, r.id
                    from (select album_id, album, repo_id, id, search
                            from track
-                          where search @@ to_tsquery('simple', $3::text)
+                          where search @@ to_tsquery('simple', $3::text) and not unlisted
                           limit 3000) r
                   where r.album_id is not null and r.search @@ to_tsquery('simple', $1::text))
                 union all
                 (select n.album_id, n.album, n.repo_id, n.id
                    from (select album_id, album, repo_id, id, search
                            from track
-                          where $4::boolean
+                          where $4::boolean and not unlisted
                           order by sort_at desc, id desc
                           limit 5000) n
                   where n.album_id is not null and n.search @@ to_tsquery('simple', $1::text)

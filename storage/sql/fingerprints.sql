@@ -1,6 +1,7 @@
 -- name: put
--- The same bytes have the same words.
-insert into fingerprint (sound_id, terms) values (%(sound_id)s, %(terms)s) on conflict (sound_id) do nothing
+-- The same bytes have the same words. Nothing of a sound that is gone.
+insert into fingerprint (sound_id, terms) select blob_id, %(terms)s from sound where blob_id = %(sound_id)s
+on conflict (sound_id) do nothing
 
 -- name: unindexed
 -- Sounds with a fingerprint by which they are not found yet; those aside that were made of another one, and play for it.
@@ -14,7 +15,8 @@ order by s.blob_id limit %(limit)s
 
 -- name: candidates
 -- Sounds that share the most terms, with whoever has them. What too many have in common says nothing: a term is given
--- up there, so that silence or a sample that everybody uses costs no more than others.
+-- up there, so that silence or a sample that everybody uses costs no more than others. Whose they are is asked of the
+-- best alone; they are many, in case most are of whoever asks.
 with telling as (
     select array_agg(f.sound_id) as sound_ids
     from unnest(%(terms)s::int[]) t (term)
@@ -25,12 +27,14 @@ with telling as (
 ), found as (
     select sound_id, count(*)::int as shared from telling, unnest(sound_ids) u (sound_id)
     group by sound_id having count(*) >= %(least)s
+), best as (
+    select sound_id, shared from found order by shared desc, sound_id limit %(limit)s * 20
 ), owned as (
-    select distinct f.sound_id, f.shared, m.did, m.rkey
-    from found f join track_media m on f.sound_id in (m.original_id, m.stream_id)
-    where m.did <> %(besides)s
+    select b.sound_id, b.shared, m.did, m.rkey from best b join track_media m on m.original_id = b.sound_id
+    union
+    select b.sound_id, b.shared, m.did, m.rkey from best b join track_media m on m.stream_id = b.sound_id
 )
 select o.sound_id, o.shared, o.did, o.rkey, s.fingerprint
-from (select * from owned order by shared desc, sound_id, did, rkey limit %(limit)s) o
+from (select * from owned where did <> %(besides)s order by shared desc, sound_id, did, rkey limit %(limit)s) o
 join sound s on s.blob_id = o.sound_id
 order by o.shared desc, o.sound_id, o.did, o.rkey

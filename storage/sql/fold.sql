@@ -32,6 +32,21 @@ select did, collection, rkey, arg_max(reason, seq) as reason
 from event where kind = 'takedown' and collection is not null
 group by did, collection, rkey having arg_max(verdict, seq) = 'down'
 
+-- name: withheld_bytes
+-- The bytes that we took down, and why, of each account.
+create table withheld_bytes as
+select did, json_group_object(sha256, reason)::varchar as hashes
+from (select did, detail ->> 'sha256' as sha256, arg_max(reason, seq) as reason
+      from event where kind = 'withhold' group by did, 2 having arg_max(verdict, seq) = 'down')
+group by did
+
+-- name: unlisted
+-- The tracks that we list nowhere, and why.
+create table unlisted as
+select did, collection, rkey, arg_max(reason, seq) as reason
+from event where kind = 'listing'
+group by did, collection, rkey having arg_max(verdict, seq) = 'unlisted'
+
 -- name: name
 -- The numbers of track URIs, as they were given, and of lists; one that was deleted and made anew has a new one.
 create table name as
@@ -79,9 +94,12 @@ order by did, seq
 -- The newest versions, shared out by account.
 copy (
     select a.id as repo_id, e.did, e.collection, e.rkey, e.rev, e.cid, e.block,
-           e.seq not in (select seq from hearsay) as verified, a.pds, w.reason as taken_down, a.id % $parts as part
+           e.seq not in (select seq from hearsay) as verified, a.pds, w.reason as taken_down, h.hashes as withheld,
+           u.reason as unlisted, a.id % $parts as part
     from event e join newest n on n.seq = e.seq join account a on a.did = e.did
     left join withheld w on (w.did, w.collection, w.rkey) = (e.did, e.collection, e.rkey)
+    left join withheld_bytes h on h.did = e.did
+    left join unlisted u on (u.did, u.collection, u.rkey) = (e.did, e.collection, e.rkey)
 ) to $folder (format parquet, compression lz4, partition_by (part))
 
 -- name: profiles
@@ -93,8 +111,9 @@ copy (
           and (e.did, e.collection, e.rkey) not in (select did, collection, rkey from withheld)
     )
     select a.id as repo_id, a.did, a.handle, not a.active or a.taken_down is not null as hidden,
-           o.block as own, b.block as bluesky, a.id % $parts as part
+           o.block as own, b.block as bluesky, h.hashes as withheld, a.id % $parts as part
     from account a
+    left join withheld_bytes h on h.did = a.did
     left join looks o on o.did = a.did and o.collection = $own
     left join looks b on b.did = a.did and b.collection = $bluesky
 ) to $folder (format parquet, compression lz4, partition_by (part))
@@ -113,7 +132,8 @@ select coalesce(max(id), 0) from name where is_list
 
 -- name: accounts
 -- All of them.
-select id, did, handle, pds, signing_key, active, status, taken_down, since_us from account
+select id, did, handle, pds, signing_key, active, status, taken_down, since_us, hashes
+from account left join withheld_bytes using (did)
 
 -- name: rejected
 -- What is still set aside: the last word on each digest is that it was rejected.
@@ -140,11 +160,12 @@ select count(*) from newest anti join account using (did)
 
 -- name: part_records
 -- One worker's share.
-select repo_id, did, collection, rkey, rev, cid, block, verified, pds, taken_down from read_parquet($files)
+select repo_id, did, collection, rkey, rev, cid, block, verified, pds, taken_down, withheld, unlisted
+from read_parquet($files)
 
 -- name: part_profiles
 -- Likewise.
-select repo_id, did, handle, hidden, own, bluesky from read_parquet($files)
+select repo_id, did, handle, hidden, own, bluesky, withheld from read_parquet($files)
 
 -- name: part_names
 -- Likewise.

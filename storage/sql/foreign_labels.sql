@@ -2,6 +2,10 @@
 -- Where a labeler was left.
 select seq from foreign_labeler where did = %(did)s
 
+-- name: followed
+-- How far each was heard, and what did not hold.
+select did, seq, extract(epoch from now() - heard_at)::float8 as age_s, refused, refusal from foreign_labeler order by did
+
 -- name: put
 -- What was said later counts, whatever comes first; of two at the same time, what came last.
 insert into foreign_label (src, uri, val, cid, neg, cts, exp, said_at, ends_at)

@@ -34,8 +34,9 @@ delete from repo where id = %(repo_id)s
 
 -- name: erase_story
 -- What was told and set aside about it, what its tracks are taken for and that others are taken for them, what it
--- answered to claimants, what other labelers say of it, and its uploads on their way in, whose bytes the collector then
--- drops as nobody's. A frame that nobody could read may hold its name anywhere.
+-- answered to claimants, what other labelers say of it, which of its pictures are sensitive, and its uploads on
+-- their way in, whose bytes the collector then drops as nobody's. A frame that nobody could read may hold its name
+-- anywhere.
 with decisions as (delete from decision where did = %(did)s),
      scans as (delete from copyright_scan where did = %(did)s),
      copies as (
@@ -49,6 +50,7 @@ with decisions as (delete from decision where did = %(did)s),
      answers as (update moderation_notice set answer = '' where did = %(did)s and answer is not null),
      labels as (delete from foreign_label
                 where uri = %(did)s or starts_with(uri, 'at://' || %(did)s::text || '/')),
+     pictures as (delete from sensitive_image where did = %(did)s),
      uploads as (delete from staged_upload where did = %(did)s)
 delete from rejected_event
 where did = %(did)s or (did is null and position(convert_to(%(did)s, 'UTF8') in raw) > 0)

@@ -46,6 +46,14 @@ select json_build_object(
                              coalesce(sum(records) filter (where hour > now() - interval '7 days'), 0) as records
                         from pulse) p
                where p.first is not null),
+    'cases', json_build_object(
+        'open', (select count(*) from moderation_case where state = 'open'),
+        'oldest_s', (select extract(epoch from now() - min(opened_at)) from moderation_case where state = 'open'),
+        'late_notices', (select count(*) from moderation_notice where state = 'received' and due < now())),
+    'labelers', coalesce((select json_agg(json_build_object(
+                                     'did', did, 'seq', seq, 'refused', refused,
+                                     'age_s', extract(epoch from now() - heard_at)) order by did)
+                            from foreign_labeler), '[]'),
     'mirrored', json_build_object(
         'bytes', (select coalesce(sum(b.bytes), 0)::bigint from blob b
                    where b.id in (select stream_id from track_media where original_id is null)),

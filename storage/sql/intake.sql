@@ -11,7 +11,8 @@ with advanced as (
     where r.did = n.did and r.rev = n.since and r.data = n.prev_data and r.state = 'active'
           and (r.forked_rev is null or r.forked_rev <= r.rev)
           and (%(host)s::text is null or r.pds is null or r.pds = %(host)s)
-    returning r.id, r.did, r.pds, not r.active or r.taken_down is not null as hidden
+    returning r.id, r.did, r.pds, not r.active or r.taken_down is not null as hidden,
+              r.withheld
 ), wanted as materialized (
     select a.id as repo_id, k.*
     from json_to_recordset(%(rows)s) as k
@@ -24,9 +25,9 @@ with advanced as (
     on conflict do nothing
     returning repo_id, collection, rkey
 )
-select id, did, pds, hidden, null from advanced
+select id, did, pds, hidden, withheld, null from advanced
 union all
-select null, null, null, null, n from wanted
+select null, null, null, null, null, n from wanted
 where (repo_id, collection, rkey) not in (select repo_id, collection, rkey from added)
 
 -- name: add

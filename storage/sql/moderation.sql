@@ -3,11 +3,25 @@
 select pg_advisory_xact_lock(hashtextextended('moderation of ' || %(subject)s, 0))
 
 -- name: standing
--- Why it is down, by whom it may be known: an account (no collection), or one record of it. No row: not known here.
-select case when %(collection)s::text is null then r.taken_down else c.taken_down end
+-- Why it is down, and why listed nowhere: an account (no collection), or one record of it. No row: not known here.
+select case when %(collection)s::text is null then r.taken_down else c.taken_down end, c.unlisted
 from repo r
 left join record c on c.repo_id = r.id and c.collection = %(collection)s and c.rkey = %(rkey)s
 where r.did = %(did)s and (%(collection)s::text is null or c.repo_id is not null)
+
+-- name: standing_of_bytes
+-- Likewise of bytes of an account: something of it that we have is these bytes, or names them.
+select r.withheld ->> %(sha256)s::text
+from repo r
+where r.did = %(did)s
+  and (r.withheld ? %(sha256)s::text
+       or exists (select from blob b join blob_owner o on o.blob_id = b.id and o.kind in ('track', 'list')
+                  where b.area in ('audio', 'image', 'private') and b.sha256 = decode(%(sha256)s, 'hex')
+                    and split_part(o.owner, '/', 1) = r.did)
+       or exists (select from track t where t.repo_id = r.id
+                  and (strpos(t.card, %(sha256)s) > 0 or strpos(t.card, %(cid)s) > 0))
+       or exists (select from profile p where p.repo_id = r.id
+                  and (strpos(p.card, %(sha256)s) > 0 or strpos(p.card, %(cid)s) > 0)))
 
 -- name: violated
 -- Whether any case of a subject ended against it.

@@ -21,7 +21,7 @@ select id from moderation_case where did = %(did)s and id <> %(id)s order by id 
 -- name: views
 -- Cases with what they are about: a track, a record as it was signed, and what the newest scan takes it for.
 select c.id, c.subject, c.did, c.opened_by, c.state, c.reason, c.resolution, c.opened_at, c.resolved_at, c.resolved_by,
-       r.handle, t.id as track_id, k.block, s.dominant, s.dominant_share,
+       r.handle, t.id as track_id, k.block, k.unlisted is not null as unlisted, s.dominant, s.dominant_share,
        (select count(*) from moderation_case o
          where o.did = c.did and o.id <> c.id and o.resolution = 'violation') as violations
 from moderation_case c
@@ -59,6 +59,13 @@ from track_media m
 left join blob s on s.id = m.stream_id and s.state = 'published'
 left join blob c on c.id = m.cover_id and c.state = 'published'
 where m.did = %(did)s and m.rkey = %(rkey)s
+
+-- name: shown_bytes
+-- The same of bytes alone, whoever shows them.
+select case area when 'audio' then encode(sha256, 'hex') end as sha256,
+       case area when 'image' then encode(sha256, 'hex') end as cover
+from blob where area in ('audio', 'image') and sha256 = decode(%(sha256)s, 'hex') and state = 'published'
+order by area limit 1
 
 -- name: history
 -- What happened to a subject, the oldest first; of very much, the newest.

@@ -1,11 +1,21 @@
 -- Statements of table `queue`; those with numbered parameters are for storage/reader.py.
 
 -- name: of
--- An account's queue, if it has one, and whether its player goes on by itself.
-select q.state, q.revision, (p.chosen -> 'auto_advance')::boolean
-  from (values ($1::text)) k (did)
-  left join queue q on q.did = k.did
-  left join preference p on p.did = k.did
+-- The queue of account $1, if it has one, and whether its player goes on by itself; below it its tracks, as far as
+-- the sounds can be read out of the text without parsing it. What was read so, the caller has to judge.
+with own as materialized (
+    select q.state, q.revision, (p.chosen -> 'auto_advance')::boolean as auto,
+           string_to_array(split_part(split_part(q.state, '"track_ids":["', 2), '"]', 1), '","') as file_ids
+      from (values ($1::text)) k (did)
+      left join queue q on q.did = k.did
+      left join preference p on p.did = k.did
+), found as materialized (
+    {tracks}
+)
+select f.*, o.state, o.revision, o.auto from own o left join found f on false
+union all
+select f.*, null, null, null from found f
+ order by a desc nulls first
 
 -- name: put
 -- A new state in place of one whose revision is among those expected, or of any where none is: of many at once who
@@ -25,10 +35,10 @@ returning revision, (select (chosen -> 'auto_advance')::boolean from preference 
 delete from queue where did = %(did)s
 
 -- name: tracks
--- A skeleton for storage/feed.py: of each sound in $2 the first track that can be shown, by its place there.
+-- A skeleton for storage/feed.py: of each of {file_ids} the first track that can be shown, by its place there.
 select * from (
     select t.*, -u.place a, 0 b
-      from unnest($2::text[]) with ordinality u(file_id, place)
+      from unnest({file_ids}) with ordinality u(file_id, place)
       cross join lateral (
           select t.id, {track}, p.card author
             from track t

@@ -23,6 +23,7 @@ select l.id, l.rkey, l.name, r.did, p.card, l.sort_at, encode(b.sha256, 'hex'), 
   join repo r on r.id = l.repo_id
   left join list_look k on k.did = r.did and k.name = l.rkey
   left join blob b on b.id = k.cover_id and b.state = 'published'
+                 and (r.withheld ? encode(b.sha256, 'hex')) is not true
  order by l.sort_at desc, l.id desc
 
 -- name: of_owner

@@ -42,7 +42,7 @@ select json_strip_nulls(json_build_object(
     'rejected', (select count(*) from rejected_event e where e.did = r.did),
     'decisions', coalesce((select json_agg(json_build_object(
                                       'at', to_char(d.at, $3::text), 'kind', d.kind, 'outcome', d.outcome,
-                                      'reason', case when d.kind = 'takedown' then 'our own decision'
+                                      'reason', case when d.kind in ('takedown', 'listing') then 'our own decision'
                                                      else d.reason end,
                                       'source', d.source, 'seq', d.seq) order by d.id desc)
                              from (select * from decision where did = r.did

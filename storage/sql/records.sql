@@ -1,6 +1,6 @@
 -- name: get_many
 -- What we hold under these keys, tombstones included.
-select r.repo_id, r.collection, r.rkey, r.rev, r.block, r.verified, r.invalid, r.taken_down
+select r.repo_id, r.collection, r.rkey, r.rev, r.block, r.verified, r.invalid, r.taken_down, r.unlisted
 from json_to_recordset(%(keys)s) as k (repo_id int, collection text, rkey text)
 join record r using (repo_id, collection, rkey)
 
@@ -17,14 +17,16 @@ where (r.repo_id, r.collection, r.rkey) = (n.repo_id, n.collection, n.rkey)
 
 -- name: live
 -- Everything that is there, for a rebuild: what was invalid may be valid under today's lexicons.
-select r.repo_id, r.collection, r.rkey, r.rev, r.cid, r.block, r.verified, r.invalid, p.did, p.pds, r.taken_down
+select r.repo_id, r.collection, r.rkey, r.rev, r.cid, r.block, r.verified, r.invalid, p.did, p.pds, r.taken_down,
+       p.withheld, r.unlisted
 from record r join repo p on p.id = r.repo_id
 where r.cid is not null and r.collection = any(%(collections)s)
 order by r.repo_id, r.collection, r.rkey
 
 -- name: live_of_repo
 -- One account's records of one collection, for new cards when its PDS changes.
-select r.repo_id, r.collection, r.rkey, r.rev, r.cid, r.block, r.verified, r.invalid, p.did, p.pds, r.taken_down
+select r.repo_id, r.collection, r.rkey, r.rev, r.cid, r.block, r.verified, r.invalid, p.did, p.pds, r.taken_down,
+       p.withheld, r.unlisted
 from record r join repo p on p.id = r.repo_id
 where r.repo_id = %(repo_id)s and r.collection = %(collection)s and r.cid is not null and r.invalid is null
       and r.taken_down is null
@@ -43,7 +45,7 @@ where (r.repo_id, r.collection, r.rkey) = (n.repo_id, n.collection, n.rkey)
 
 -- name: profiles
 -- The one or two profile records that say how an account looks.
-select p.id, p.did, p.handle, r.collection, r.block
+select p.id, p.did, p.handle, p.withheld, r.collection, r.block
 from repo p
 left join record r on r.repo_id = p.id and r.collection = any(%(collections)s) and r.rkey = 'self'
      and r.cid is not null and r.invalid is null and r.taken_down is null
@@ -64,3 +66,8 @@ set taken_down = %(reason)s,
         r.number)
 where (repo_id, collection, rkey) = (%(repo_id)s, %(collection)s, %(rkey)s)
   and taken_down is distinct from %(reason)s
+
+-- name: unlist
+-- Our own decision about a track, null: lifted.
+update record set unlisted = %(reason)s
+where (repo_id, collection, rkey) = (%(repo_id)s, %(collection)s, %(rkey)s) and unlisted is distinct from %(reason)s

@@ -21,7 +21,7 @@ on conflict (repo_id) do nothing
 -- name: lock
 -- The row lock is what serialises writers of one repo. Whoever waits for it sees this row as it is then, but
 -- others as they were before: so whether the account is hidden is asked of no other table.
-select r.id, r.did, r.pds, not r.active or r.taken_down is not null as hidden, r.handle, r.state, r.rev,
+select r.id, r.did, r.pds, not r.active or r.taken_down is not null as hidden, r.withheld, r.handle, r.state, r.rev,
        r.data, nullif(r.gaps, '[]') as gaps, r.synced_rev, r.forked_rev, r.active, r.status, r.taken_down
 from repo r
 where r.did = any(%(dids)s)

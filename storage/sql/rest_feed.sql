@@ -23,7 +23,7 @@ with few as materialized (
 select t.id, {track}, p.card author, page.a, page.b
   from ((select t.sort_at a, t.id b
            from few
-           join track t on t.id = few.id
+           join track t on t.id = few.id and not t.unlisted
            join profile p on p.repo_id = t.repo_id and not p.hidden
           where $6::text is null and not (select many from these)
             and (t.sort_at, t.id) < ($2::timestamptz, $3::bigint)
@@ -33,7 +33,7 @@ select t.id, {track}, p.card author, page.a, page.b
         (select t.sort_at, t.id
            from track t
            join profile p on p.repo_id = t.repo_id and not p.hidden
-          where $6::text is null and (select many from these)
+          where $6::text is null and (select many from these) and not t.unlisted
             and (t.sort_at, t.id) < ($2::timestamptz, $3::bigint)
             and (select n.tags && $5::text[] from track_stat n where n.id = t.id)
           order by t.sort_at desc, t.id desc
@@ -93,10 +93,10 @@ select t.id, {track}, p.card author, t.sort_at a, t.id b
  where r.did = $1::text
 
 -- name: by_ids
--- The tracks of the numbers in $2, in their order.
+-- The tracks of the numbers in $2 that are listed, in their order.
 select t.id, {track}, p.card author, -u.place a, 0 b
   from unnest($2::bigint[]) with ordinality u(id, place)
-  join track t on t.id = u.id
+  join track t on t.id = u.id and not t.unlisted
   join profile p on p.repo_id = t.repo_id and not p.hidden
 
 -- name: mine_count
@@ -107,12 +107,17 @@ select count(*)
    and ($2::text is null or position(lower($2::text) in lower(o.title || ' ' || coalesce(o.album, ''))) > 0)
 
 -- name: top_since
--- The tracks that were played most from day $1 on, as of the last roll-up.
-select d.track_id
-  from (select track_id, sum(plays) plays from play_day where day >= $1::date group by track_id) d
-  join track t on t.id = d.track_id
-  join profile p on p.repo_id = t.repo_id and not p.hidden
- order by d.plays desc, d.track_id desc
+-- The tracks that were played most from day $1 on, as of the last roll-up. Whether one is listed is looked at for the
+-- best alone: all of them are joined by an index that does not know it.
+select best.track_id
+  from (select d.track_id, d.plays
+          from (select track_id, sum(plays) plays from play_day where day >= $1::date group by track_id) d
+          join track t on t.id = d.track_id
+          join profile p on p.repo_id = t.repo_id and not p.hidden
+         order by d.plays desc, d.track_id desc
+         limit $2::int + 100) best
+  cross join lateral (select from track where id = best.track_id and not unlisted limit 1) t
+ order by best.plays desc, best.track_id desc
  limit $2::int
 
 -- name: tags
@@ -121,7 +126,7 @@ select d.track_id
 select tag, count(*), sum(having_it.plays)
   from (select newest.tags, newest.plays
           from (select id, tags, plays from track_stat where tags is not null order by id desc limit 2000) newest
-          cross join lateral (select repo_id from track where id = newest.id limit 1) t
+          cross join lateral (select repo_id from track where id = newest.id and not unlisted limit 1) t
           cross join lateral (select from profile where repo_id = t.repo_id and not hidden limit 1) p
          where $1::text is null or exists (select from unnest(newest.tags) x where starts_with(x, $1::text))) having_it,
        unnest(having_it.tags) tag
@@ -131,8 +136,8 @@ select tag, count(*), sum(having_it.plays)
  limit $2::int
 
 -- name: tag
--- How many tracks that can be shown have this tag, of 10,000 at most.
+-- How many tracks that are listed have this tag, of 10,000 at most.
 select count(*)
   from (select id from track_stat where tags @> array[$1::text] limit 10000) n
-  cross join lateral (select repo_id from track where id = n.id limit 1) t
+  cross join lateral (select repo_id from track where id = n.id and not unlisted limit 1) t
   cross join lateral (select from profile where repo_id = t.repo_id and not hidden limit 1) p

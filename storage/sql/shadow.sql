@@ -20,7 +20,8 @@ create unlogged table plyr_replay.rejected_event (like public.rejected_event inc
 create unlogged table plyr_replay.forgotten (like public.forgotten including all excluding indexes);
 create unlogged table plyr_replay.repo_in (
     id int, did text, handle text, pds text, signing_key text, active boolean, status text, taken_down text,
-    state text, rev text, data text, gaps jsonb, synced_rev text, forked_rev text, since timestamptz);
+    state text, rev text, data text, gaps jsonb, synced_rev text, forked_rev text, since timestamptz,
+    withheld jsonb);
 create unlogged table plyr_replay.rejected_in (
     source text, digest bytea, seq bigint, did text, reason text, detail text, raw bytea, at timestamptz);
 select setval('plyr_replay.list_id_seq', (select last_value from public.list_id_seq)),
@@ -36,7 +37,7 @@ drop schema if exists plyr_replay cascade
 set synchronous_commit = off;
 create temporary table track_in (
     id bigint, repo_id int, rkey text, cid text, sort_at timestamptz, indexed_at timestamptz, title text,
-    card text, search text, rest text, features text[], album text, album_id uuid, file_id text);
+    card text, search text, rest text, features text[], album text, album_id uuid, file_id text, unlisted boolean);
 create temporary table profile_in (
     repo_id int, hidden boolean, display_name text, avatar text, bio text, created_at timestamptz, card text,
     search text);
@@ -69,7 +70,8 @@ copy plyr_replay.track_uri (id, uri) from stdin
 
 -- name: copy_record
 -- In the order of its columns.
-copy plyr_replay.record (repo_id, collection, rkey, rev, cid, block, verified, invalid, taken_down) from stdin
+copy plyr_replay.record (repo_id, collection, rkey, rev, cid, block, verified, invalid, taken_down, unlisted)
+from stdin
 
 -- name: copy_like
 -- As above.
@@ -99,9 +101,9 @@ copy pg_temp.list_item_in from stdin
 -- By the same dictionary as always.
 insert into plyr_replay.track (
     id, repo_id, rkey, cid, sort_at, indexed_at, title, card, search, rest, features, album, album_id,
-    file_id)
+    file_id, unlisted)
 select id, repo_id, rkey, cid, sort_at, indexed_at, title, card, to_tsvector('simple', search), rest, features, album,
-       album_id, file_id
+       album_id, file_id, unlisted
 from track_in
 
 -- name: finish_profile
@@ -135,14 +137,15 @@ select l.id, i.position, i.track_id from list_item_in i join numbered l using (r
 insert into plyr_replay.repo (
     id, did, handle, pds, signing_key, active, status, taken_down, state, rev, data, gaps, synced_rev, forked_rev,
     identity_at, identity_due, identity_tries, account_source, account_seq, account_claim, account_due, account_tries,
-    resync_due, resync_tries, resync_error, checked_at, first_seen_at, last_seen_at)
+    resync_due, resync_tries, resync_error, checked_at, first_seen_at, last_seen_at, withheld)
 overriding system value
 select n.id, n.did, n.handle, n.pds, n.signing_key, n.active, n.status, n.taken_down, n.state, n.rev, n.data,
        n.gaps, n.synced_rev, n.forked_rev,
        o.identity_at, case when o.id is null then now() else o.identity_due end, coalesce(o.identity_tries, 0),
        o.account_source, o.account_seq, o.account_claim, o.account_due, coalesce(o.account_tries, 0),
        case when o.id is null then now() else o.resync_due end, coalesce(o.resync_tries, 0), o.resync_error,
-       o.checked_at, coalesce(o.first_seen_at, n.since), coalesce(o.last_seen_at, n.since)
+       o.checked_at, coalesce(o.first_seen_at, n.since), coalesce(o.last_seen_at, n.since),
+       n.withheld
 from plyr_replay.repo_in n left join public.repo o using (did)
 
 -- name: finish_record
@@ -195,12 +198,12 @@ select count(*), coalesce(sum(hash_record_extended(f, 0)::numeric), 0) from ({fa
 -- name: facts_repo
 -- How accounts and their repos stand.
 select did as key, id, handle, pds, signing_key, active, status, taken_down, state, rev, data, gaps, synced_rev,
-       forked_rev
+       forked_rev, withheld
 from repo
 
 -- name: facts_record
 -- The truth.
-select r.did || '/' || collection || '/' || rkey as key, v.rev, cid, block, verified, invalid, v.taken_down
+select r.did || '/' || collection || '/' || rkey as key, v.rev, cid, block, verified, invalid, v.taken_down, v.unlisted
 from record v join repo r on r.id = repo_id
 
 -- name: facts_track_uri
@@ -210,7 +213,7 @@ select uri as key, id from track_uri
 -- name: facts_track
 -- All of it.
 select r.did || '/' || rkey as key, t.id, cid, sort_at, indexed_at, title, card, search::text as search, rest,
-       features, album, album_id, file_id
+       features, album, album_id, file_id, unlisted
 from track t join repo r on r.id = repo_id
 
 -- name: facts_like

@@ -40,12 +40,27 @@ set loudness_lufs = %(loudness_lufs)s, range_lu = %(range_lu)s, peak_dbfs = %(pe
 where blob_id = %(blob_id)s
 
 -- name: is_analysed
--- These bytes were decoded before.
-select exists (select from sound where blob_id = %(blob_id)s and loudness_lufs is not null)
+-- These bytes were decoded before, and have a fingerprint of it.
+select exists (select from sound where blob_id = %(blob_id)s and fingerprint is not null)
 
 -- name: copy_analysis
 -- Of the same sound in another form.
 update sound t
 set loudness_lufs = s.loudness_lufs, range_lu = s.range_lu, peak_dbfs = s.peak_dbfs, peaks = s.peaks,
     fingerprint = s.fingerprint
-from sound s where s.blob_id = %(from_id)s and t.blob_id = %(to_id)s and t.loudness_lufs is null
+from sound s where s.blob_id = %(from_id)s and t.blob_id = %(to_id)s and t.fingerprint is null
+
+-- name: unheard
+-- Sounds of tracks that have no fingerprint, themselves or as what is played for them, the newest first; those aside
+-- about which a job of this kind is remembered.
+select s.blob_id from track_media m
+join sound s on s.blob_id = coalesce(m.original_id, m.stream_id)
+join blob b on b.id = s.blob_id and b.state = 'published'
+join sound p on p.blob_id = m.stream_id
+where m.published_at is not null and (s.fingerprint is null or p.fingerprint is null)
+  and not exists (select from job j where j.kind = %(kind)s and j.subject = s.blob_id::text)
+group by s.blob_id order by max(m.published_at) desc limit %(limit)s
+
+-- name: played_for
+-- What tracks play for a sound, as not every browser plays it.
+select distinct stream_id from track_media where original_id = %(blob_id)s and stream_id <> %(blob_id)s

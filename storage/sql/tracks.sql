@@ -16,18 +16,18 @@ select uri, id, true from added
 -- A track is its newest valid version; an update replaces every column.
 insert into track (
     id, repo_id, rkey, cid, sort_at, indexed_at, title, card, search, rest, features, album, album_id,
-    file_id)
+    file_id, unlisted)
 select n.id, n.repo_id, n.rkey, n.cid, n.sort_at, n.indexed_at, n.title, n.card, to_tsvector('simple', n.search),
-       n.rest, n.features, n.album, n.album_id, n.file_id
+       n.rest, n.features, n.album, n.album_id, n.file_id, n.unlisted
 from json_to_recordset(%(rows)s) as n
     (id bigint, repo_id int, rkey text, cid text, sort_at timestamptz, indexed_at timestamptz,
      title text, card text, search text, rest text, features text[], album text,
-     album_id uuid, file_id text)
+     album_id uuid, file_id text, unlisted boolean)
 on conflict (id) do update
 set repo_id = excluded.repo_id, rkey = excluded.rkey, cid = excluded.cid, sort_at = excluded.sort_at,
     indexed_at = excluded.indexed_at, title = excluded.title, card = excluded.card, search = excluded.search,
     rest = excluded.rest, features = excluded.features, album = excluded.album,
-    album_id = excluded.album_id, file_id = excluded.file_id
+    album_id = excluded.album_id, file_id = excluded.file_id, unlisted = excluded.unlisted
 
 -- name: unrendered
 -- Rows from before the columns of the REST interface, which nobody else is changing.
@@ -49,6 +49,10 @@ update track_stat s set tags = nullif(%(tags)s::text[], '{}') from track_uri u w
 -- name: remove
 -- Out of sight; its number stays, since others' likes still point there.
 delete from track where id = any(%(ids)s)
+
+-- name: unlist
+-- Out of every listing, or back in.
+update track set unlisted = %(unlisted)s where repo_id = %(repo_id)s and rkey = %(rkey)s
 
 -- name: count
 -- Counters follow changed rows only.

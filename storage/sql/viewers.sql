@@ -8,6 +8,12 @@ select did, id, used_at < now() - interval '1 hour',
   from session s
  where token_hash = $1::bytea and ended_at is null and (expires_at is null or expires_at > now())
 
+-- name: holder
+-- The same of somebody who is thought to be known: no more than it takes to see whether that holds.
+select did, id, used_at < now() - interval '1 hour'
+  from session
+ where token_hash = $1::bytea and ended_at is null and (expires_at is null or expires_at > now())
+
 -- name: session
 -- The same with all that the account's own pages want to know, ended or not.
 select s.id, s.kind, s.did,

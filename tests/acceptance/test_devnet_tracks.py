@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 from PIL import Image
 
-from tests.acceptance.service import until
+from tests.acceptance.service import alive, until
 from tests.acceptance.town import Town
 from tests.devnet.network import Account
 from tests.devnet.records import tid
@@ -164,6 +164,10 @@ async def test_who_may_change_a_track(town: Town) -> None:
         assert await town.fact("select count(*) from blob_owner where kind = 'track'") == 0
 
 
+def encoders(parent: int) -> set[int]:
+    return {pid for pid, (name, of) in alive().items() if of == parent and name.startswith("ffmpeg")}
+
+
 @pytest.mark.once
 async def test_a_worker_that_is_killed_in_the_middle_is_followed_by_another(
     town: Town, tmp_path: Path
@@ -175,10 +179,17 @@ async def test_a_worker_that_is_killed_in_the_middle_is_followed_by_another(
         queued = await browser.ask("POST", "/tracks/", data=form(title="Long", file=sound))
 
         async def encodes() -> bool:
-            return await town.fact("select phase = 'transcode' from job") is True
+            begun = await town.fact("select phase = 'transcode' from job") is True
+            return begun and bool(encoders(town.worker.process.pid))
 
         await until(encodes, 30, "the job to encode")
+        its = encoders(town.worker.process.pid)
         await town.worker.kill()
+
+        async def alone() -> bool:
+            return its.isdisjoint(alive())
+
+        await until(alone, 10, "its encoders to end, too")
         await town.worker.start()
         assert await town.ended(queued.json["upload_id"]) == "done"
         assert len(await town.net.list_records(ann, TRACK)) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import wave
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -59,8 +60,12 @@ async def files(folder: Path) -> dict[str, Path]:
         out[name] = folder / f"{name}.{suffix}"
         await ffmpeg("-i", source, *options, out[name])
     out["long"] = folder / "long.wav"
-    loop = ["-stream_loop", "-1", "-i", str(source), "-t", str(LONG_S)]
-    await ffmpeg(*loop, "-ac", "1", "-ar", "8000", "-c:a", "pcm_s16le", out["long"])
+    await ffmpeg("-i", source, "-ac", "1", "-ar", "8000", folder / "once.wav")
+    with wave.open(str(folder / "once.wav")) as once, wave.open(str(out["long"]), "wb") as long:
+        long.setparams(once.getparams())
+        samples = once.readframes(once.getnframes())
+        for _ in range(LONG_S // LENGTH_S):
+            long.writeframesraw(samples)
     out["a text"] = folder / "text.mp3"
     out["a text"].write_text("Not a sound at all.\n" * 500)
     out["cut off"] = folder / "cut.wav"
@@ -68,9 +73,8 @@ async def files(folder: Path) -> dict[str, Path]:
     with out["cut off"].open("r+b") as file:
         file.truncate(out["WAV"].stat().st_size // 2)
     out["a bomb"] = folder / "bomb.flac"
-    await ffmpeg(
-        "-f", "lavfi", "-i", "anullsrc=r=8000:cl=mono", "-t", str(7 * 3600), "-c:a", "flac", out["a bomb"]
-    )
+    silence = "anullsrc=r=8000:cl=mono:n=32768"
+    await ffmpeg("-f", "lavfi", "-i", silence, "-t", str(7 * 3600), "-c:a", "flac", out["a bomb"])
     assert out["a bomb"].stat().st_size < 5_000_000  # of 400 MB
     return out
 

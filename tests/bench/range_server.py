@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from appview.media.body import answer
 from appview.media.serve import ALONE, Served, serve
 from appview.media.ziplayout import Layout, Member
 from appview.media.zipped import ZipBody
+from appview.port import listen
 from storage.blobs.filesystem import FilesystemStore
 from storage.blobs.store import Key
 from tests.bench import children
@@ -37,9 +37,8 @@ async def serve_files(task: dict[str, Any]) -> None:
         app.router.add_get("/all.zip", _zip_of(store, task["zip"]))
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
-    listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
-    await web.SockSite(runner, listener).start()
-    children.say({"port": listener.getsockname()[1]})
+    await listen(runner, "127.0.0.1", 0)
+    children.say({"port": runner.addresses[0][1]})
     await children.until_input_closes()
     await runner.cleanup()
 

@@ -15,28 +15,25 @@ import asyncio
 import os
 import random
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
-from urllib.parse import quote
 
 import aiohttp
 import orjson
 import psycopg
 
 from storage import stats
-from tests.bench import database, load, machine, rest_seed, seed, steady
+from tests.bench import database, load, machine, rest_routes, rest_seed, seed
 from tests.bench.children import Child
 from tests.bench.feed import Load, Server, loaded
-from tests.bench.measure import Contestant, Finding, Goal, Pair, Sample, Target, WrongAnswer, require_equal
+from tests.bench.measure import Contestant, Finding, Pair, Sample, Target, WrongAnswer, require_equal
 from tests.bench.options import Options
 from tests.bench.rest_seed import Listener
 
 RATIO, AIM = 15.0, 35.0
-GOAL_P99_MS = 50.0
 LISTENERS = 300
-PER_SECOND = 50
 PROFILED = 1_000
 PUBLIC_URL = "https://plyr.example"
 # Members that each side pages by in its own way.
@@ -79,7 +76,8 @@ async def run(options: Options, postgres: database.Server) -> Finding:
         for contest in contests:
             found[contest.name] = await rounds(contest, ours, orm, postgres.pid, cores[0], options)
         profiles = await profiled(contests, ours, postgres.pid) if options.profile else {}
-        told, rates = await at_rate(ours, size, listeners, options)
+        await asyncio.to_thread(rest_seed.fill_reads, dsn)
+        told, slowest, whole = await rest_routes.ask_all(ours, PUBLIC_URL, dsn, size, listeners, options)
     postgres.drop("rest")
     return Finding(
         name="rest",
@@ -98,8 +96,8 @@ async def run(options: Options, postgres: database.Server) -> Finding:
             )
             for name, pairs in found.items()
         ),
-        goals=(_slowest(rates),),
-        gates=tuple(gates),
+        goals=(slowest,),
+        gates=(*gates, whole),
         profiles=profiles,
         notes=(*(_note(name, pairs) for name, pairs in found.items()), *told),
     )
@@ -123,7 +121,7 @@ def contested(size: seed.Size, listeners: Sequence[Listener], options: Options) 
         return [dice.choice(listeners).key for _ in range(count)]
 
     tracks = [(f"/tracks/{dice.randint(1, size.tracks)}", key) for key in by_anyone()]
-    albums = [(f"/albums/{_album(dice)}", key) for key in by_anyone()]
+    albums = [(f"/albums/{rest_routes.album(dice)}", key) for key in by_anyone()]
     many, few = options.size((3_000, 200), (600, 60))
     return [
         Contest("/tracks/", [("/tracks/?limit=50", key) for key in by_anyone()], many, few),
@@ -133,12 +131,6 @@ def contested(size: seed.Size, listeners: Sequence[Listener], options: Options) 
         Contest("/tracks/{id}", tracks, many * 2, few * 2),
         Contest("/albums/{handle}/{slug}", albums, many * 2, few * 2),
     ]
-
-
-def _album(dice: random.Random) -> str:
-    """One of those with all of an account's tracks: the account of number n has those of numbers n - 1."""
-    number = dice.randint(1, 999)
-    return f"artist{number + 1}.plyr.example/album-{number}"
 
 
 async def rounds(
@@ -219,77 +211,6 @@ async def _get(client: aiohttp.ClientSession, port: int, path: str, key: str) ->
     async with client.get(url, headers={"authorization": f"Bearer {key}"}) as response:
         require_equal(f"status of {path}", response.status, 200)
         return await response.json()
-
-
-async def at_rate(
-    ours: Server, size: seed.Size, listeners: Sequence[Listener], options: Options
-) -> tuple[list[str], dict[str, float]]:
-    """Each route that reads, at the fixed rate: lines for a table, and their p99 in ms."""
-    count = options.size(500, 100)
-    asked = read_routes(size, listeners)
-    told, rates = [f"at {PER_SECOND} requests a second, {count} each: p50 and p99"], dict[str, float]()
-    async with aiohttp.ClientSession() as client:
-        described = await _get(client, ours.port, "/openapi.json", "")
-        for route, paths in asked.items():
-            questions = [(path, listeners[n % len(listeners)].key) for n, path in enumerate(paths)]
-            answers = await steady.ask(client, ours.port, questions, count=count, per_second=PER_SECOND)
-            rates[route] = answers.p99_ms
-            told.append(f"{route}: {answers.p50_ms:.1f} ms, {answers.p99_ms:.1f} ms")
-    silent = sorted(
-        path for path, verbs in described["paths"].items() if "get" in verbs and path not in asked
-    )
-    told.append(f"not asked: {', '.join(silent)}")
-    return told, rates
-
-
-def read_routes(size: seed.Size, listeners: Sequence[Listener]) -> Mapping[str, Sequence[str]]:
-    """What each route that reads is asked, at random from a fixed seed."""
-    dice = random.Random(13)
-    who = [dice.choice(listeners) for _ in range(100)]
-    ids = [dice.randint(1, size.tracks) for _ in range(100)]
-    words = [f"track {dice.randint(1, size.tracks)}" for _ in range(100)]
-    loved = [n * 7919 % size.tracks + 1 for n in range(100)]  # what most people like
-    albums = [_album(dice) for _ in range(100)]
-
-    def each(path: str, values: Sequence[object]) -> list[str]:
-        return [path.format(value) for value in values]
-
-    dids, handles = [one.did for one in who], [one.handle for one in who]
-    return {
-        "/tracks/": ["/tracks/?limit=50", *each("/tracks/?artist_did={}", dids)],
-        "/tracks/me": ["/tracks/me", "/tracks/me?sort=plays&limit=10", "/tracks/me?q=track"],
-        "/tracks/me/broken": ["/tracks/me/broken"],
-        "/tracks/liked": ["/tracks/liked"],
-        "/tracks/top": ["/tracks/top", "/tracks/top?period=week&limit=50"],
-        "/tracks/tags": ["/tracks/tags"],
-        "/tracks/{track_id}": each("/tracks/{}", ids),
-        "/tracks/{track_id}/likes": each("/tracks/{}/likes", loved),
-        "/tracks/{track_id}/comments": each("/tracks/{}/comments", loved),
-        "/users/{handle}/likes": each("/users/{}/likes", handles),
-        "/search/": each("/search/?q={}", [quote(word) for word in words]),
-        "/search/handles": each("/search/handles?q={}", [handle[:9] for handle in handles]),
-        "/queue/": ["/queue/"],
-        "/preferences/": ["/preferences/"],
-        "/stats": ["/stats"],
-        "/health": ["/health"],
-        "/albums/": ["/albums/"],
-        "/albums/{handle}": each("/albums/{}", [album.partition("/")[0] for album in albums]),
-        "/albums/{handle}/{slug}": each("/albums/{}", albums),
-        "/artists/{did}": each("/artists/{}", dids),
-        "/artists/by-handle/{handle}": each("/artists/by-handle/{}", handles),
-        "/artists/me": ["/artists/me"],
-        "/artists/{did}/analytics": each("/artists/{}/analytics", dids),
-        "/artists/me/analytics": ["/artists/me/analytics"],
-        "/artists/me/analytics/days": ["/artists/me/analytics/days"],
-        "/oembed": each("/oembed?url=" + quote(f"{PUBLIC_URL}/track/", safe="") + "{}", ids),
-        "/auth/me": ["/auth/me"],
-    }
-
-
-def _slowest(rates: Mapping[str, float]) -> Goal:
-    route = max(rates, key=lambda each: rates[each])
-    what = f"p99 of the slowest route, {route}, at {PER_SECOND} requests a second"
-    return Goal(what, rates[route], GOAL_P99_MS, "ms", at_most=True)
 
 
 def _together(name: str, samples: Sequence[Sample]) -> Contestant:

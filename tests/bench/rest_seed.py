@@ -24,8 +24,9 @@ CHUNK = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """Somebody who is signed in, and has a queue."""
+    """Somebody who is signed in, and has a queue. `account`: the number of theirs."""
 
+    account: int
     did: str
     handle: str
     key: str
@@ -40,7 +41,7 @@ def fill(dsn: str, size: Size, listeners: int) -> list[Listener]:
         _render(dsn, conn)
         _run(conn, "rest_filled")
         found = [
-            Listener(did(n), f"artist{n}.plyr.example", hashlib.sha256(b"%d" % n).hexdigest()[:43])
+            Listener(n, did(n), f"artist{n}.plyr.example", hashlib.sha256(b"%d" % n).hexdigest()[:43])
             for n in (dice.randint(1, size.accounts) for _ in range(listeners))
         ]
         found = list({each.did: each for each in found}.values())
@@ -49,6 +50,13 @@ def fill(dsn: str, size: Size, listeners: int) -> list[Listener]:
             _queue(conn, each, [dice.randint(1, size.tracks) for _ in range(QUEUED)])
         conn.execute("vacuum analyze session")
     return found
+
+
+def fill_reads(dsn: str) -> None:
+    """What all the other routes read; it would make answers of the contested ones differ."""
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        conn.execute("set synchronous_commit = off")
+        _run(conn, "rest_reads")
 
 
 def _render(dsn: str, conn: psycopg.Connection) -> None:

@@ -1,9 +1,10 @@
 """(q) Our own scanner: a track's fingerprint asked for in an index of 100,000, one question at a time.
 
 Fingerprints are made up such that words follow each other and meet in other tracks as those of sounds do:
-a bit flips every eighth word, two words share their steady bits once in a million pairs. Asked are whole
-tracks of which 5 % of the bits differ, cuts of 20 s of such, and what nobody has. One connection, no parallel
-workers: an answer is the work of one core.
+a bit flips every ninth word, two words share their steady bits once in a million pairs (in the catalogue of
+test_fingerprint.py, 0.8 times). Asked are whole tracks of which 5 % of the bits differ, cuts of 20 s of such,
+and what nobody has: as it is, and with its variants at other speeds, for which a scan asks in that case. One
+connection, no parallel workers: an answer is the work of one core.
 
 Gate: each copy and each cut finds the track that it is of, and nothing else; what nobody has finds nothing.
 """
@@ -16,8 +17,9 @@ import time
 import numpy as np
 import psycopg
 
-from appview.moderation.fingerprint import matches
+from appview.moderation.fingerprint import Variant, matches
 from appview.moderation.terms import Words, terms
+from appview.moderation.variants import SPEEDS
 from lexicons.syntax import Did
 from tests.bench import database, machine
 from tests.bench.measure import Contestant, Finding, Goal, Sample, Target, require_equal
@@ -29,7 +31,7 @@ _HERE, _ELSEWHERE = Did("did:plc:aaaaaaaaaaaaaaaaaaaaaaaa"), Did("did:plc:bbbbbb
 
 
 async def run(options: Options, postgres: database.Server) -> Finding:
-    tracks, asked = options.size(100_000, 10_000), options.size(100, 30)
+    tracks, asked = options.size(100_000, 10_000), options.size(60, 30)
     dsn = await postgres.fresh("scan")
     dice = np.random.default_rng(1)
     async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as conn:
@@ -50,26 +52,31 @@ async def run(options: Options, postgres: database.Server) -> Finding:
         row = await cursor.fetchone()
         assert row is not None
 
-        async def answered(asked: dict[int | None, Words]) -> tuple[Sample, list[float]]:
+        async def answered(asked: dict[int, list[Words]]) -> tuple[Sample, list[float]]:
             took: list[float] = []
-            for right, words in asked.items():
+            pids = os.getpid(), conn.info.backend_pid
+            before_s = sum(map(machine.cpu_seconds, pids))
+            for right, heard in asked.items():
+                variants = [Variant(words.astype("<u4").tobytes()) for words in heard]
                 began = time.perf_counter()
-                found = await matches(conn, words.astype("<u4").tobytes(), besides=_ELSEWHERE)
+                found = await matches(conn, variants, besides=_ELSEWHERE)
                 took.append(time.perf_counter() - began)
-                expected = [] if right is None or right < 0 else [str(right)]
+                expected = [] if right < 0 else [str(right)]
                 require_equal("tracks found", [each.rkey for each in found], expected)
-            peak = machine.peak_bytes(os.getpid())
-            return Sample(len(took), sum(took), sum(took), peak), took
+            cpu_s = sum(map(machine.cpu_seconds, pids)) - before_s
+            return Sample(len(took), sum(took), cpu_s, machine.own_peak_bytes()), took
 
-        whole: dict[int | None, Words] = {right: _worse(dice, words) for right, words in samples.items()}
-        cuts: dict[int | None, Words] = {right: words[700 : 700 + CUT] for right, words in whole.items()}
-        strange: dict[int | None, Words] = {-1 - n: w for n, w in enumerate(_fingerprints(dice, asked))}
+        whole = {right: [_worse(dice, words)] for right, words in samples.items()}
+        cuts = {right: [words[700 : 700 + CUT] for words in heard] for right, heard in whole.items()}
+        strange = {-1 - number: [words] for number, words in enumerate(_fingerprints(dice, asked))}
+        others = iter(_fingerprints(dice, len(SPEEDS) * asked))
+        sped = {right: [*heard, *(next(others) for _ in SPEEDS)] for right, heard in strange.items()}
         await answered(whole)  # the caches warm
-        (copy, copies_s), (cut, cuts_s), (none, none_s) = [
-            await answered(each) for each in (whole, cuts, strange)
+        (copy, copies_s), (cut, cuts_s), (none, none_s), (most, most_s) = [
+            await answered(each) for each in (whole, cuts, strange, sped)
         ]
     postgres.drop("scan")
-    slow_s = [float(np.quantile(each, 0.95)) for each in (copies_s, cuts_s, none_s)]
+    slow_s = [float(np.quantile(each, 0.95)) for each in (copies_s, cuts_s, none_s, most_s)]
     return Finding(
         name="scan",
         title=f"a fingerprint asked for among {tracks:,}",
@@ -78,10 +85,15 @@ async def run(options: Options, postgres: database.Server) -> Finding:
             Contestant("whole tracks", (copy,)),
             Contestant("cuts of 20 s", (cut,)),
             Contestant("nobody's", (none,)),
+            Contestant("nobody's, with its variants", (most,)),
         ),
-        targets=(Target("19 of 20 answered within 250 ms", (GOAL_S / max(slow_s),), 1),),
+        targets=(Target("19 of 20 answered within 250 ms", (GOAL_S / max(slow_s[:3]),), 1),),
         goals=(
             Goal("19 of 20 whole tracks", slow_s[0] * 1000, GOAL_S * 1000, "ms", at_most=True),
+            Goal("19 of 20 of nobody's, with variants", slow_s[3] * 1000, GOAL_S * 1000, "ms", at_most=True),
+            Goal("the slowest", max(most_s) * 1000, GOAL_S * 1000, "ms", at_most=True),
+            Goal("CPU of nobody's", none.cpu_us / 1000, GOAL_S * 1000, "ms", at_most=True),
+            Goal("CPU with variants", most.cpu_us / 1000, GOAL_S * 1000, "ms", at_most=True),
             Goal("the index", row[0] / 1e6, 1000, "MB", at_most=True),
             Goal("the index and its table", row[1] / 1e6, 2000, "MB", at_most=True),
         ),
@@ -90,7 +102,7 @@ async def run(options: Options, postgres: database.Server) -> Finding:
 
 
 def _fingerprints(dice: np.random.Generator, count: int) -> Words:
-    """One in each row; each bit is set in 5 of 16 words, and drawn anew as often."""
+    """One in each row; each bit is set in 27 % of the words, and drawn anew as often."""
     out = np.empty((WORDS, count), dtype=np.uint32)
     out[0] = _rare(dice, count)
     for number in range(1, WORDS):
@@ -100,8 +112,8 @@ def _fingerprints(dice: np.random.Generator, count: int) -> Words:
 
 
 def _rare(dice: np.random.Generator, count: int) -> Words:
-    a, b, c, d = dice.integers(0, 1 << 32, (4, count), dtype=np.uint32)
-    return a & (b | (c & d))
+    a, b, c, d, e, f, g = dice.integers(0, 1 << 32, (7, count), dtype=np.uint32)
+    return a & (b | (c & d & e & (f | g)))
 
 
 def _worse(dice: np.random.Generator, words: Words) -> Words:

@@ -8,10 +8,10 @@ from storage.postgres import Connection
 
 TABLES: dict[str, LiteralString] = {
     "repo": """select did, handle, pds, signing_key, active, status, rev, data from repo order by did""",
-    "record": """select did, collection, rkey, record.rev, cid, block, verified, invalid
+    "record": """select did, collection, rkey, record.rev, cid, block, verified, invalid, unlisted
                  from record join repo on repo.id = repo_id order by did, collection, rkey""",
     "track": """select s.uri, t.rkey, t.cid, sort_at, indexed_at, title, card, search::text,
-                rest, features, album, album_id::text, file_id
+                rest, features, album, album_id::text, file_id, unlisted
                 from track t join track_uri s using (id) order by s.uri""",
     # A URI that somebody once mentioned and nobody does any more is of no consequence.
     "track_stat": """select uri, likes, comments, plays from track_stat join track_uri using (id)

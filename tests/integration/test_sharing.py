@@ -1,4 +1,4 @@
-"""What the workers of one run may rely on: a run of a few small tests by two of them."""
+"""What the workers of one run may rely on: a run of a few small tests by three of them."""
 
 from __future__ import annotations
 
@@ -41,6 +41,20 @@ def test_slow(n, measured):
     note(measured, "slow")
 """
 
+TOGETHER = """
+import os
+import time
+import pytest
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+@pytest.mark.parametrize("n", range(6))
+def test_of_one_service(n, measured):
+    time.sleep(0.1)
+    measured(f"ran {__name__} {os.environ['PYTEST_XDIST_WORKER']}")
+    assert n != 3
+"""
+
 FAILING = """
 from pathlib import Path
 import pytest
@@ -73,7 +87,7 @@ class Ran:
 
 
 def run(folder: Path) -> subprocess.CompletedProcess[str]:
-    (folder / "pytest.ini").write_text("[pytest]\nmarkers = slow\n    alone\n    once\n")
+    (folder / "pytest.ini").write_text("[pytest]\nmarkers = slow\n    alone\n    once\n    asyncio\n")
     environ = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     environ |= {"PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     plugins = [f"-p{name}" for name in ("xdist.plugin", "pytest_rerunfailures", "tests.sharing")]
@@ -94,6 +108,16 @@ def test_slow_ones_come_first_and_nothing_runs_beside_one_that_is_alone(tmp_path
             assert not (one.began < other.ended and other.began < one.ended), "it was not alone"
         if one.worker == other.worker and one.kind == "slow" and other.kind != "slow":
             assert one.began < other.began
+
+
+def test_one_worker_runs_all_that_use_what_their_module_starts(tmp_path: Path) -> None:
+    (tmp_path / "test_one.py").write_text(TOGETHER)
+    (tmp_path / "test_other.py").write_text(TOGETHER)
+    lines = run(tmp_path).stdout.splitlines()
+    ran = Counter(tuple(line.split()[1:]) for line in lines if line.startswith("ran "))
+    assert sorted(ran.values()) == [6, 6]
+    failed = sorted(line.split()[1] for line in lines if line.startswith("FAILED "))
+    assert failed == [f"test_{name}.py::test_of_one_service[3]" for name in ("one", "other")]
 
 
 def test_a_test_of_processes_may_fail_once_and_that_is_told(tmp_path: Path) -> None:
@@ -119,4 +143,4 @@ def test_who_names_a_file_or_looks_on_gets_one_process(arguments: list[str]) -> 
 
 
 def test_what_is_said_of_workers_stands() -> None:
-    assert shared_out(["-n0", "tests/unit"], cores=2)[:2] == ["-n", "3"]
+    assert shared_out(["-n0", "tests/unit"], cores=2)[:2] == ["-n", "4"]

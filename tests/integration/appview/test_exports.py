@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import io
 import shutil
 import subprocess
@@ -26,7 +27,7 @@ from firehose.car import read_car, write_car
 from firehose.proof import record_proof
 from lexicons.catalog import Catalog
 from lexicons.syntax import Did
-from storage import jobs, sessions
+from storage import accounts, jobs, repos, sessions
 from storage.blobs import rows
 from storage.blobs.audit import audit
 from storage.blobs.collector import collect
@@ -389,6 +390,33 @@ async def test_who_is_out_of_sight_has_no_export(disk: Archive) -> None:
     disk.seed.commit()
     assert (await disk.request("GET", where)).status == 404
     assert (await disk.request("POST", "/exports/media", key)).status == 404
+
+
+async def test_what_is_taken_down_is_in_no_export_neither_begun_nor_made(disk: Archive) -> None:
+    ann = disk.person("ann")
+    await disk.track(ann, "one", noise(5000))
+    await disk.track(ann, "two", noise(6000, 2))
+    key = await disk.key(ann)
+    made, _ = await begun(disk, key)
+    await disk.work(made)
+    where = await address(disk, made, key)
+
+    async def withhold(reason: str | None) -> None:
+        async with disk.pool.connection() as conn:
+            standing = (await repos.lock(conn, [ann]))[ann]
+            sha256 = hashlib.sha256(noise(5000)).hexdigest()
+            assert await accounts.withhold(conn, standing.repo.id, sha256, reason)
+
+    await withhold("copyright")
+    assert (await disk.request("GET", where)).status == 404
+    fresh, count = await begun(disk, key)
+    assert fresh != made
+    await disk.work(fresh)
+    sounds = [name for name in (await fetched(disk, fresh, key)).namelist() if name.endswith(".flac")]
+    assert (count, len(sounds)) == (2, 1)
+    assert "two" in sounds[0]
+    await withhold(None)
+    assert (await disk.request("GET", where)).status == 200
 
 
 async def test_who_was_taken_for_dead_lets_go_of_nothing(disk: Archive) -> None:

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import re
 
+import psycopg
+
+from appview.app import make_reader
 from appview.gauges import IndexGauges
 from indexer.alarms import Thresholds
-from storage.reader import Cell, ReadFailed, Rows
+from lexicons.subject import read_subject
+from lexicons.syntax import Did
+from storage import foreign_labels, moderation
+from storage.moderation import OpenedBy
+from storage.reader import Cell, Question, ReadFailed, Rows
 from tests.integration.appview.service import World
+
+LABELER = Did("did:web:labels.example")
 
 
 async def test_an_index_is_told_in_gauges(world: World) -> None:
@@ -21,11 +30,35 @@ async def test_an_index_is_told_in_gauges(world: World) -> None:
     assert "plyr_rejected_stuck 0.0" in text
 
 
+async def test_cases_and_other_labelers_are_told(database: str) -> None:
+    async with (
+        await psycopg.AsyncConnection.connect(database, autocommit=True) as conn,
+        make_reader(database, connections=1) as reads,
+    ):
+        for did in ("did:plc:ann", "did:plc:ben"):
+            await moderation.open(conn, read_subject(did), OpenedBy.HAND, None)
+        await foreign_labels.heard(conn, LABELER, 7, refused=2, refusal="of no key")
+        text = (await IndexGauges(reads, Thresholds()).text()).decode()
+        (followed,) = await foreign_labels.followed(conn)
+    for line in (
+        "plyr_cases_open 2.0",
+        "plyr_notices_late 0.0",
+        f'plyr_labeler_seq{{labeler="{LABELER}"}} 7.0',
+        f'plyr_labeler_refused{{labeler="{LABELER}"}} 2.0',
+    ):
+        assert line in text.splitlines()
+    assert re.search(r"plyr_cases_oldest_seconds \d", text)
+    assert (followed.did, followed.seq, followed.refused, followed.refusal) == (LABELER, 7, 2, "of no key")
+
+
 async def test_a_database_that_is_away_is_told_and_no_error() -> None:
     class Away:
         extensions: frozenset[str] = frozenset()
 
         async def fetch(self, name: str, *params: Cell) -> Rows:
+            raise ReadFailed("nobody there")
+
+        async def fetch_all(self, *questions: Question) -> list[Rows]:
             raise ReadFailed("nobody there")
 
     text = (await IndexGauges(Away(), Thresholds()).text()).decode()

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
+import psycopg
 import pytest
 
 from appview.auth.keyring import GivenKeys, KeyRing, new_key
@@ -21,9 +22,10 @@ from appview.rest.media import SIGHT_S, Media
 from appview.sound_origins import ANYWHERE, SoundOrigins
 from lexicons.catalog import Catalog
 from lexicons.syntax import Did
+from storage import accounts, repos
 from storage.blobs.filesystem import FilesystemStore
 from storage.blobs.store import Area
-from storage.reader import Cell, Reads, Rows
+from storage.reader import Cell, Question, Reads, Rows
 from tests.integration.appview.seed import Seed
 from tests.integration.appview.service import World, served
 from tests.integration.appview.sounds import keep, owner_of
@@ -212,6 +214,9 @@ class Noted:
     async def fetch(self, name: str, *params: Cell) -> Rows:
         self.widths.add(params[2])
         return await self._reads.fetch(name, *params)
+
+    async def fetch_all(self, *questions: Question) -> list[Rows]:
+        return [await self.fetch(name, *params) for name, params in questions]
 
 
 async def test_all_widths_are_few_questions(database: str, catalog: Catalog, store: FilesystemStore) -> None:
@@ -412,3 +417,83 @@ async def test_a_link_survives_a_new_key() -> None:
     old, new = new_key(), new_key()
     signed = urlsplit(Links(KeyRing(GivenKeys([old]))).sign("/x", ANN, expires=2**40))
     assert Links(KeyRing(GivenKeys([new, old]))).check("/x", dict(parse_qsl(signed.query))) == ANN
+
+
+async def withhold(world: World, did: str, sha256: str, reason: str | None = "sexual") -> None:
+    """As `indexer/sanctions.py` does."""
+    async with await psycopg.AsyncConnection.connect(world.dsn) as conn:
+        standing = (await repos.lock(conn, [Did(did)]))[Did(did)]
+        assert await accounts.withhold(conn, standing.repo.id, sha256, reason)
+    await asyncio.sleep(SIGHT_S)
+
+
+async def test_a_picture_that_is_taken_down_of_one_is_still_anothers_and_goes_with_its_renditions(
+    world: World, store: FilesystemStore
+) -> None:
+    ann, bob = world.seed.account("ann"), world.seed.account("bob")
+    ours, theirs = world.seed.track(ann, "one"), world.seed.track(bob, "the same")
+    world.seed.commit()
+    dids = world.seed.dids
+    keep_image = partial(keep, world.dsn, store, area=Area.IMAGE, mime="image/png")
+    blob = await keep_image(SOUND, owner=owner_of(ours))
+    await keep_image(SOUND, owner=owner_of(theirs))
+    small = await keep_image(OTHER, kind="image", owner=str(blob.id))
+    world.seed.conn.execute(
+        "insert into image_rendition (blob_id, width, height, rendition_id) values (%s, 160, 160, %s)",
+        (blob.id, small.id),
+    )
+    world.seed.commit()
+    paths = [f"/image/{blob.sha256}", f"/image/{blob.sha256}?w=160", f"/image/{small.sha256}"]
+
+    async def statuses() -> list[int]:
+        return [await status(world, path) for path in paths]
+
+    assert await statuses() == [200, 200, 200]
+    await withhold(world, dids[ann], blob.sha256)
+    assert await statuses() == [200, 200, 200]  # bob's
+    await withhold(world, dids[bob], blob.sha256)
+    assert await statuses() == [410, 410, 410]
+    await withhold(world, dids[ann], blob.sha256, None)
+    assert await statuses() == [200, 200, 200]
+
+
+async def test_a_cover_of_a_list_is_taken_down(world: World, store: FilesystemStore) -> None:
+    ann = world.seed.account("ann")
+    uri = world.seed.list_of(ann, "Mix", [], "playlist")
+    world.seed.commit()
+    blob = await keep(
+        world.dsn, store, SOUND, area=Area.IMAGE, mime="image/png", kind="list", owner=owner_of(uri)
+    )
+    path = f"/image/{blob.sha256}"
+    assert await status(world, path) == 200
+    await withhold(world, world.seed.dids[ann], blob.sha256)
+    assert await status(world, path) == 410
+    await withhold(world, world.seed.dids[ann], blob.sha256, None)
+    assert await status(world, path) == 200
+
+
+@pytest.mark.parametrize("named", ["original", "played"])
+async def test_a_sound_is_taken_down_with_what_was_made_of_it_and_what_it_was_made_of(
+    world: World, store: FilesystemStore, named: str
+) -> None:
+    ann = world.seed.account("ann")
+    uri = world.seed.track(ann, "one")
+    did, rkey = owner_of(uri).split("/")
+    original = await keep(world.dsn, store, b"original", area=Area.PRIVATE, owner=owner_of(uri))
+    played = await keep(world.dsn, store, b"played", owner=owner_of(uri))
+    made = await keep(world.dsn, store, b"made of it", kind="sound", owner=str(played.id))
+    cover = await keep(world.dsn, store, b"cover", area=Area.IMAGE, mime="image/png", owner=owner_of(uri))
+    world.seed.conn.execute(
+        "insert into track_media (did, rkey, original_id, stream_id, cover_id) values (%s, %s, %s, %s, %s)",
+        (did, rkey, original.id, played.id, cover.id),
+    )
+    world.seed.commit()
+    private = LINKS.sign(f"/private/{original.sha256}", ANN, expires=2**40)
+    paths = [f"/audio/{played.sha256}", f"/audio/{made.sha256}", private, f"/image/{cover.sha256}"]
+    assert [await status(world, path) for path in paths] == [200, 200, 200, 200]
+    await withhold(world, did, {"original": original, "played": played}[named].sha256)
+    assert [await status(world, path) for path in paths] == [410, 410, 410, 200]
+    told = await world.server.request("GET", f"/audio/{played.sha256}/url")
+    assert told.status == 410
+    await withhold(world, did, {"original": original, "played": played}[named].sha256, None)
+    assert [await status(world, path) for path in paths] == [200, 200, 200, 200]

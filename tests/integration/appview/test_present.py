@@ -38,7 +38,7 @@ async def reads(database: str, seed: Seed) -> AsyncIterator[Reads]:
 
 async def latest(reads: Reads, viewer: str | None = None) -> list[dict[str, Any]]:
     page = await feed.REST.latest(reads, viewer, keyset.TIME_ID.start, 100)
-    made = orjson.loads(present.page(await present.tracks(reads, page.rows, SoundOrigins([ANYWHERE]))))
+    made = orjson.loads(present.page(await present.listed(reads, page.rows, SoundOrigins([ANYWHERE]))))
     msgspec.convert(made, shapes.Tracks)
     return made["tracks"]
 
@@ -108,6 +108,14 @@ async def test_a_track_from_before_rest_looks_like_one_of_now(
     other.close()
     async with make_reader(another_database, connections=1) as before:
         assert await latest(before) == await latest(reads)
+
+
+async def test_a_track_is_alone_as_it_is_on_a_page(seed: Seed, reads: Reads) -> None:
+    variety(seed)
+    shown, anywhere = await latest(reads), SoundOrigins([ANYWHERE])
+    rows = (await feed.REST.latest(reads, None, keyset.TIME_ID.start, 100)).rows
+    assert [orjson.loads(await present.track(reads, row, anywhere)) for row in rows] == shown
+    assert [orjson.loads(track) for track in await present.tracks(reads, rows, anywhere)] == shown
 
 
 @pytest.mark.parametrize("count", [1, 60])

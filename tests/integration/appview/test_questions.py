@@ -8,7 +8,7 @@ import pytest
 
 from appview.app import make_reader
 from lexicons.catalog import Catalog
-from storage.reader import Cell, Reads, Rows
+from storage.reader import Cell, Question, Reads, Rows
 from tests.integration.appview.seed import Seed
 from tests.integration.appview.service import serving
 
@@ -47,6 +47,10 @@ class Counting:
     async def fetch(self, name: str, *params: Cell) -> Rows:
         self.asked.append(name)
         return await self._reads.fetch(name, *params)
+
+    async def fetch_all(self, *questions: Question) -> list[Rows]:
+        self.asked += [name for name, _ in questions]
+        return await self._reads.fetch_all(*questions)
 
 
 @pytest.mark.parametrize("size", [1, 60])

@@ -84,6 +84,23 @@ async def test_an_error_is_its_askers_alone(reads: Reader):
     assert answers[3:] == [b"%d" % number for number in range(20)]
 
 
+async def test_several_at_once_are_answered_in_their_order(reads: Reader):
+    many = [reads.fetch_all(("echo", (b"%d" % n,)), ("sum", (b"%d" % n,))) for n in range(1, 100)]
+    for number, (said, added) in enumerate(await asyncio.gather(*many), start=1):
+        assert said.cell(0, 0) == b"%d" % number
+        assert added.cell(0, 0) == b"%d" % (number * (number + 1) // 2)
+
+
+@pytest.mark.parametrize("place", range(3))
+async def test_where_one_of_several_fails_all_do(reads: Reader, place: int):
+    asked = [("echo", (b"x",)), ("echo", (b"y",))]
+    asked.insert(place, ("divide", (b"0",)))
+    failed, right = await asyncio.gather(reads.fetch_all(*asked), echo(reads, "z"), return_exceptions=True)
+    assert isinstance(failed, BadValue)
+    assert right == b"z"
+    assert await echo(reads, "after") == b"after"
+
+
 async def test_it_cannot_write(reads: Reader, database: str):
     with pytest.raises(ReadFailed, match="read-only"):
         await reads.fetch("write", b"did:plc:x")

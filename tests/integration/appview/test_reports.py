@@ -107,6 +107,16 @@ async def desk(database: str, catalog: Catalog, tmp_path: Path) -> AsyncIterator
         yield Desk(world, server, ann, bob)
 
 
+async def test_a_token_that_was_used_elsewhere_reports_nothing(desk: Desk):
+    await desk.world.execute(
+        "insert into used_token values (%s, 'one', now() + interval '1 minute')", desk.ann.did
+    )
+    used = token(desk.ann.key, iss=desk.ann.did, aud=OURS, lxm=NSID, jti="one")
+    answer = await desk.report(used, record(desk.track))
+    assert (answer.status, answer.json["error"]) == (401, "BadJwt")
+    assert await desk.cases() == []
+
+
 @pytest.mark.parametrize("aud", [
     f"{OURS}#atproto_labeler", f"{OURS}#plyr_appview", OURS, f"{ALSO_OURS}#atproto_labeler",
 ])  # fmt: skip

@@ -6,15 +6,23 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from ipaddress import ip_network
 from typing import Any
 
 import psycopg
 import pytest
 import pytest_asyncio
 
+from appview.app import make_reader, make_writer
 from appview.auth.service_jwt import MAX_BYTES, MAX_LIFE_S, SKEW_S
+from appview.auth.unspent import Unspent
+from appview.clients import Clients
+from appview.errors import BadJwt
+from appview.guards import GuardConfig
 from appview.limits import Limit
 from lexicons.catalog import Catalog
+from lexicons.syntax import Did
+from storage.reader import BadValue
 from tests.fakenet.http import json_page
 from tests.fakenet.repo import FakeRepo
 from tests.fakenet.server import Fault
@@ -234,6 +242,61 @@ async def test_a_token_is_good_once_in_whichever_process(world: World):
         assert {(each["error"], each["message"]) for each in refused} == {
             ("BadJwt", "The token was used before.")
         }
+
+
+@pytest.mark.parametrize("method", [LATEST, "fm.plyr.feed.getTracks", "fm.plyr.server.getStats"])
+async def test_a_token_that_was_used_elsewhere_opens_nothing(world: World, method: str):
+    """Whether the answer takes a question to the database or none."""
+    ann = world.known("ann")
+    await world.execute("insert into used_token values (%s, 'one', now() + interval '1 minute')", ann.did)
+    path = f"{method}?uris=at://{ann.did}/fm.plyr.track/3jzfcijpj2z2a" if "Tracks" in method else method
+    async with world.server() as server:
+        answer = await ask(server, good(ann, lxm=method, jti="one"), path)
+        assert (answer.status, answer.json["message"]) == (401, "The token was used before.")
+        assert (await ask(server, good(ann, lxm=method, jti="two"), path)).status == 200
+    assert await used(world) == ["one", "two"]
+
+
+async def used(world: World) -> list[str]:
+    async with await psycopg.AsyncConnection.connect(world.dsn) as conn:
+        return [
+            jti for (jti,) in await (await conn.execute("select jti from used_token order by 1")).fetchall()
+        ]
+
+
+async def test_of_questions_at_once_one_takes_the_token_along(world: World):
+    ann = world.known("ann")
+    async with make_reader(world.dsn, connections=2) as reads, make_writer(world.dsn) as writes:
+
+        def unspent(jti: str) -> Unspent:
+            return Unspent(reads, writes, Did(ann.did), jti, time.time() + 60)
+
+        one = unspent("one")
+        asked = [one.fetch("people_key", ann.did.encode()) for _ in range(10)]
+        assert [rows.cell(0, 0) for rows in await asyncio.gather(*asked)] == [ann.key.did_key.encode()] * 10
+        assert await one.spend() is None
+        with pytest.raises(BadJwt):
+            await unspent("one").fetch("people_key", ann.did.encode())
+        failed = unspent("two")
+        with pytest.raises(BadValue):
+            await failed.fetch("feed_by_id", None, b"no number")
+        assert await used(world) == ["one"]  # nobody saw an answer
+        await failed.spend()
+        assert await used(world) == ["one", "two"]
+        early = unspent("three")
+        await early.spend()
+        assert (await early.fetch("people_key", ann.did.encode())).cell(0, 0) == ann.key.did_key.encode()
+
+
+async def test_whoever_repeats_a_token_is_counted_by_their_own_address(world: World):
+    ann = world.known("ann")
+    guards = GuardConfig(clients=Clients([ip_network("127.0.0.1")]), limit=Limit(3, 60))
+    async with world.server(guards=guards) as server:
+        text = good(ann)
+        assert (await ask(server, text, **{"X-Forwarded-For": "198.51.100.1"})).status == 200
+        repeated = [await ask(server, text, **{"X-Forwarded-For": "198.51.100.2"}) for _ in range(5)]
+        assert [answer.status for answer in repeated] == [401, 401, 401, 429, 429]
+        assert (await ask(server, good(ann), **{"X-Forwarded-For": "198.51.100.1"})).status == 200
 
 
 async def test_a_jti_is_one_issuers_own_and_others_at_the_same_moment_are_taken(world: World):

@@ -44,6 +44,7 @@ from appview.media.receive import Receiver, UploadLimits
 from appview.media.replacement import Replacements
 from appview.moderation import scanning
 from appview.moderation.scanning import Scanner, Scans
+from appview.moderation.variants import Variants
 from appview.protocol import make_runner
 from appview.rest import uploads
 from appview.rest.pictures import Pictures
@@ -143,7 +144,9 @@ async def work(at: Premises, life: Life, *, id: UUID | None, lives: bool) -> Non
             Uploads(place).task,
             Replacements(place).task,
             *OpusRenditions(place.pool, place.store, place.queue, place.scratch).tasks,
-            *Scans(place.pool, Scanner(place.pool, None, str), place.queue).tasks,
+            *Scans(
+                place.pool, Scanner(place.pool, None, str, Variants(place.store, place.scratch)), place.queue
+            ).tasks,
         ]
         lanes = {"heavy": 2, "light": 1, LANE: 1, scanning.LANE: 1}
         if id is not None:  # what has time is done alone, so that all borders are of one job

@@ -23,6 +23,7 @@ from appview.jobs.tasks import Task
 from appview.media.attempt import Place
 from appview.media.opus import OpusRenditions
 from appview.moderation.scanning import Scanner, Scans
+from appview.moderation.variants import Variants
 from appview.pds import Pds
 from appview.turns import Turns
 from bin.kinds import job_queue
@@ -144,7 +145,9 @@ class Studio:
         """Everything that was left for later is done."""
         queue = self.place.queue
         opus, _ = OpusRenditions(self.pool, self.store, queue, self.place.scratch).tasks
-        scan, _ = Scans(self.pool, Scanner(self.pool, None, str), queue).tasks
+        scan, _ = Scans(
+            self.pool, Scanner(self.pool, None, str, Variants(self.store, self.place.scratch)), queue
+        ).tasks
         for task in (opus, scan):
             async with self.pool.connection() as conn:
                 found = await jobs.listed(conn, kind=task.kind, limit=999)

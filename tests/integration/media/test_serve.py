@@ -8,6 +8,7 @@ import os
 import random
 import re
 import shutil
+import socket
 import ssl
 import subprocess
 import tempfile
@@ -20,6 +21,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from appview.media.body import Outlet, answer
 from appview.media.serve import ALONE, ServeConfig, Served, serve
 from storage.blobs.filesystem import FilesystemStore
 from storage.blobs.s3 import S3Store
@@ -205,6 +207,73 @@ async def test_requests_in_a_row_are_answered_in_a_row(address: str) -> None:
         assert b" 206 " in head
         assert await reader.readexactly(100) == DATA[at : at + 100]
     writer.close()
+
+
+async def test_a_connection_goes_on_after_each_kind_of_answer_and_keeps_nothing_back(address: str) -> None:
+    reader, writer = await raw(address, "Range: bytes=3000001-")
+    asked = [
+        ("GET", "bytes=7-7"),
+        ("HEAD", "bytes=0-9"),
+        ("GET", "bytes=1-2,4-4"),
+        ("GET", "bytes=0-2500000"),
+    ]
+    heads = [await reader.readuntil(b"\r\n\r\n")]
+    for method, part in asked:
+        writer.write(f"{method} /{KEY} HTTP/1.1\r\nHost: x\r\nRange: {part}\r\n\r\n".encode())
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        length = re.search(rb"Content-Length: (\d+)", heads[-1])
+        assert length is not None
+        body = await reader.readexactly(int(length[1]) if method == "GET" else 0)
+        start, stop = part.removeprefix("bytes=").split("-", 1)
+        if method == "GET" and "," not in part:
+            assert body == DATA[int(start) : int(stop) + 1]
+    assert [head.split()[1] for head in heads] == [b"416", b"206", b"206", b"206", b"206"]
+    writer.transport.get_extra_info("socket").shutdown(socket.SHUT_WR)
+    assert await reader.read() == b""
+    writer.close()
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_CORK"), reason="only Linux holds back")
+async def test_the_head_of_a_long_answer_goes_with_its_first_bytes(client: aiohttp.ClientSession) -> None:
+    seen: list[int] = []
+
+    def look(request: web.Request) -> None:
+        assert request.transport is not None
+        sock = request.transport.get_extra_info("socket")
+        seen.append(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_CORK))
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        class Body:
+            size = 1_000_000
+
+            async def send(self, out: Outlet, start: int, stop: int) -> None:
+                look(request)
+                await out.write(bytes(stop - start))
+
+        answered = await answer(request, Body(), mime="audio/mpeg", etag='"1"', headers={})
+        look(request)
+        return answered
+
+    app = web.Application()
+    app.router.add_get("/", handler)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    base = f"http://127.0.0.1:{runner.addresses[0][1]}/"
+    for method, part, held in (
+        ("GET", "bytes=1-300000", [1, 0]),  # let go, or the next answer would wait
+        ("GET", "bytes=1-1000", [0, 0]),
+        ("HEAD", "bytes=1-300000", [0]),
+        ("GET", "bytes=1000000-", [0]),
+        ("GET", "bytes=0-399999,500000-999999", [1, 1, 0]),
+    ):
+        async with client.request(method, base, headers={"Range": part}) as got:
+            await got.read()
+        while len(seen) < len(held):  # the client may be done before the handler
+            await asyncio.sleep(0)
+        assert seen == held, part
+        seen.clear()
+    await runner.cleanup()
 
 
 async def test_a_listener_who_seeks_away_leaves_no_line_in_the_log(

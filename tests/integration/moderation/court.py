@@ -17,6 +17,7 @@ from playwright.async_api import Browser, Page
 from appview.moderation.audd import Audd
 from appview.moderation.cases import for_flagged
 from appview.moderation.scanning import Outcome, Scanner
+from appview.moderation.variants import Variants
 from appview.protocol import make_runner
 from bin.settings import load
 from bin.web import application
@@ -156,14 +157,16 @@ async def sitting(dsn: str, folder: Path, **settings: Any) -> AsyncIterator[Cour
         pool = await enter(make_pool(dsn, max_size=3, name="test"))
         audd = await enter(asked())
         url = f"http://127.0.0.1:{port}"
+        store = FilesystemStore(folder / "blobs")
         scanner = Scanner(
             pool,
             Audd(await enter(GuardedClient(True)), audd.url, TOKEN, timeout_s=10),
             lambda sha256: f"{url}/audio/{sha256}",
+            Variants(store, folder / "scratch"),
             on_flag=for_flagged(CATALOG.collections.track),
         )
         http = await enter(aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()))
-        yield Court(url, dsn, pool, http, FilesystemStore(folder / "blobs"), audd, scanner)
+        yield Court(url, dsn, pool, http, store, audd, scanner)
 
 
 def sha256(data: bytes) -> str:

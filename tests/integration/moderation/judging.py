@@ -45,7 +45,11 @@ class Bench:
 
     async def publish(self, *rkeys: str) -> list[str]:
         """Tracks of Ann's; their URIs."""
-        events = [self.ann.create(TRACK, rkey, track(f"Song {rkey}")) for rkey in rkeys]
+        return [await self.show(rkey) for rkey in rkeys]
+
+    async def show(self, rkey: str, **more: Any) -> str:
+        """A track of Ann's; its URI."""
+        events = [self.ann.create(TRACK, rkey, track(f"Song {rkey}", **more))]
         await apply_batch(
             self.conn,
             prepare(events, CATALOG),
@@ -54,7 +58,7 @@ class Bench:
             seq=None,
             identities=[self.ann.identity],
         )
-        return [self.ann.uri(TRACK, rkey) for rkey in rkeys]
+        return self.ann.uri(TRACK, rkey)
 
     async def decide(self, action: Action, subject: str, actor: str = MOD, **more: Any) -> Event:
         return await decide(

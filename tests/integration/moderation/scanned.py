@@ -15,6 +15,7 @@ from appview.media.serve import ALONE
 from appview.media.signed import Links
 from appview.moderation.audd import Audd
 from appview.moderation.scanning import KIND, SWEEP, Flagged, Outcome, Scanner, Scans
+from appview.moderation.variants import Variants
 from appview.rest.media import Media
 from appview.sound_origins import ANYWHERE, SoundOrigins
 from bin.kinds import job_queue
@@ -44,6 +45,7 @@ class House:
     seed: Seed
     pool: Pool
     store: FilesystemStore
+    scratch: Path
     http: GuardedClient
     audd: Asked
     flagged: list[Flagged] = field(default_factory=list[Flagged])
@@ -60,6 +62,7 @@ class House:
             self.pool,
             client,
             lambda sha256: f"{self.url}/audio/{sha256}",
+            Variants(self.store, self.scratch),
             off="no token",
             on_flag=self.on_flag,
         )
@@ -141,6 +144,6 @@ async def housed(database: str, folder: Path) -> AsyncIterator[House]:
             GuardedClient(True) as http,
             asked() as audd,
         ):
-            yield House(database, server.url, seed, pool, store, http, audd)
+            yield House(database, server.url, seed, pool, store, folder / "scratch", http, audd)
     finally:
         seed.close()

@@ -10,13 +10,14 @@ import pytest
 
 from appview.jobs.house import index_sounds
 from appview.moderation.copies import joined
+from appview.moderation.fingerprint import Variant, matches
 from appview.moderation.scanning import Came, Outcome
 from indexer.forgetting import forget
 from storage.scans import Match, Scan, ScanState, Source, Verdict
 from tests.integration.moderation import asked
 from tests.integration.moderation.asked import error, groups, success
 from tests.integration.moderation.scanned import House, housed, named
-from tests.songs import RATE, fingerprint, song
+from tests.songs import RATE, encoded, fingerprint, fingerprints_of, song
 
 WHOLE = song(1, 40)
 COPY = fingerprint(np.concatenate([song(2, 8), WHOLE[10 * RATE : 32 * RATE]]))
@@ -80,6 +81,26 @@ async def test_without_audd_the_recording_of_somebody_else_is_flagged_with_how_s
     )
     assert (scan.dominant, scan.dominant_share) == (match, 1.0)
     assert [each.target.did for each in house.flagged] == [named(copy)[0]]
+
+
+@pytest.mark.parametrize("speed", [0.98, 1.02])
+async def test_what_was_played_faster_or_slower_is_found_by_decoding_it_at_other_speeds(
+    house: House, speed: float
+) -> None:
+    whole = song(9, 40)
+    hers = house.seed.track(house.seed.account("una"), "Of another pitch")
+    await house.play(hers, b"of another pitch", heard=fingerprint(whole))
+    await index_sounds(house.pool)(None)  # type: ignore[arg-type]
+    file = encoded(whole, "-af", f"asetrate={round(RATE * speed)},aresample={RATE}", "-f", "wav")
+    (heard,) = fingerprints_of([file])
+    uri = house.seed.track(house.seed.account("ben"), "Mine, sped")
+    await house.play(uri, file, heard=heard)
+    async with house.pool.connection() as conn:
+        assert await matches(conn, [Variant(heard)], besides=named(uri)[0]) == []
+    assert (await house.scan(uri, off=True)).came is Came.FLAGGED
+    (match,) = (await known(house, uri, file)).matches
+    assert (match.source, match.title) == (Source.PLYR, "Of another pitch")
+    assert match.length_ms == pytest.approx(40_000 / speed, abs=4000)
 
 
 async def test_without_audd_what_nobody_else_has_is_clear_and_audd_is_asked_once_it_can_be(

@@ -23,7 +23,8 @@ from appview.moderation.actions import (
 from appview.moderation.decisions import Decision, Policy, decide
 from appview.moderation.labels import Labels
 from lexicons.subject import read_subject
-from lexicons.syntax import Rkey
+from lexicons.syntax import Did, Rkey
+from storage import forgotten, sensitive_images
 from storage import moderation as rows
 from storage.moderation import Proof, Resolution
 from storage.scans import Match, Source
@@ -209,17 +210,72 @@ async def test_labels_by_hand_are_said_and_taken_back_but_never_that_of_a_violat
     assert await bench.history(song) == ["label", "unlabel"]
 
 
-async def test_what_is_not_known_or_only_bytes_cannot_be_taken_down(bench: Bench, song: str) -> None:
+async def test_what_is_not_known_cannot_be_taken_down(bench: Bench, song: str) -> None:
     with pytest.raises(NotKnown):
         await bench.decide(Action.TAKEDOWN, song + "x")
     with pytest.raises(NotKnown):
         await bench.decide(Action.TAKEDOWN, "did:plc:nobody")
     blob = f"{bench.ann.did}/bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku"
-    with pytest.raises(IllegalMove, match="bytes alone"):
+    with pytest.raises(NotKnown):
         await bench.decide(Action.TAKEDOWN, blob)
+
+
+async def test_bytes_are_taken_down_and_restored_and_nobody_is_told_by_a_label(bench: Bench) -> None:
+    cover = "1a" * 32
+    song = await bench.show(RKEYS[0], imageUrl=f"https://plyr.test/image/{cover}")
+    blob = f"{bench.ann.did}/{cover}"
     await bench.open(blob)
-    await bench.decide(Action.RESOLVE, blob, resolution=Resolution.VIOLATION)
+    await bench.decide(Action.TAKEDOWN, blob, reason="sexual")
+    assert await bench.rows("select withheld from repo") == [({cover: "sexual"},)]
+    assert await bench.is_shown(song)
+    with pytest.raises(IllegalMove, match="it is down already"):
+        await bench.decide(Action.TAKEDOWN, blob)
+    named = read_subject(blob).text
+    case = await bench.case(named)
+    assert (case.state, case.resolution, case.reason) == ("resolved", "violation", "sexual")
+    with pytest.raises(IllegalMove, match="have no labels"):
+        await bench.decide(Action.LABEL, blob, val="sexual")
+    await bench.decide(Action.RESTORE, blob, resolution=Resolution.NO_ACTION)
+    assert await bench.rows("select withheld from repo") == [(None,)]
+    assert await bench.history(named) == ["open", "takedown", "restore"]
     assert await bench.rows("select count(*) from label") == [(0,)]
+
+
+async def test_a_picture_that_stays_in_sight_as_a_violation_is_sensitive_by_its_reason(bench: Bench) -> None:
+    cover = "1a" * 32
+    await bench.show(RKEYS[0], imageUrl=f"https://plyr.test/image/{cover}")
+    blob = f"{bench.ann.did}/{cover}"
+
+    async def marked() -> list[str]:
+        return [reason for (reason,) in await bench.rows("select reason from sensitive_image")]
+
+    await bench.open(blob, reason="porn")
+    await bench.decide(Action.RESOLVE, blob, resolution=Resolution.VIOLATION)
+    assert await marked() == ["porn"]
+    await bench.decide(Action.TAKEDOWN, blob)
+    assert await marked() == []
+    await bench.decide(Action.APPEAL, blob)
+    await bench.decide(Action.RESOLVE, blob, resolution=Resolution.VIOLATION)
+    assert await marked() == []  # it is down
+    await bench.decide(Action.RESTORE, blob, resolution=Resolution.FALSE_POSITIVE)
+    assert await marked() == []
+    await bench.open(blob, reason="nudity")
+    await bench.decide(Action.RESOLVE, blob, resolution=Resolution.VIOLATION)
+    assert await marked() == ["nudity"]
+    await bench.decide(Action.APPEAL, blob)
+    await bench.decide(Action.RESOLVE, blob, resolution=Resolution.VIOLATION, reason="copyright")
+    assert await marked() == []
+
+
+async def test_which_pictures_of_an_account_are_sensitive_goes_with_it(bench: Bench) -> None:
+    cover = "1a" * 32
+    await bench.show(RKEYS[0], imageUrl=f"https://plyr.test/image/{cover}")
+    await bench.open(f"{bench.ann.did}/{cover}", reason="porn")
+    await bench.decide(Action.RESOLVE, f"{bench.ann.did}/{cover}", resolution=Resolution.VIOLATION)
+    other = Did("did:plc:zzzzzzzzzzzzzzzzzzzzzzzz")
+    await sensitive_images.mark(bench.conn, other, cover, "porn")
+    await forgotten.erase_story(bench.conn, bench.ann.did)
+    assert await bench.rows("select did from sensitive_image") == [(other,)]
 
 
 async def test_every_move_that_is_not_in_the_table_is_refused_and_leaves_nothing(bench: Bench) -> None:
@@ -425,3 +481,34 @@ async def test_a_restore_ends_every_case_that_ended_against_it(bench: Bench, son
     ]
     with pytest.raises(IllegalMove, match="nothing stands against it"):
         await bench.decide(Action.RESTORE, song, resolution=Resolution.FALSE_POSITIVE)
+
+
+async def test_unlisting_is_no_verdict_and_leaves_the_case_to_be_decided(bench: Bench, song: str) -> None:
+    is_unlisted = "select t.unlisted, r.unlisted from track t join record r using (repo_id, rkey)"
+    await bench.flag(song)
+    event = await bench.decide(Action.DELIST, song, reason="sexual", note="for now")
+    assert (event.action, event.reason, event.note) == ("delist", "sexual", "for now")
+    assert await bench.rows(is_unlisted) == [(True, "sexual")]
+    assert ((await bench.case(song)).state, await bench.labels(song)) == ("open", [])
+    with pytest.raises(IllegalMove, match="it is unlisted already"):
+        await bench.decide(Action.DELIST, song)
+    await bench.decide(Action.RESOLVE, song, resolution=Resolution.NO_ACTION)
+    await bench.decide(Action.TAKEDOWN, song)
+    await bench.decide(Action.RESTORE, song, resolution=Resolution.NO_ACTION)
+    assert await bench.rows(is_unlisted) == [(True, "sexual")]
+    await bench.decide(Action.RELIST, song)
+    assert await bench.rows(is_unlisted) == [(False, None)]
+    with pytest.raises(IllegalMove, match="it is listed already"):
+        await bench.decide(Action.RELIST, song)
+    story = ["open", "delist", "resolve", "takedown", "restore", "relist"]
+    assert await bench.history(song) == story
+    with pytest.raises(NotKnown, match="it is listed nowhere"):
+        await bench.decide(Action.DELIST, bench.ann.uri("fm.plyr.track", RKEYS[5]))
+    with pytest.raises(IllegalMove, match="only tracks are listed"):
+        await bench.decide(Action.DELIST, bench.ann.did)
+
+
+async def test_without_a_case_a_track_is_unlisted_for_something_else(bench: Bench, song: str) -> None:
+    event = await bench.decide(Action.DELIST, song)
+    assert (event.case_id, event.reason) == (None, "other")
+    assert await bench.rows("select count(*) from moderation_case") == [(0,)]

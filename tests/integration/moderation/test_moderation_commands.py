@@ -79,6 +79,15 @@ async def test_a_case_is_listed_shown_decided_appealed_and_restored(
     assert {event["actor"] for event in shown["events"]} == {"operator", "plyr"}
 
 
+async def test_a_track_is_unlisted_and_listed_again(bench: Bench, song: str, run: Run) -> None:
+    assert await run("delist", song, "--reason", "sexual") == (0, f"delist of {song}\n", "")
+    _, out, _ = await run("show", song)
+    assert "  unlisted sexual" in out.splitlines()
+    assert await run("delist", song) == (1, "", "plyr: it is unlisted already\n")
+    assert await run("relist", song, "--note", "fine") == (0, f"relist of {song}\n", "")
+    assert "unlisted" not in (await run("show", song))[1].splitlines()[1]
+
+
 async def test_what_may_not_be_done_ends_with_one_and_says_why(bench: Bench, song: str, run: Run) -> None:
     for words, why in {
         ("resolve", song, "violation"): "there is no case, and resolve needs one that is open",

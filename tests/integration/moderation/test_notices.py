@@ -199,3 +199,19 @@ async def test_notices_move_as_the_table_says_and_in_no_other_way(bench: Bench, 
             await rows.move_notices(bench.conn, subject, sorted(allowed), to)
             (after,) = [each.state for each in await rows.notices(bench.conn, song) if each.id == id]
             assert after == (to if state in allowed else state)
+
+
+async def test_who_claims_a_picture_has_it_taken_down_by_itself_and_it_comes_back_in_time(
+    bench: Bench,
+) -> None:
+    cover = "1a" * 32
+    song = await bench.show(RKEYS[0], imageUrl=f"https://plyr.test/image/{cover}")
+    blob = read_subject(f"{bench.ann.did}/{cover}").text
+    await claim(bench, blob)
+    await bench.decide(Action.TAKEDOWN, blob)
+    assert await bench.rows("select withheld from repo") == [({cover: "copyright"},)]
+    due = await counter(bench, blob, NOW)
+    assert await restore_due(bench.conn, bench.policy, due) == 1
+    assert await bench.rows("select withheld from repo") == [(None,)]
+    assert [state for state, _ in await states(bench, blob)] == [NoticeState.RESTORED]
+    assert await bench.is_shown(song)

@@ -242,6 +242,24 @@ async def test_what_is_down_is_heard_by_moderators_alone_and_comes_back(court: C
     assert (await court.rows("select resolution from copyright_scan")) == [("false_positive",)]
 
 
+async def test_a_track_is_taken_off_the_lists_and_the_case_stays(court: Court, case: int) -> None:
+    key, latest = await court.key(), "/xrpc/fm.plyr.feed.getLatest"
+    page = f"/moderation/cases/{case}"
+    assert b'value="relist"' not in (await court.ask("GET", page, key)).body
+    done = await court.decide(key, case, "delist", reason="sexual")
+    assert (done.status, done.headers["Location"]) == (303, page)
+    shown = (await court.ask("GET", page, key)).body
+    assert all(each in shown for each in (b'value="relist"', b"Unlisted", b"only among its artist"))
+    assert b'value="delist"' not in shown
+    assert (await court.ask("GET", latest)).json["tracks"] == []
+    assert (await court.decide(key, case, "relist")).status == 303
+    assert len((await court.ask("GET", latest)).json["tracks"]) == 1
+    assert b"Listed again" in (await court.ask("GET", page, key)).body
+    assert await court.rows("select state from moderation_case") == [("open",)]
+    (month,) = (await court.ask("GET", "/transparency.json")).json["months"]
+    assert month["actions"] == {"delist": 1, "relist": 1}
+
+
 async def test_a_note_decides_nothing_and_odd_forms_do_nothing(court: Court, case: int) -> None:
     key = await court.key()
     noted = await court.decide(key, case, "note", note="ask \x00 Max")

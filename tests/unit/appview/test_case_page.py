@@ -7,7 +7,16 @@ from typing import Any
 
 import pytest
 
-from appview.moderation.actions import CaseState, IllegalMove, Standing, check_subject, move
+from appview.moderation.actions import (
+    LISTING_MOVES,
+    CaseState,
+    IllegalMove,
+    Listing,
+    Standing,
+    check_subject,
+    move,
+    move_listing,
+)
 from appview.web import case_page, verdicts
 from lexicons.datamodel import encode
 from lexicons.subject import read_subject
@@ -29,8 +38,8 @@ def case(**more: Any) -> CaseView:
     about = {
         "id": 7, "subject": TRACK, "did": DID, "opened_by": "scan", "state": "open", "reason": None,
         "resolution": None, "opened_at": NOW - timedelta(hours=3), "resolved_at": None, "resolved_by": None,
-        "handle": "ann.test", "track_id": 1, "block": None, "dominant": None, "dominant_share": None,
-        "violations": 0,
+        "handle": "ann.test", "track_id": 1, "block": None, "unlisted": False, "dominant": None,
+        "dominant_share": None, "violations": 0,
     }  # fmt: skip
     return CaseView(**about | more)
 
@@ -58,6 +67,8 @@ def test_what_cannot_be_read_has_no_name_of_its_own() -> None:
     assert case_page.name_of(case(block=b"\xff")) == TRACK
     assert case_page.name_of(case(subject=DID)) == "@ann.test"
     assert case_page.name_of(case(subject=DID, handle=None)) == DID
+    assert case_page.name_of(case(subject=BLOB)) == "A file of @ann.test"
+    assert case_page.name_of(case(subject=BLOB, handle=None)) == BLOB
 
 
 def test_a_line_says_how_it_came_when_and_what_was_before() -> None:
@@ -123,15 +134,22 @@ def test_the_log_is_told_in_words() -> None:
 @pytest.mark.parametrize("text", [TRACK, DID, BLOB])
 @pytest.mark.parametrize("standing", Standing)
 @pytest.mark.parametrize("is_open", [True, False])
-def test_every_button_that_is_shown_may_be_pressed(text: str, standing: Standing, is_open: bool) -> None:
+@pytest.mark.parametrize("listing", Listing)
+def test_every_button_that_is_shown_may_be_pressed(
+    text: str, standing: Standing, is_open: bool, listing: Listing
+) -> None:
     state = CaseState.OPEN if is_open else CaseState.RESOLVED
     subject = read_subject(text)
-    found = list(verdicts.buttons(subject, standing, is_open=is_open))
+    of = listing if text == TRACK else None
+    found = list(verdicts.buttons(subject, standing, is_open=is_open, listing=of))
     assert len({button.key for button in found}) == len({button.act for button in found}) == len(found)
     for button in found:
         act = verdicts.act(button.act)
-        check_subject(act.action, subject, None)
+        check_subject(act.action, subject, None, track=COLLECTION)
         move(act.action, act.resolution, state, standing)
+        if act.action in LISTING_MOVES:
+            move_listing(act.action, listing)
+    assert any(verdicts.act(button.act).action in LISTING_MOVES for button in found) == (text == TRACK)
     if is_open:
         assert any(verdicts.act(button.act).resolution is Resolution.VIOLATION for button in found)
 

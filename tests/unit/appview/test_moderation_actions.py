@@ -7,19 +7,24 @@ import pytest
 from appview.moderation.actions import (
     CASE_MOVES,
     DECIDING,
+    LISTING_MOVES,
     WHILE,
     Action,
     CaseState,
     IllegalMove,
+    Listing,
     Standing,
     check_subject,
     label_of,
     move,
+    move_listing,
 )
 from lexicons.subject import read_subject
+from lexicons.syntax import Nsid
 from storage import scans
 from storage.moderation import Resolution
 
+TRACK = Nsid("fm.plyr.track")
 SONG = read_subject("at://did:plc:ann/fm.plyr.track/3mpt222222222")
 BLOB = read_subject("did:plc:ann/bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku")
 
@@ -55,14 +60,30 @@ def test_a_note_or_another_report_makes_no_decision_outdated() -> None:
     assert frozenset(Action) - DECIDING == {Action.NOTE, Action.OPEN}
 
 
-def test_bytes_have_no_label_and_are_not_taken_down() -> None:
+def test_bytes_are_taken_down_and_have_no_label() -> None:
     assert label_of(SONG, "copyright") == "copyright-violation"
     assert label_of(SONG, "spam") is None
     assert label_of(BLOB, "copyright") is None
-    check_subject(Action.TAKEDOWN, SONG, None)
-    check_subject(Action.RESOLVE, BLOB, None)
-    with pytest.raises(IllegalMove):
-        check_subject(Action.TAKEDOWN, BLOB, None)
+    check_subject(Action.TAKEDOWN, SONG, None, track=TRACK)
+    for action in (Action.RESOLVE, Action.TAKEDOWN, Action.RESTORE):
+        check_subject(action, BLOB, None, track=TRACK)
+    for action in (Action.LABEL, Action.UNLABEL):
+        with pytest.raises(IllegalMove):
+            check_subject(action, BLOB, "sexual", track=TRACK)
+
+
+@pytest.mark.parametrize("action", LISTING_MOVES)
+def test_only_a_track_is_unlisted_and_only_one_that_is_listed(action: Action) -> None:
+    check_subject(action, SONG, None, track=TRACK)
+    for text in ("did:plc:ann", "at://did:plc:ann/fm.plyr.list/3mpt222222222", BLOB.text):
+        with pytest.raises(IllegalMove, match="only tracks"):
+            check_subject(action, read_subject(text), None, track=TRACK)
+    for listing in Listing:
+        if listing in LISTING_MOVES[action]:
+            assert move_listing(action, listing) is not listing
+        else:
+            with pytest.raises(IllegalMove, match=f"it is {listing} already"):
+                move_listing(action, listing)
 
 
 def test_a_scan_knows_every_resolution_of_a_case() -> None:

@@ -419,7 +419,7 @@ def test_whoever_adds_a_table_about_accounts_says_who_empties_it(database: str) 
     erased = {"repo", "record", "track", "like", "comment", "list", "profile", "commit_proof"}
     erased |= {"decision", "rejected_event", "session", "oauth_flow", "exchange_token", "used_token"}
     erased |= {"audit_event", "account_deletion", "track_uri", "track_stat", "list_item", "staged_upload"}
-    erased |= {"copyright_scan", "foreign_label"}
+    erased |= {"copyright_scan", "foreign_label", "sensitive_image"}
     wiped = {"outbox", "archive_segment", "forgotten"}
     nobodys = {"source_cursor", "outbox_head", "discovery", "reconcile_run", "pulse", "client_key"}
     nobodys |= {

@@ -18,6 +18,7 @@ from appview.media.signed import Links
 from appview.rest.actors import Actors
 from appview.rest.album_edits import AlbumEdits
 from appview.rest.albums import Albums, Shown
+from appview.rest.asker import Asker
 from appview.rest.media import Media
 from appview.rest.pictures import Pictures
 from appview.rest.playlist_edits import PlaylistEdits
@@ -86,7 +87,7 @@ async def shelved(dsn: str, folder: Path, *, servers: int = 1) -> AsyncIterator[
         shown = Shown(reads, "https://plyr.test", CATALOG.collections, SoundOrigins([ANYWHERE]))
         lists, pictures = ShownLists(reads, shown, CATALOG.collections), Pictures(place, MIB)
         return [
-            Albums(shown, viewer_of),
+            Albums(shown, Asker(reads, None, viewer_of)),
             AlbumEdits(shown, actors, place, pictures),
             Playlists(lists, actors, viewer_of),
             PlaylistEdits(lists, actors, place, pictures),

@@ -15,6 +15,7 @@ import pytest
 
 from appview.rest import shapes
 from appview.rest.albums import Albums, Shown
+from appview.rest.asker import Asker
 from appview.sound_origins import ANYWHERE, SoundOrigins
 from lexicons.catalog import Catalog
 from storage.albums import STATEMENTS
@@ -32,7 +33,8 @@ async def world(database: str, catalog: Catalog) -> AsyncIterator[World]:
     sounds = SoundOrigins([ANYWHERE])
 
     def parts(reads: Reads) -> dict[str, object]:
-        return {"routes": [Albums(Shown(reads, ORIGIN, catalog.collections, sounds), viewer_of)]}
+        asker = Asker(reads, None, viewer_of)
+        return {"routes": [Albums(Shown(reads, ORIGIN, catalog.collections, sounds), asker)]}
 
     try:
         async with served(database, catalog, parts=parts) as server:

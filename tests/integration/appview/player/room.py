@@ -29,6 +29,7 @@ from appview.protocol import make_runner
 from appview.rest.actors import Actors
 from appview.rest.albums import Albums, Shown
 from appview.rest.artists import Artists
+from appview.rest.asker import Asker
 from appview.rest.migration import Migration
 from appview.rest.now_playing import Playings
 from appview.service import AppConfig
@@ -180,7 +181,8 @@ async def opened(dsn: str, keys: Path, catalog: Catalog, *, old: Nsid | None = N
             )
             routes = [
                 Albums(
-                    Shown(reads, place.public_url, catalog.collections, SoundOrigins([ANYWHERE])), viewer_of
+                    Shown(reads, place.public_url, catalog.collections, SoundOrigins([ANYWHERE])),
+                    Asker(reads, auth.desk, viewer_of),
                 ),
                 Artists(auth.desk, place, reads),
                 Migration(Actors(auth.desk, place), place, old),

@@ -16,7 +16,7 @@ from appview.rest import shapes
 from appview.service import TotalsCache
 from storage import jobs, stats
 from storage.postgres import make_pool
-from storage.reader import Cell, Reads, Rows, TimedOut
+from storage.reader import Cell, Question, Reads, Rows, TimedOut
 from tests.integration.appview.player.room import Room, detail, places
 
 
@@ -129,6 +129,9 @@ class SlowReads:
         if self.down:
             raise TimedOut
         return await self.reads.fetch(name, *params)
+
+    async def fetch_all(self, *questions: Question) -> list[Rows]:
+        return [await self.fetch(name, *params) for name, params in questions]
 
 
 async def test_counting_keeps_nobody_waiting_but_the_first(room: Room) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import msgspec
+import orjson
 import pytest
 
 from appview.rest import shapes
@@ -78,6 +79,41 @@ async def test_tracks_come_with_it_in_its_order_with_all_that_belongs_to_them(ro
     assert (shown["image_url"], shown["is_liked"]) == ("https://img.test/one.png", False)
     assert shown["features"][0]["avatar_url"] == "https://img.test/ann.png"
     assert told["tracks"][0]["album"]["title"] == "Twos"
+
+
+# `A` and `B` stand for tracks that are there.
+WRITTEN = [
+    '{}', '{"track_ids":[]}', '{"track_ids":"A"}', '{"track_ids":5}', '{"track_ids":{"A":"B"}}',
+    '{"track_ids":["A","B","A"]}', '{"current_index":1,"track_ids":["B","A"],"original_order_ids":["A"]}',
+    '{"track_ids": ["A", "B"]}', ' { "track_ids" : [ "A" ] } ', '{"track_ids":["A"\n,"B"]}',
+    '{"mine":{"track_ids":["B"]},"track_ids":["A"]}', '{"mine":{"track_ids":["A"]},"track_ids":["A"]}',
+    '{"mine":{"track_ids":["A"]}}', '{"mine":{"track_ids":["A"]},"track_ids":[]}',
+    '{"track_ids":["B"],"track_ids":["A"]}', '{"abcdefgh":["A"],"track_ids": ["A"]}',
+    '{"track_ids":["A",5,"B"]}', '{"track_ids":[5,"A"]}', '{"track_ids":["A",null]}', '{"track_ids":[5]}',
+    '{"track_ids":["","A"]}', '{"track_ids":["A",""]}', '{"track_ids":[""]}', '{"track_ids":["A,B"]}',
+    '{"track_ids":["A]","B"]}', '{"track_ids":["A\\",\\"B"]}', '{"track_ids":["X","A"]}',
+    '{"track_ids":[["A"],"B"]}', '{"track_ids":["\\u0000","A"]}', '{"track_ids":["A\\u0062","B"]}',
+    '{"mine":"\\"track_ids\\":[\\"B\\"]","track_ids":["A"]}', '{"auto_advance":1,"track_ids":["A"]}',
+]  # fmt: skip
+
+
+async def test_what_is_in_a_queue_is_the_same_however_it_is_written(room: Room) -> None:
+    """Queues from before states were written in one way."""
+    ann, bob = await room.someone("ann"), room.person("bob")
+    files = [room.track(bob, title)[1] for title in ("One", "Two")]
+    for written in WRITTEN:
+        state = written.replace("A", files[0]).replace("B", files[1])
+        await room.rows("delete from queue")
+        await room.rows(
+            "insert into queue (did, state, revision) values (%s, %s, 1)", room.names["ann"], state
+        )
+        told, meant = good(await room.ask("GET", "/queue/", ann)), orjson.loads(state)
+        assert told["state"] == meant | {"auto_advance": True}, written
+        shown = [track["file_id"] for track in told["tracks"]]
+        assert shown == [id for id in file_ids(meant) if id in files], written
+        again = good(await write(room, ann, meant))
+        assert good(await room.ask("GET", "/queue/", ann)) == again
+        assert (again["state"], again["tracks"]) == (told["state"], told["tracks"])
 
 
 async def test_only_the_revision_that_is_known_is_replaced(room: Room) -> None:

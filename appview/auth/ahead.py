@@ -1,0 +1,68 @@
+"""Reading for somebody before it is certain that it is them.
+
+Who shows a key is, nearly always, who it was the last time. So what they ask for is read for that account,
+and whether the key still opens anything is asked in the same packet, in front of it: one way to the database
+and back where there were two. Nothing is believed for that. If the key has ended, or is another's, what was
+read is thrown away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from lexicons.syntax import Did
+from storage import viewers
+from storage.reader import Cell, Question, Reads, Rows
+from storage.viewers import Holder
+
+T = TypeVar("T")
+MOST_KNOWN = 10_000
+
+# Reads through what it is given and changes nothing; it may be thrown away, and asked again for another.
+Reading = Callable[[Reads, Did], Awaitable[T]]
+
+
+class Ahead:
+    """Knows keys, by their hash, and whose they were."""
+
+    def __init__(self, reads: Reads) -> None:
+        self._reads = reads
+        self._known: dict[bytes, Did] = {}
+
+    def note(self, digest: bytes, did: Did) -> None:
+        if len(self._known) >= MOST_KNOWN:
+            self._known.clear()
+        self._known[digest] = did
+
+    async def read(self, digest: bytes, reading: Reading[T]) -> tuple[Holder, T] | None:
+        """What is read for the key's holder; None where that is not who it was, or nobody has shown it."""
+        did = self._known.get(digest)
+        if did is None:
+            return None
+        first = _First(self._reads, viewers.asking_holder(digest))
+        found = await reading(first, did)
+        holder = None if first.answer is None else viewers.holder(first.answer)
+        if holder is None or holder.did != did:
+            self._known.pop(digest, None)
+            return None
+        return holder, found
+
+
+class _First:
+    """Reads that have a question of their own answered with the first that is asked, into `answer`."""
+
+    def __init__(self, reads: Reads, question: Question) -> None:
+        self._reads = reads
+        self._question = question
+        self.extensions = reads.extensions
+        self.answer: Rows | None = None
+
+    async def fetch(self, name: str, *params: Cell) -> Rows:
+        return (await self.fetch_all((name, params)))[0]
+
+    async def fetch_all(self, *questions: Question) -> list[Rows]:
+        if self.answer is not None:
+            return await self._reads.fetch_all(*questions)
+        self.answer, *rows = await self._reads.fetch_all(self._question, *questions)
+        return rows

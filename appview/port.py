@@ -1,0 +1,35 @@
+"""The port that a web server answers at, and how whoever it accepts is written to."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import socket
+
+from aiohttp import web
+
+_BACKLOG = 1024
+
+
+async def listen(runner: web.AppRunner, host: str, port: int) -> None:
+    """Answer at every address of this host. Raises OSError where one cannot be had."""
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    for family, address in dict.fromkeys((family, address) for family, *_, address in found):
+        listener = socket.create_server(address, family=family)
+        if ipaddress.ip_address(address[0]).is_loopback:
+            _unpace(listener)
+        await web.SockSite(runner, listener, backlog=_BACKLOG).start()
+
+
+def _unpace(listener: socket.socket) -> None:
+    """Have whatever it accepts sent as fast as it is taken.
+
+    Who comes over the loopback is a proxy of this machine, and no line lies between the two. Where the
+    machine's own choice is BBR, it would set a timer for every 64 KiB, which is a third of all that sending
+    costs. It is said to the listener: a connection that has begun with BBR stays paced.
+    """
+    if hasattr(socket, "TCP_CONGESTION"):
+        with contextlib.suppress(PermissionError):  # a machine that allows nothing but its own choice
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"reno")
