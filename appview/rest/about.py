@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from time import monotonic
 
+import orjson
 from aiohttp import web
 
 from appview.rest import shapes
-from appview.rest.answers import Refused, answer, rest
+from appview.rest.answers import Refused, answer, answer_json, rest
+from appview.rest.media import SIGHT_S
 from appview.rest.spec import described
 from appview.service import Service
 from indexer.albums import slug
@@ -22,6 +25,9 @@ MOST_MAPPED = 10_000  # a sitemap takes 50,000 addresses, and a track may bring 
 class About:
     def __init__(self, service: Service) -> None:
         self._service = service
+        self._mapping = asyncio.Lock()
+        self._map = b""
+        self._map_until = 0.0
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         router.add_get("/stats", rest(self.stats))
@@ -55,7 +61,14 @@ class About:
 
     @described("The newest tracks, with their artists and albums, for a sitemap", answer=shapes.Sitemap)
     async def sitemap(self, _: web.Request) -> web.StreamResponse:
-        return answer(mapped(await sitemap.newest(self._service.reads, MOST_MAPPED)))
+        """It is long, so who asks at the same moment is told the same; what is hidden is soon out of it."""
+        async with self._mapping:
+            if monotonic() >= self._map_until:
+                began = monotonic()
+                newest = await sitemap.newest(self._service.reads, MOST_MAPPED)
+                self._map = orjson.dumps(mapped(newest))
+                self._map_until = began + min(SIGHT_S, self._service.config.stats_ttl_s)
+            return answer_json(self._map)
 
 
 def mapped(tracks: Sequence[Mapped]) -> dict[str, list[dict[str, object]]]:

@@ -65,7 +65,7 @@ async def ask_all(
 ) -> tuple[list[str], Goal, str]:
     """p50 and p99 of each route as lines for a table, the goal for the slowest, and the gate in words. Raises
     WrongAnswer."""
-    count = options.size(500, 100)
+    count = options.size(250, 100)
     told, slowest, worst_ms = [f"at {PER_SECOND} requests a second, {count} each: p50 and p99"], "", 0.0
     asked = routes(public_url, dsn, size, listeners)
     async with aiohttp.ClientSession() as client:

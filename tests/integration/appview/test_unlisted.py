@@ -3,10 +3,12 @@ listed again, it is in all of them as before."""
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import psycopg
 
+from appview.rest.media import SIGHT_S
 from indexer.apply import apply_batch
 from indexer.prepare import prepare
 from indexer.sanctions import delist, relist
@@ -85,6 +87,7 @@ async def test_it_is_where_somebody_names_it_and_nowhere_else(database: str, tmp
         assert having(before) >= LISTINGS
         async with conn.transaction():
             assert await delist(conn, subject, "sexual", CATALOG)
+        await asyncio.sleep(SIGHT_S)
         meanwhile = await answers(walk, eve.did)
         assert having(before) - having(meanwhile) == LISTINGS
         assert having(meanwhile) >= {
@@ -99,6 +102,7 @@ async def test_it_is_where_somebody_names_it_and_nowhere_else(database: str, tmp
         assert not any(mark in answer for mark in marks for answer in before.values())
         async with conn.transaction():
             assert await relist(conn, subject, CATALOG)
+        await asyncio.sleep(SIGHT_S)
         after = await answers(walk, eve.did)
         changed = {name for name in before if timeless(before[name]) != timeless(after[name])}
         assert changed <= {"fm.plyr.sync.getRepoState"}  # which tells of our decisions; the feed does not
