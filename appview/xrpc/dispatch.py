@@ -108,7 +108,7 @@ class Dispatcher:
                 more.clear()  # and now who it is has to be asked, and counted
                 admitted = await self._gate.admit(request)
                 body = await self._told(request, method, admitted.viewer, more)
-            if isinstance(body, web.StreamResponse):
+            if not isinstance(body, bytes):
                 return body
         except (AppError, Unavailable, TimedOut, StoreDown, psycopg.OperationalError) as error:
             if isinstance(error, AppError):
