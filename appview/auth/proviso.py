@@ -17,7 +17,7 @@ from storage.reader import Cell, Question, Reads, Rows
 
 
 class Mistaken(Exception):
-    """It is somebody else who asks, or nobody: who was presumed to has no such key any more."""
+    """Somebody else asks than was presumed, or nobody: the key is theirs no longer."""
 
 
 class Proviso:

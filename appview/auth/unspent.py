@@ -1,4 +1,4 @@
-"""A service's token that holds and is not used up yet: the first question of an answer does that."""
+"""A service's token that holds and is not used up yet: that is left to the first question of the answer."""
 
 from __future__ import annotations
 
