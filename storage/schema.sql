@@ -168,7 +168,16 @@ create table profile (
     bio           text,
     created_at    timestamptz,            -- of its own profile record
     card          text not null,          -- rendered #profileViewBasic
-    search        tsvector not null
+    search        tsvector not null,
+    -- `card` as members of a REST track by the account; each begins with a comma
+    rest          text not null generated always as (
+        ',"artist":' || coalesce(nullif(split_part(split_part(card, ',"displayName":', 2), ',"avatar":', 1), ''),
+                                 split_part(split_part(split_part(card, ',"displayName":', 1), ',"avatar":', 1),
+                                            ',"handle":', 2))
+        || ',"artist_did":' || substr(split_part(card, ',"handle":', 1), 7)
+        || ',"artist_handle":' || split_part(split_part(split_part(card, ',"displayName":', 1), ',"avatar":', 1),
+                                             ',"handle":', 2)
+        || ',"artist_avatar_url":' || coalesce(nullif(split_part(card, ',"avatar":', 2), ''), 'null')) stored
 );
 create index profile_search on profile using gin (search);
 create index profile_hidden on profile (repo_id) where hidden;

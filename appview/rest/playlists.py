@@ -201,5 +201,5 @@ class Playlists:
         except Unauthenticated:
             viewer = None
         found = await playlists.tracks(self._reads, viewer and viewer.did, row.id)
-        tracks = await present.listed(self._reads, found, self._sounds)
+        tracks = present.listed(found, self._sounds)
         return answer_json(present.page(tracks, orjson.dumps(self._shown.playlist(row))[1:-1]))

@@ -79,7 +79,7 @@ class Search:
 
     async def _tracks(self, spread: Spread, text: str, limit: int) -> _Found:
         page = await feed.REST.search(self._reads, spread, None, text, keyset.RANK_ID.start, limit)
-        tracks = [orjson.loads(track) for track in await present.tracks(self._reads, page.rows, self._sounds)]
+        tracks = present.parsed(page, self._sounds)
         return [
             {
                 "type": "track",

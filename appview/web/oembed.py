@@ -133,10 +133,10 @@ class OEmbed:
         return {each.sha256 for each in await sensitive_images.all(self._reads)}
 
     async def _track(self, match: re.Match[str]) -> Embedded | None:
-        row = await feed.REST.by_id(self._reads, None, int(match[1]))
-        if row is None:
+        found = await feed.REST.by_id(self._reads, None, int(match[1]))
+        if found is None:
             return None
-        track: dict[str, Any] = orjson.loads(await present.track(self._reads, row, self._sounds))
+        track = present.parsed(found, self._sounds)[0]
         title = f"{track['title']} - {track['artist']}"
         path, image = f"/embed/track/{match[1]}", track["image_url"]
         actor = actor_name(track["artist_did"], track["artist_handle"])

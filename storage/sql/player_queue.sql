@@ -1,7 +1,7 @@
 -- Statements of table `queue`; those with numbered parameters are for storage/reader.py.
 
 -- name: of
--- The queue of account $1, if it has one, and whether its player goes on by itself; below it its tracks, as far as
+-- The queue of account $1, if it has one, and whether its player goes on by itself, behind its tracks, as far as
 -- the sounds can be read out of the text without parsing it. What was read so, the caller has to judge.
 with own as materialized (
     select q.state, q.revision, (p.chosen -> 'auto_advance')::boolean as auto,
@@ -9,13 +9,8 @@ with own as materialized (
       from (values ($1::text)) k (did)
       left join queue q on q.did = k.did
       left join preference p on p.did = k.did
-), found as materialized (
-    {tracks}
 )
-select f.*, o.state, o.revision, o.auto from own o left join found f on false
-union all
-select f.*, null, null, null from found f
- order by a desc nulls first
+select f.*, o.state, o.revision, o.auto from own o cross join ({tracks}) f
 
 -- name: put
 -- A new state in place of one whose revision is among those expected, or of any where none is: of many at once who

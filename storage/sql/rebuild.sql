@@ -24,7 +24,7 @@ create temporary table list_item (like public.list_item including indexes) on co
 
 -- name: shadow_profile
 -- A row for each account, with the visibility that its status gives it.
-create temporary table profile (like public.profile including indexes) on commit drop
+create temporary table profile (like public.profile including indexes including generated) on commit drop
 
 -- name: start_profile
 -- The looks are put in later, by the statement that always does it.
@@ -168,7 +168,8 @@ where not exists (
 
 -- name: fill_profile
 -- As for tracks.
-insert into public.profile select * from pg_temp.profile new
+insert into public.profile (repo_id, hidden, display_name, avatar, bio, created_at, card, search)
+select repo_id, hidden, display_name, avatar, bio, created_at, card, search from pg_temp.profile new
 where not exists (select from public.profile old where old.repo_id = new.repo_id)
 
 -- name: replace_track_stat

@@ -233,7 +233,7 @@ from list l join repo r on r.id = repo_id
 
 -- name: facts_profile
 -- All of it.
-select r.did as key, hidden, display_name, avatar, bio, created_at, card, search::text as search
+select r.did as key, hidden, display_name, avatar, bio, created_at, card, rest, search::text as search
 from profile join repo r on r.id = repo_id
 
 -- name: facts_track_stat

@@ -110,7 +110,7 @@ async def test_no_word_costs_more_than_so_many_rows(shelf: Shelf, text: str) -> 
 
 async def titles(shelf: Shelf, text: str, limit: int = 100) -> list[int]:
     """The numbers of the tracks found."""
-    page = await feed.REST.search(shelf.reads, shelf.spread, None, text, keyset.RANK_ID.start, limit)
+    page = await feed.XRPC.search(shelf.reads, shelf.spread, None, text, keyset.RANK_ID.start, limit)
     return [int(row[0] or 0) for row in page.rows]
 
 
@@ -132,7 +132,7 @@ async def only_track_of(shelf: Shelf, account: int) -> int:
 async def test_of_common_words_the_newest_are_found_and_then_it_ends(shelf: Shelf) -> None:
     place, seen = keyset.RANK_ID.start, list[int]()
     for _ in range(20):
-        page = await feed.REST.search(shelf.reads, shelf.spread, None, "number track", place, 100)
+        page = await feed.XRPC.search(shelf.reads, shelf.spread, None, "number track", place, 100)
         seen += [int(row[0] or 0) for row in page.rows]
         if page.next is None:
             break
@@ -162,7 +162,7 @@ async def test_tracks_with_a_tag_come_by_time_whether_many_or_few_have_it(shelf:
         place, seen = keyset.TIME_ID.start, list[int]()
         for _ in range(3):
             page = await rest_feed.tagged(shelf.reads, None, [tag], None, place, 100)
-            seen += [int(row[0] or 0) for row in page.rows]
+            seen += map(int, re.findall(rb'"id":(\d+),', page.text))
             place = page.next or place
         assert seen == list(expected)[:300]
     assert await rest_feed.tag_count(shelf.reads, "rain") == 10_000

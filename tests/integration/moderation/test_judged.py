@@ -43,7 +43,7 @@ async def track(house: House) -> str:
 async def copyright_of(house: House, uri: str, viewer: str | None = None) -> tuple[Any, Any]:
     async with make_reader(house.dsn, connections=1) as reads:
         rows = await feed.REST.by_uris(reads, viewer, [uri])
-        shown = orjson.loads(await present.track(reads, rows[0], SoundOrigins([ANYWHERE])))
+        shown = orjson.loads(present.listed(rows, SoundOrigins([ANYWHERE])))
     return shown["copyright_flagged"], shown["copyright_match"]
 
 
