@@ -459,7 +459,9 @@ async def test_a_takedown_that_is_about_to_commit_is_waited_for(disk: Archive, c
 async def blocked(here: Archive) -> None:
     """Until somebody waits for a lock."""
     async with asyncio.timeout(10), here.pool.connection() as conn:
-        waiting = "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+        waiting = (
+            "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+        )
         while not await (await conn.execute(waiting)).fetchall():
             await asyncio.sleep(0.01)
 
