@@ -23,7 +23,7 @@ from appview.rest import present, shapes
 from appview.rest.answers import Refused, answer_json, rest
 from appview.rest.asker import Asker
 from appview.rest.spec import Auth, described, query_of
-from appview.rest.tags import normal
+from appview.rest.tags import MOST_TAGS, normal
 from appview.sound_origins import SoundOrigins
 from appview.xrpc.addresses import record_uris
 from lexicons.catalog import Collections
@@ -103,13 +103,15 @@ class Listings:
         answer=shapes.TrackPage,
         auth=Auth.OPTIONAL,
         query=ListQuery,
-        errors={400: "`invalid cursor format`"},
+        errors={400: "`invalid cursor format`, or more than ten tags"},
     )
     async def all(self, request: web.Request) -> web.StreamResponse:
         asked = query_of(request, ListQuery)
         after, limit = _place(asked.cursor, keyset.TIME_ID), _limit(asked.limit)
         artist = None if asked.artist_did is None else await self._did(asked.artist_did)
-        tags = [normal(tag) for tag in request.query.getall("tags", ()) if normal(tag)]
+        tags = list(dict.fromkeys(filter(None, map(normal, request.query.getall("tags", ())))))
+        if len(tags) > MOST_TAGS:
+            raise Refused(400, f"maximum {MOST_TAGS} tags allowed")
 
         async def page(reads: Reads, viewer: Did | None) -> Page[RestRow]:
             if tags:
