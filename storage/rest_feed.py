@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -63,9 +62,9 @@ async def mine(
 ) -> tuple[list[RestRow], int]:
     """Some of the viewer's own tracks, whether others see them or not; and how many there are."""
     who, said = viewer.encode(), None if words is None else words.encode()
-    rows, count = await asyncio.gather(
-        reads.fetch("rest_mine", who, sort.encode(), said, b"%d" % limit, b"%d" % offset),
-        reads.fetch("rest_mine_count", who, said),
+    rows, count = await reads.fetch_all(
+        ("rest_mine", (who, sort.encode(), said, b"%d" % limit, b"%d" % offset)),
+        ("rest_mine_count", (who, said)),
     )
     return REST.rows(rows, limit), int(count.cell(0, 0) or 0)
 

@@ -23,7 +23,7 @@ from appview.rest import present, shapes
 from appview.rest.answers import Refused, answer_json, rest
 from appview.rest.asker import Asker
 from appview.rest.spec import Auth, described, query_of
-from appview.rest.tags import normal
+from appview.rest.tags import MOST_TAGS, normal
 from appview.sound_origins import SoundOrigins
 from appview.xrpc.addresses import record_uris
 from lexicons.catalog import Collections
@@ -103,13 +103,15 @@ class Listings:
         answer=shapes.TrackPage,
         auth=Auth.OPTIONAL,
         query=ListQuery,
-        errors={400: "`invalid cursor format`"},
+        errors={400: "`invalid cursor format`, or more than ten tags"},
     )
     async def all(self, request: web.Request) -> web.StreamResponse:
         asked = query_of(request, ListQuery)
         after, limit = _place(asked.cursor, keyset.TIME_ID), _limit(asked.limit)
         artist = None if asked.artist_did is None else await self._did(asked.artist_did)
-        tags = [normal(tag) for tag in request.query.getall("tags", ()) if normal(tag)]
+        tags = list(dict.fromkeys(filter(None, map(normal, request.query.getall("tags", ())))))
+        if len(tags) > MOST_TAGS:
+            raise Refused(400, f"maximum {MOST_TAGS} tags allowed")
 
         async def page(reads: Reads, viewer: Did | None) -> Page[RestRow]:
             if tags:
@@ -123,9 +125,11 @@ class Listings:
     @described("One's own tracks", answer=shapes.MyTracks, auth=Auth.SESSION, query=MineQuery)
     async def mine(self, request: web.Request) -> web.StreamResponse:
         asked = query_of(request, MineQuery)
-        did = await self._asker.did(request)
         words = (asked.q or "").strip().replace("\0", "") or None
-        rows, total = await rest_feed.mine(self._reads, did, asked.sort, words, asked.limit, asked.offset)
+        rows, total = await self._asker.own(
+            request,
+            lambda reads, did: rest_feed.mine(reads, did, asked.sort, words, asked.limit, asked.offset),
+        )
         more = b"true" if asked.offset + len(rows) < total and rows else b"false"
         told = b'"total":%d,"has_more":%b,"pds_savable_count":0' % (total, more)
         return answer_json(present.page(await present.listed(self._reads, rows, self._sounds), told))
@@ -136,9 +140,10 @@ class Listings:
         auth=Auth.SESSION,
     )
     async def broken(self, request: web.Request) -> web.StreamResponse:
-        did = await self._asker.did(request)
         before = tid_from_us(time.time_ns() // 1000 - ECHO_S * 1_000_000)
-        rows = await rest_feed.unproven(self._reads, did, before, self._track, MOST)
+        rows = await self._asker.own(
+            request, lambda reads, did: rest_feed.unproven(reads, did, before, self._track, MOST)
+        )
         return answer_json(
             present.page(await present.listed(self._reads, rows, self._sounds), b'"count":%d' % len(rows))
         )
@@ -160,12 +165,15 @@ class Listings:
     @described("Tracks that are played most", answer=list[shapes.Track], auth=Auth.OPTIONAL, query=TopQuery)
     async def top(self, request: web.Request) -> web.StreamResponse:
         asked = query_of(request, TopQuery)
-        viewer, limit = await self._asker.viewer(request), _limit(asked.limit)
-        if asked.period is Period.ALL_TIME:
-            rows = (await feed.REST.top(self._reads, viewer, keyset.COUNT_ID.start, limit)).rows
-        else:
-            ids = await self._top.since(_DAYS[asked.period])
-            rows = await rest_feed.by_ids(self._reads, viewer, ids[:limit])
+        limit = _limit(asked.limit)
+        ids = None if asked.period is Period.ALL_TIME else await self._top.since(_DAYS[asked.period])
+
+        async def found(reads: Reads, viewer: Did | None) -> list[RestRow]:
+            if ids is None:
+                return (await feed.REST.top(reads, viewer, keyset.COUNT_ID.start, limit)).rows
+            return await rest_feed.by_ids(reads, viewer, ids[:limit])
+
+        rows = await self._asker.shown(request, found)
         return answer_json(b"[%b]" % b"".join(await present.listed(self._reads, rows, self._sounds)))
 
     @described(
@@ -177,13 +185,14 @@ class Listings:
     )
     async def by_uri(self, request: web.Request) -> web.StreamResponse:
         asked = query_of(request, UriQuery)
-        viewer = await self._asker.viewer(request)
         try:
             named = await record_uris(self._reads, [asked.uri], self._track)
         except InvalidSyntax:
             raise Refused(422, "uri is not an AT-URI") from None
         uris = [f"at://{did}/{self._track}/{rkey}" for did, rkey in named]
-        rows = await feed.REST.by_uris(self._reads, viewer, uris) if uris else []
+        if not uris:
+            raise Refused(404, "track not found")
+        rows = await self._asker.shown(request, lambda reads, viewer: feed.REST.by_uris(reads, viewer, uris))
         if not rows:
             raise Refused(404, "track not found")
         return answer_json(await present.track(self._reads, rows[0], self._sounds))

@@ -28,6 +28,7 @@ select exists (select from account_deletion where did = %(did)s and finished_at 
 -- of its tracks are looked at later (`names`).
 with tags as (update track_stat set tags = null
               where tags is not null and id in (select id from track where repo_id = %(repo_id)s)),
+     tagged as (delete from track_tag where track_id in (select id from track where repo_id = %(repo_id)s)),
      tracks as (delete from track where repo_id = %(repo_id)s),
      likes as (delete from "like" where repo_id = %(repo_id)s),
      comments as (delete from comment where repo_id = %(repo_id)s),

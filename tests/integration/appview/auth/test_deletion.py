@@ -417,7 +417,7 @@ async def test_who_signs_in_meanwhile_stays_signed_in_and_begins_anew(home: Home
 
 def test_whoever_adds_a_table_about_accounts_says_who_empties_it(database: str) -> None:
     """A deletion must not forget a table that came later."""
-    erased = {"repo", "record", "track", "like", "comment", "list", "profile", "commit_proof"}
+    erased = {"repo", "record", "track", "track_tag", "like", "comment", "list", "profile", "commit_proof"}
     erased |= {"decision", "rejected_event", "session", "oauth_flow", "exchange_token", "used_token"}
     erased |= {"audit_event", "account_deletion", "track_uri", "track_stat", "list_item", "staged_upload"}
     erased |= {"copyright_scan", "foreign_label", "sensitive_image"}
