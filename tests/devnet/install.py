@@ -11,7 +11,6 @@ it without a look inside. The hash covers the lock file and the Node that the na
 from __future__ import annotations
 
 import fcntl
-import functools
 import hashlib
 import os
 import platform
@@ -77,12 +76,6 @@ def find_tools(environ: Mapping[str, str]) -> Tools:
     return Tools(node, npm, major)
 
 
-@functools.cache
-def _tools(path: str) -> Tools:
-    """The same, asked once: each network of a test run wants to know."""
-    return find_tools({"PATH": path})
-
-
 def find_compiler(environ: Mapping[str, str]) -> None:
     """Nothing, if the native module can be compiled; else InstallFailed with what is missing."""
     missing = [
@@ -116,7 +109,7 @@ def ensure(environ: Mapping[str, str] | None = None, progress: Progress = say) -
     Raises InstallFailed.
     """
     environ = os.environ if environ is None else environ
-    tools = _tools(environ.get("PATH", ""))
+    tools = find_tools(environ)
     cache = cache_folder(environ)
     folder = cache / f"devnet-{install_key((HERE / 'package-lock.json').read_bytes(), tools)}"
     if folder.is_dir():
