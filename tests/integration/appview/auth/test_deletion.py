@@ -15,6 +15,7 @@ from typing import Any
 import aiohttp
 import psycopg
 import pytest
+from structlog.testing import capture_logs
 
 from appview.auth.credentials import CredentialStore
 from appview.auth.deletion import PATIENCE, Deletions
@@ -459,6 +460,21 @@ def test_whoever_adds_a_table_about_accounts_says_who_empties_it(database: str) 
 async def house(database: str, tmp_path: Path, catalog: Catalog) -> AsyncIterator[House]:
     async with housed(database, tmp_path / "keys", catalog, frontend_url="https://front.test") as house:
         yield house
+
+
+async def test_what_breaks_is_told_at_once_and_deletions_go_on(house: House, database: str) -> None:
+    ann = await house.person()
+    await ann.sign_in("ann")
+    async with await psycopg.AsyncConnection.connect(database, autocommit=True) as conn:
+        with capture_logs() as logs:
+            await conn.execute("alter table account_deletion rename to away")
+            async with asyncio.timeout(60):
+                while not logs:
+                    await asyncio.sleep(0.01)
+            await conn.execute("alter table away rename to account_deletion")
+    assert {(each["event"], each["loop"]) for each in logs} == {("a loop broke, it begins anew", "deletions")}
+    answer = await ann.ask("DELETE", "/account/", json={"confirmation": "ann.test"})
+    assert (answer.status, answer.json["finished"]) == (200, True)
 
 
 async def test_a_person_deletes_their_account(house: House, database: str) -> None:
