@@ -60,8 +60,8 @@ class SoundOrigins:
         return b"%bnull%b" % (rest[:begin], rest[rest.index(_BEHIND_R2, begin) :])
 
     def pass_all(self, tracks: bytes) -> bool:
-        """Whether all of these REST tracks, each in a line of its own, may be passed on as they are. A page of
-        one whose address stands far behind its beginning has to be looked at track by track."""
+        """Whether all of these REST tracks, each in a line of its own, may be passed on as they are. Where an
+        address stands far behind the beginning of its line, they have to be looked at one by one."""
         find, known = tracks.find, self._known.get
         line = 0 if tracks else -1
         while line >= 0:
