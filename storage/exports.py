@@ -59,8 +59,8 @@ async def count(conn: Connection, did: Did) -> int:
 
 
 async def wait(conn: Connection, did: Did) -> datetime | None:
-    """When all that is being taken down of theirs is down: what will be is so later, as `may_have` knows. None:
-    nobody is known by this DID."""
+    """When all that is being taken down of theirs is down: what will be is so later, as `may_have` knows.
+    None: nobody is known by this DID."""
     row = await (await conn.execute(_SQL["wait"], {"did": did})).fetchone()
     return None if row is None else row[0]
 
