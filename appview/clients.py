@@ -16,6 +16,7 @@ from functools import lru_cache
 
 from aiohttp import web
 
+# What a Host header may be.
 _HOST = re.compile(r"[a-zA-Z0-9.-]+(:\d{1,5})?|\[[0-9a-fA-F:]+\](:\d{1,5})?")
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 FORWARDED_FOR = "X-Forwarded-For"
