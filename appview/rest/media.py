@@ -14,6 +14,7 @@ from typing import Literal
 import msgspec
 from aiohttp import hdrs, web
 
+from appview.clients import origin_of
 from appview.media.container import SUFFIXES
 from appview.media.images import WIDTHS
 from appview.media.serve import ServeConfig, Served, serve
@@ -118,7 +119,7 @@ class Media:
         file_id = request.match_info["file_id"]
         found = await self._in_sight(Area.AUDIO, file_id)
         if found is not None:
-            url = f"{self._origin or request.url.origin()}/audio/{file_id}"
+            url = f"{self._origin or origin_of(request)}/audio/{file_id}"
             suffix = (SUFFIXES.get(found.mime) or mimetypes.guess_extension(found.mime) or "").lstrip(".")
             return answer({"url": url, "file_id": file_id, "file_type": suffix or None})
         far = await self._elsewhere(request, file_id)

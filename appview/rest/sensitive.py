@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from appview.clients import origin_of
 from appview.rest import shapes
 from appview.rest.answers import answer, rest
 from appview.rest.spec import described
@@ -29,7 +30,7 @@ class SensitiveImages:
     )
     async def all(self, request: web.Request) -> web.StreamResponse:
         found = await sensitive_images.all(self._reads)
-        origin = self._origin or str(request.url.origin())
+        origin = self._origin or origin_of(request)
         ids = dict.fromkeys(each.sha256 for each in found if each.here)
         urls = [
             f"{origin}/image/{each.sha256}"
