@@ -22,6 +22,7 @@ import pytest
 from aiohttp import web
 
 from appview.media.body import Outlet, answer
+from appview.media.open_files import OpenFiles
 from appview.media.serve import ALONE, ServeConfig, Served, serve
 from storage.blobs.filesystem import FilesystemStore
 from storage.blobs.s3 import S3Store
@@ -41,11 +42,12 @@ async def served(
     store: BlobStore, config: ServeConfig = ALONE, *, tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[str]:
     """A server that shows everything of a store at /area/hash; its address."""
+    files = OpenFiles(store)
 
     async def handler(request: web.Request) -> web.StreamResponse:
         key = Key.parse(request.path.removeprefix("/"))
         wanted = Served(key, "audio/mpeg", request.query.get("filename"))
-        return await serve(request, store, wanted, config)
+        return await serve(request, store, wanted, config, files)
 
     app = web.Application()
     app.router.add_get("/{area}/{hash}", handler)
@@ -152,6 +154,20 @@ async def test_what_is_gone_is_not_found(
     await store.delete(KEY)
     async with client.get(address) as answer:
         assert answer.status == 404
+
+
+async def test_what_was_just_listened_to_is_soon_gone_when_it_is_removed(
+    address: str, store: FilesystemStore, client: aiohttp.ClientSession
+) -> None:
+    async with client.get(address, headers={"Range": "bytes=5-9"}) as answer:
+        assert await answer.read() == DATA[5:10]
+    await store.delete(KEY)
+    status = 206
+    async with asyncio.timeout(30):
+        while status == 206:
+            async with client.get(address, headers={"Range": "bytes=5-9"}) as answer:
+                status = answer.status
+    assert status == 404
 
 
 async def test_a_deletion_does_not_cut_who_is_listening(
