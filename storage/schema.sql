@@ -610,6 +610,9 @@ create table write_turn (
     what        text not null,          -- like 17, fm.plyr.comment/3k…
     rkey        text,                   -- under which the record was written, or may have been
     held_until  timestamptz not null,
+    -- Whoever has a turn may die with it: then the connection on which it took the turn is gone, and nobody waits.
+    holder_pid  int,                    -- of the backend, null: held by the lease alone
+    holder_since timestamptz,           -- when that backend began
     primary key (did, what)
 );
 

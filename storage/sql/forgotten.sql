@@ -18,6 +18,11 @@ select did_hash from forgotten
 -- One of them?
 select exists (select from forgotten where did_hash = %(did_hash)s)
 
+-- name: left
+-- Or about to be one.
+select exists (select from account_deletion where did = %(did)s and finished_at is null)
+    or exists (select from forgotten where did_hash = %(did_hash)s)
+
 -- name: erase
 -- All rows of one account. What it liked and said was taken out of the counters when it went out of sight; numbers
 -- of its tracks are looked at later (`names`).
