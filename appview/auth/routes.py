@@ -45,6 +45,9 @@ _OTHER_USER = {
 }
 
 
+_ENDED = "session_expired"
+
+
 class _Exchange(msgspec.Struct):
     exchange_token: str
 
@@ -150,7 +153,9 @@ class WayIn:
         fetched = await exchange.redeem(
             desk.pool, desk.sessions, arrived.exchange_token, browser, in_browser=True
         )
-        assert fetched is not None, "issued a moment ago, to this browser"
+        if fetched is None:  # ended meanwhile, as by who signs out everywhere
+            await self._failed(request, taken, _ENDED)
+            raise web.HTTPSeeOther(self._back(taken, _ENDED))
         await desk.give_way(request, fetched)
         desk.cookies.give_session(response, fetched.key.text)
         return response
