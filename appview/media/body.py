@@ -82,7 +82,6 @@ async def answer(
         writer = await response.prepare(request)
         assert writer is not None
         if request.method != hdrs.METH_HEAD:
-            writer.send_headers()
             out = Outlet(request, writer)
             for head, start, stop in parts:
                 if head:

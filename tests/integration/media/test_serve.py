@@ -183,6 +183,8 @@ async def test_a_name_to_save_it_under(address: str, client: aiohttp.ClientSessi
     async with client.get(address, params={"filename": "Stück.mp3"}) as answer:
         assert answer.content_disposition is not None
         assert answer.content_disposition.filename == "Stück.mp3"
+    async with client.get(address) as answer:
+        assert answer.content_disposition is None
 
 
 async def test_a_private_blob_is_not_kept_by_anybody(
@@ -191,6 +193,7 @@ async def test_a_private_blob_is_not_kept_by_anybody(
     key = await publish(store, b"mine", Area.PRIVATE)
     async with served(store) as base, client.get(f"{base}/{key}") as answer:
         assert answer.headers["Cache-Control"] == "private, no-store"
+        assert "Access-Control-Allow-Origin" not in answer.headers
 
 
 async def raw(address: str, *lines: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
