@@ -11,6 +11,7 @@ import msgspec
 from psycopg.rows import class_row
 
 from lexicons.syntax import Did, Nsid, Rkey
+from storage.moderation import Case
 from storage.postgres import Connection
 from storage.queries import load
 from storage.scans import Match
@@ -21,21 +22,11 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class CaseView:
-    """A case. `track_id`: of a track that is in the tables; `block`: the record, as it was signed, also of
-    one that is not. `unlisted`: of a track. `dominant`: what the track's newest scan takes it for.
-    `violations`: other cases of the account that were found to be one."""
+class CaseView(Case):
+    """`track_id`: of a track that is in the tables; `block`: the record, as it was signed, also of one that
+    is not. `unlisted`: of a track. `dominant`: what the track's newest scan takes it for. `violations`: other
+    cases of the account that were found to be one."""
 
-    id: int
-    subject: str
-    did: Did
-    opened_by: str
-    state: str
-    reason: str | None
-    resolution: str | None
-    opened_at: datetime
-    resolved_at: datetime | None
-    resolved_by: str | None
     handle: str | None
     track_id: int | None
     block: bytes | None

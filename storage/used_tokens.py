@@ -24,7 +24,7 @@ class Spent(NamedTuple):
 
 def spending(issuer: Did, jti: str, expires_at: float) -> Question:
     """What uses up a token that expires at so many seconds since 1970. `spent` reads the answer."""
-    return "used_token_spend", (issuer.encode(), jti.encode(), b"%f" % expires_at)
+    return "used_token_spend", (issuer.encode(), jti.encode(), str(expires_at).encode())
 
 
 def spent(rows: Rows) -> Spent:

@@ -186,9 +186,8 @@ class Deletions:
 
     async def _access(self, deletion: Deletion) -> None:
         async with self._pool.connection() as conn, conn.transaction():
-            await uploads.lock(
-                conn, deletion.did
-            )  # who signs in at this moment has done so, or does it later
+            # Who signs in at this moment has done so, or does it later.
+            await uploads.lock(conn, deletion.did)
             ids = await deletions.sessions_of(conn, deletion)
             await sessions.end(conn, ids, End.DELETED)
         warnings: list[str] = []

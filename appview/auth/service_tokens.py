@@ -20,7 +20,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Set
 
 from appview.auth.service_jwt import ServiceToken, read_token
-from appview.auth.unspent import Unspent
+from appview.auth.unspent import unspent
 from appview.errors import BadJwt, BadJwtIss, BadJwtSignature, UpstreamFailure
 from appview.limits import Limit, RateLimiter
 from appview.viewer import Viewer
@@ -40,7 +40,7 @@ SWEEP_EVERY_S = 60.0
 
 class ServiceTokens:
     """Takes the tokens of other services for one of `audiences`, which are DIDs of ours. `writes`: as
-    `Unspent` wants them."""
+    `unspent` wants them."""
 
     def __init__(
         self,
@@ -79,8 +79,8 @@ class ServiceTokens:
         if now_s >= self._sweep_at:
             self._sweep_at = now_s + self._sweep_every_s
             await used_tokens.sweep(self._writes)
-        unspent = Unspent(self._reads, self._writes, token.issuer, token.jti, token.expires_at)
-        return Viewer(token.issuer, unspent=unspent)
+        proviso = unspent(self._reads, self._writes, token.issuer, token.jti, token.expires_at)
+        return Viewer(token.issuer, proviso=proviso)
 
     def _take(self, token: ServiceToken) -> None:
         """Raises BadJwt for one that was shown to this process before: so that whoever repeats what they have

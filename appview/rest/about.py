@@ -8,7 +8,7 @@ from time import monotonic
 
 from aiohttp import web
 
-from appview.rest import shapes
+from appview.rest import shapes, site_shapes
 from appview.rest.answers import Refused, answer, answer_json, rest
 from appview.rest.media import SIGHT_S
 from appview.rest.spec import described
@@ -36,7 +36,7 @@ class About:
 
     @described(
         "How much there is, and how often it was played",
-        answer=shapes.Stats,
+        answer=site_shapes.Stats,
         errors={503: "there is much, and nobody has counted it yet"},
     )
     async def stats(self, _: web.Request) -> web.StreamResponse:
@@ -59,7 +59,7 @@ class About:
             raise Refused(503, "the database does not answer") from None
         return answer({"status": "ok"})
 
-    @described("The newest tracks, with their artists and albums, for a sitemap", answer=shapes.Sitemap)
+    @described("The newest tracks, with their artists and albums, for a sitemap", answer=site_shapes.Sitemap)
     async def sitemap(self, _: web.Request) -> web.StreamResponse:
         """It is long, so who asks at the same moment is told the same; what is hidden is soon out of it."""
         async with self._mapping:

@@ -14,7 +14,7 @@ from aiohttp import web
 from msgspec import Meta
 
 from appview.auth.desk import Desk
-from appview.rest import shapes
+from appview.rest import account_shapes
 from appview.rest.answers import Refused, answer, body_of, object_in, problem, rest, slashed
 from appview.rest.asker import Asker
 from appview.rest.spec import Auth, described
@@ -59,14 +59,14 @@ class Preferences:
         router.add_post("/preferences/", rest(self.change))
         router.add_post("/account/accept-terms", rest(self.accept))
 
-    @described("What whoever asks has chosen", answer=shapes.Preferences, auth=Auth.SESSION)
+    @described("What whoever asks has chosen", answer=account_shapes.Preferences, auth=Auth.SESSION)
     async def show(self, request: web.Request) -> web.StreamResponse:
         return answer(shown(await self._asker.own(request, preferences.of)))
 
     @described(
         "Choose otherwise; what is absent or null stays",
         body=PreferencesUpdate,
-        answer=shapes.Preferences,
+        answer=account_shapes.Preferences,
         auth=Auth.SESSION,
         errors={422: "no such color, theme, address, …"},
     )
@@ -80,7 +80,7 @@ class Preferences:
         except TooMuch:
             raise _refused("ui_settings", f"at most {MAX_UI_BYTES} bytes of them are kept") from None
 
-    @described("Accept the terms of use", answer=shapes.TermsAccepted, auth=Auth.SESSION)
+    @described("Accept the terms of use", answer=account_shapes.TermsAccepted, auth=Auth.SESSION)
     async def accept(self, request: web.Request) -> web.StreamResponse:
         """When the terms were accepted, which the first time counts for."""
         session = (await self._desk.asking(request)).session

@@ -17,7 +17,7 @@ import msgspec
 import orjson
 from aiohttp import hdrs, web
 
-from appview.rest import present, shapes
+from appview.rest import present, site_shapes
 from appview.rest.albums import Shown
 from appview.rest.answers import Refused, answer, rest
 from appview.rest.spec import described, query_of
@@ -87,7 +87,7 @@ class OEmbed:
     @described(
         "What shows a page of ours on another, as oEmbed; `format=xml` gives the same as XML",
         query=OEmbedQuery,
-        answer=shapes.OEmbed,
+        answer=site_shapes.OEmbed,
         errors={
             404: "invalid track URL: it is no page of ours; or track, album, playlist, artist not found",
             501: "only json and xml formats are supported",

@@ -441,6 +441,21 @@ async def test_a_takedown_that_began_before_the_export_and_ends_after_it_is_heed
     assert (await disk.request("GET", where)).status == 200
 
 
+async def test_a_takedown_before_the_export_is_read_leaves_the_rest_to_its_owner(
+    disk: Archive, catalog: Catalog
+) -> None:
+    ann = disk.person("ann")
+    subject = read_subject(await disk.track(ann, "one", noise(5000)))
+    await disk.track(ann, "two", noise(6000, 2))
+    key = await disk.key(ann)
+    id, _ = await begun(disk, key)
+    async with disk.pool.connection() as conn, conn.transaction():
+        assert await take_down(conn, subject, "copyright", catalog)
+    await disk.work(id)
+    names = (await fetched(disk, id, key)).namelist()
+    assert [name for name in names if name.endswith(".flac")] == ["two.flac"]
+
+
 async def test_a_takedown_that_is_about_to_commit_is_waited_for(disk: Archive, catalog: Catalog) -> None:
     ann = disk.person("ann")
     subject = read_subject(await disk.track(ann, "one", noise(5000)))

@@ -299,5 +299,7 @@ async def test_tags_are_counted_and_lead_to_tracks(house: House) -> None:
         assert titles(await house.get(path)) == ["three"]
     assert await house.refused("/tracks/tags/none", 404) == "tag not found"
     assert titles(await house.get("/tracks/?tags=drone&tags=noise")) == ["two", "one"]
+    many = "&".join(f"tags=drone{number}" for number in range(11))
+    assert await house.refused(f"/tracks/?{many}", 400) == "maximum 10 tags allowed"
     assert titles(await house.get("/tracks/", tags="drone", artist_did="ann.test")) == ["one"]
     assert titles(await house.get("/tracks/", tags="drone", artist_did="eve.test")) == []

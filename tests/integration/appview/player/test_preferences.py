@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from appview.app import make_reader
-from appview.rest import shapes
+from appview.rest import account_shapes
 from lexicons.catalog import Catalog
 from lexicons.syntax import Nsid
 from lexicons.validate import validate_output
@@ -31,7 +31,7 @@ DEFAULTS = {
 
 async def change(room: Room, key: str, **body: Any) -> Any:
     told = await room.told("POST", "/preferences/", key, json=body)
-    msgspec.convert(told, shapes.Preferences)
+    msgspec.convert(told, account_shapes.Preferences)
     assert told == await room.told("GET", "/preferences/", key, server=1)
     return told
 
