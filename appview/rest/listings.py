@@ -128,7 +128,7 @@ class Listings:
         tracks, total = await rest_feed.mine(self._reads, did, asked.sort, words, asked.limit, asked.offset)
         more = b"true" if asked.offset + tracks.count < total and tracks.count else b"false"
         told = b'"total":%d,"has_more":%b,"pds_savable_count":0' % (total, more)
-        return answer_json(present.page(present.listed(tracks, self._sounds), told))
+        return answer_json(*present.page(present.listed(tracks, self._sounds), told))
 
     @described(
         "One's own tracks whose record nobody has proven in time",
@@ -140,7 +140,7 @@ class Listings:
         before = tid_from_us(time.time_ns() // 1000 - ECHO_S * 1_000_000)
         tracks = await rest_feed.unproven(self._reads, did, before, self._track, MOST)
         told = b'"count":%d' % tracks.count
-        return answer_json(present.page(present.listed(tracks, self._sounds), told))
+        return answer_json(*present.page(present.listed(tracks, self._sounds), told))
 
     @described(
         "Tracks that one likes, by when, latest first",
@@ -165,7 +165,7 @@ class Listings:
         else:
             ids = await self._top.since(_DAYS[asked.period])
             tracks = await rest_feed.by_ids(self._reads, viewer, ids[:limit])
-        return answer_json(b"[%b]" % present.listed(tracks, self._sounds))
+        return answer_json(b"[", present.listed(tracks, self._sounds), b"]")
 
     @described(
         "The track at an AT-URI",
@@ -213,7 +213,7 @@ class Listings:
     def _page(self, page: Tracks, *more: bytes) -> web.Response:
         after = b"null" if page.next is None else b'"%b"' % cursors.encode(page.next)
         told = b'"next_cursor":%b,"has_more":%b' % (after, b"false" if page.next is None else b"true")
-        return answer_json(present.page(present.listed(page, self._sounds), *more, told))
+        return answer_json(*present.page(present.listed(page, self._sounds), *more, told))
 
     async def _did(self, name: str) -> str:
         """Of a handle that nobody has, the handle, under which nothing is found."""

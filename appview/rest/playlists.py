@@ -202,4 +202,4 @@ class Playlists:
             viewer = None
         found = await playlists.tracks(self._reads, viewer and viewer.did, row.id)
         tracks = present.listed(found, self._sounds)
-        return answer_json(present.page(tracks, orjson.dumps(self._shown.playlist(row))[1:-1]))
+        return answer_json(*present.page(tracks, orjson.dumps(self._shown.playlist(row))[1:-1]))
