@@ -18,8 +18,10 @@ ANYWHERE = "*"
 _MOST_KNOWN = 10_000
 _SCHEME = len("https://")
 _HOST = _SCHEME + 1  # behind the quote that begins an address
+_NEAR = 2_000
 _MAX_ORIGIN = 300
 _R2, _BEHIND_R2, _STORAGE = b'"r2_url":', b',"atproto_record_uri":', b'"audio_storage":"'
+_R2_LENGTH = len(_R2)
 _AUDIO, _URL, _SAID = b'"audio":{', b'"url":"', b'"audioUrl":'
 _URL_MEMBER = re.compile(rb'"url":"(?:[^"\\]|\\.)*",?')
 
@@ -52,23 +54,24 @@ class SoundOrigins:
 
     def in_rest(self, rest: bytes) -> bytes:
         """Members of a REST track (`track.rest`), with `r2_url` null where its address is not allowed."""
-        begin = rest.find(_R2) + len(_R2)
-        if begin < len(_R2) or self._passes(rest, begin):
+        begin = rest.find(_R2) + _R2_LENGTH
+        if begin < _R2_LENGTH or self._passes(rest, begin):
             return rest
         return b"%bnull%b" % (rest[:begin], rest[rest.index(_BEHIND_R2, begin) :])
 
     def pass_all(self, tracks: bytes) -> bool:
-        """Whether all of these REST tracks, each in a line of its own, may be passed on as they are."""
+        """Whether all of these REST tracks, each in a line of its own, may be passed on as they are. Where an
+        address stands far behind the beginning of its line, they have to be looked at one by one."""
         find, known = tracks.find, self._known.get
-        at = 0
-        while at >= 0:
-            at = find(_R2, at) + len(_R2)
-            if at < len(_R2):
-                break
+        line = 0 if tracks else -1
+        while line >= 0:
+            at = find(_R2, line, line + _NEAR) + _R2_LENGTH
+            if at < _R2_LENGTH:
+                return False
             # Nearly all of a page's are of few origins, and asked for fifty at a time.
             if not known(tracks[at + 1 : find(b"/", at + _HOST)]) and not self._passes(tracks, at):
                 return False
-            at = find(b"\n", at)
+            line = find(b"\n", at)
         return True
 
     def _passes(self, text: bytes, begin: int) -> bool:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import suppress
 from datetime import UTC, datetime
 from time import process_time
 from typing import Any
@@ -22,7 +21,7 @@ from typing import Any
 import structlog
 from aiohttp import web
 
-from appview import messages
+from appview import loops, messages
 from appview.errors import InvalidRequest, TooManySubscribers
 from appview.messages import Form, Wanted
 from appview.metrics import Metrics
@@ -113,9 +112,7 @@ class LiveFeed:
         for subscriber in self._subscribers:
             subscriber.end(GOING_AWAY)
         if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+            await loops.end(self._task)
 
     async def _first_tail(self) -> Tail:
         """The tail, once there is one. Raises Unavailable."""

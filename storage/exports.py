@@ -58,6 +58,11 @@ async def count(conn: Connection, did: Did) -> int:
     return 0 if row is None else int(row[0])
 
 
+async def wait(conn: Connection, did: Did) -> None:
+    """What is being taken down of theirs is down; of what will be, `may_have` knows that it was later."""
+    await conn.execute(_SQL["wait"], {"did": did})
+
+
 async def page(conn: Connection, did: Did, *, after: str, limit: int) -> list[ExportedTrack]:
     """Their tracks in sight in order of the record keys, those behind `after`."""
     async with conn.cursor(row_factory=class_row(ExportedTrack)) as cursor:

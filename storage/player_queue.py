@@ -14,6 +14,7 @@ import msgspec
 
 from lexicons.syntax import Did
 from storage.feed import REST_CELLS, Tracks, rest_statement, rest_tracks, text_array
+from storage.forgotten import expect_stays
 from storage.postgres import Connection
 from storage.queries import load
 from storage.reader import Reads
@@ -62,10 +63,13 @@ async def of(reads: Reads, did: str) -> tuple[Queue, Tracks | None]:
 
 async def put(conn: Connection, did: Did, state: bytes, expected: Sequence[int] | None) -> Queue | None:
     """The queue after a write in place of one of the revisions `expected`, None: of any. None: it is another
-    one by now."""
+    one by now. Raises Left."""
     params = {"did": did, "state": state.decode(), "expected": None if expected is None else list(expected)}
     row = await (await conn.execute(_SQL["put"], params)).fetchone()
-    return None if row is None else Queue(state, row[0], row[1])
+    if row is None:
+        await expect_stays(conn, did)
+        return None
+    return Queue(state, row[0], row[1])
 
 
 async def tracks(reads: Reads, viewer: str | None, file_ids: Sequence[str]) -> Tracks:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -70,16 +69,18 @@ async def mine(
 ) -> tuple[Tracks, int]:
     """Some of the viewer's own tracks, whether others see them or not; and how many there are."""
     who, said = viewer.encode(), None if words is None else words.encode()
-    rows, count = await asyncio.gather(
-        reads.fetch("rest_mine", who, sort.encode(), said, b"%d" % limit, b"%d" % offset),
-        reads.fetch("rest_mine_count", who, said),
+    rows, count = await reads.fetch_all(
+        ("rest_mine", (who, sort.encode(), said, b"%d" % limit, b"%d" % offset)),
+        ("rest_mine_count", (who, said)),
     )
     return rest_tracks(rows), int(count.cell(0, 0) or 0)
 
 
 async def unproven(reads: Reads, viewer: str, before: Rev, collection: Nsid, limit: int) -> Tracks:
-    """The viewer's own tracks that nobody has proven since that rev."""
-    rows = await reads.fetch("rest_unproven", viewer.encode(), before.encode(), collection.encode())
+    """The viewer's own tracks that nobody has proven since that rev, newest first."""
+    rows = await reads.fetch(
+        "rest_unproven", viewer.encode(), before.encode(), collection.encode(), b"%d" % limit
+    )
     return rest_tracks(rows)
 
 

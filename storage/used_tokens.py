@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from lexicons.syntax import Did, Rev
 from storage.queries import load
@@ -13,8 +13,7 @@ _SQL = load("used_tokens")
 STATEMENTS = {f"used_token_{name}": statement for name, statement in _SQL.items()}
 
 
-@dataclass(frozen=True, slots=True)
-class Spent:
+class Spent(NamedTuple):
     """`first`: nobody used the token before, in whichever process. `rev`: how far its issuer's history is
     here. The catch: a first use may look like a second one if the database went away under it.
     """

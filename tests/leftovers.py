@@ -20,6 +20,7 @@ TURNS = 3  # of a loop, until what it does not watch any more is closed, under T
 
 __all__ = [
     "pytest_asyncio_loop_factories",
+    "pytest_collection",
     "pytest_collection_finish",
     "pytest_runtest_teardown",
     "pytest_sessionfinish",
@@ -52,8 +53,14 @@ def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.Abstrac
     return {"patient": PatientLoop}
 
 
+def pytest_collection() -> None:
+    """What is found and imported stays: to look for garbage in it would take a tenth of the time."""
+    gc.disable()
+
+
 def pytest_collection_finish() -> None:
     """What is there before the first test stays to the end: looking through it each time would take long."""
+    gc.enable()
     gc.collect()
     gc.freeze()
 

@@ -30,12 +30,14 @@ class Unspent:
         self._spent: Spent | None = None
 
     async def fetch(self, name: str, *params: Cell) -> Rows:
-        return (await self.fetch_all((name, params)))[0]
+        if self._asked:  # by somebody else of this request, perhaps at this moment
+            return await self._reads.fetch(name, *params)
+        return (await self._spend((name, params)))[1]
 
     async def fetch_all(self, *questions: Question) -> list[Rows]:
-        if self._asked:  # by somebody else of this request, perhaps at this moment
+        if self._asked:
             return await self._reads.fetch_all(*questions)
-        return await self._spend(*questions)
+        return (await self._spend(*questions))[1:]
 
     async def spend(self) -> Rev | None:
         """Up to where the account's history is here; from now on the token is used up."""
@@ -44,10 +46,11 @@ class Unspent:
         return None if self._spent is None else self._spent.rev
 
     async def _spend(self, *questions: Question) -> list[Rows]:
+        """The answers, behind that of the token's own question."""
         self._asked = True
-        first, *rows = await self._writes.fetch_all(self._question, *questions)
-        spent = used_tokens.spent(first)
+        answers = await self._writes.fetch_all(self._question, *questions)
+        spent = used_tokens.spent(answers[0])
         if not spent.first:
             raise BadJwt("The token was used before.")
         self._spent = spent
-        return rows
+        return answers

@@ -75,4 +75,4 @@ class Viewers:
             raise InvalidToken
         method = request.match_info.get("nsid", "")
         lxm = Nsid(method) if is_nsid(method) else None
-        return await self._services.verify(token, lxm, self._clients.address(request))
+        return await self._services.verify(token, lxm, lambda: self._clients.address(request))

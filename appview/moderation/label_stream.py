@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any
 
 import psycopg
 import structlog
 from aiohttp import web
 
+from appview import loops
 from appview.auth.keyring import CannotOpen
 from appview.errors import InvalidRequest, TooManySubscribers
 from appview.messages import Wanted, websocket_frame
@@ -66,7 +66,7 @@ class LabelStream:
         if not socket.can_prepare(request).ok:
             raise InvalidRequest("This method is a subscription: open a WebSocket")
         if self._task is None and not self._stopping:
-            self._task = asyncio.create_task(self._listen(), name="labels")
+            self._task = loops.begin("labels", self._listen)
         # Read before the handshake, so whatever is committed after that is told.
         head = await self._labeler.head()
         if self._stopping or self._taken >= self._config.max_subscribers:
@@ -86,9 +86,7 @@ class LabelStream:
         for subscriber in self._subscribers:
             subscriber.end(GOING_AWAY)
         if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+            await loops.end(self._task)
 
     async def _converse(
         self, request: web.Request, socket: web.WebSocketResponse, cursor: int, head: int

@@ -25,6 +25,7 @@ from appview.pds import PdsUnreachable
 from appview.whole import Whole
 from storage.blobs.rows import BeingDeleted
 from storage.blobs.store import StoreDown
+from storage.forgotten import Left
 from storage.reader import TimedOut, Unavailable
 
 log = structlog.get_logger()
@@ -68,7 +69,7 @@ def rest(handler: Handler) -> Handler:
             if refused.status == 401:
                 response.headers[hdrs.WWW_AUTHENTICATE] = "Bearer"
             return response
-        except SessionEnded:
+        except (SessionEnded, Left):
             return answer({"detail": "session_expired"}, 401)
         except NoGrant:
             return answer({"detail": "this token cannot act for its account"}, 403)

@@ -23,7 +23,7 @@ from appview.rest import present, shapes
 from appview.rest.answers import Refused, answer_json, rest
 from appview.rest.asker import Asker
 from appview.rest.spec import Auth, described, query_of
-from appview.rest.tags import normal
+from appview.rest.tags import MOST_TAGS, normal
 from appview.sound_origins import SoundOrigins
 from appview.xrpc.addresses import record_uris
 from lexicons.catalog import Collections
@@ -103,13 +103,15 @@ class Listings:
         answer=shapes.TrackPage,
         auth=Auth.OPTIONAL,
         query=ListQuery,
-        errors={400: "`invalid cursor format`"},
+        errors={400: "`invalid cursor format`, or more than ten tags"},
     )
     async def all(self, request: web.Request) -> web.StreamResponse:
         asked = query_of(request, ListQuery)
         after, limit = _place(asked.cursor, keyset.TIME_ID), _limit(asked.limit)
         artist = None if asked.artist_did is None else await self._did(asked.artist_did)
-        tags = [normal(tag) for tag in request.query.getall("tags", ()) if normal(tag)]
+        tags = list(dict.fromkeys(filter(None, map(normal, request.query.getall("tags", ())))))
+        if len(tags) > MOST_TAGS:
+            raise Refused(400, f"maximum {MOST_TAGS} tags allowed")
 
         async def page(reads: Reads, viewer: Did | None) -> Tracks:
             if tags:
@@ -123,9 +125,11 @@ class Listings:
     @described("One's own tracks", answer=shapes.MyTracks, auth=Auth.SESSION, query=MineQuery)
     async def mine(self, request: web.Request) -> web.StreamResponse:
         asked = query_of(request, MineQuery)
-        did = await self._asker.did(request)
         words = (asked.q or "").strip().replace("\0", "") or None
-        tracks, total = await rest_feed.mine(self._reads, did, asked.sort, words, asked.limit, asked.offset)
+        tracks, total = await self._asker.own(
+            request,
+            lambda reads, did: rest_feed.mine(reads, did, asked.sort, words, asked.limit, asked.offset),
+        )
         more = b"true" if asked.offset + tracks.count < total and tracks.count else b"false"
         told = b'"total":%d,"has_more":%b,"pds_savable_count":0' % (total, more)
         return answer_json(*present.page(present.listed(tracks, self._sounds), told))
@@ -136,9 +140,10 @@ class Listings:
         auth=Auth.SESSION,
     )
     async def broken(self, request: web.Request) -> web.StreamResponse:
-        did = await self._asker.did(request)
         before = tid_from_us(time.time_ns() // 1000 - ECHO_S * 1_000_000)
-        tracks = await rest_feed.unproven(self._reads, did, before, self._track, MOST)
+        tracks = await self._asker.own(
+            request, lambda reads, did: rest_feed.unproven(reads, did, before, self._track, MOST)
+        )
         told = b'"count":%d' % tracks.count
         return answer_json(*present.page(present.listed(tracks, self._sounds), told))
 
@@ -159,12 +164,15 @@ class Listings:
     @described("Tracks that are played most", answer=list[shapes.Track], auth=Auth.OPTIONAL, query=TopQuery)
     async def top(self, request: web.Request) -> web.StreamResponse:
         asked = query_of(request, TopQuery)
-        viewer, limit = await self._asker.viewer(request), _limit(asked.limit)
-        if asked.period is Period.ALL_TIME:
-            tracks = await feed.REST.top(self._reads, viewer, keyset.COUNT_ID.start, limit)
-        else:
-            ids = await self._top.since(_DAYS[asked.period])
-            tracks = await rest_feed.by_ids(self._reads, viewer, ids[:limit])
+        limit = _limit(asked.limit)
+        ids = None if asked.period is Period.ALL_TIME else await self._top.since(_DAYS[asked.period])
+
+        async def found(reads: Reads, viewer: Did | None) -> Tracks:
+            if ids is None:
+                return await feed.REST.top(reads, viewer, keyset.COUNT_ID.start, limit)
+            return await rest_feed.by_ids(reads, viewer, ids[:limit])
+
+        tracks = await self._asker.shown(request, found)
         return answer_json(b"[", present.listed(tracks, self._sounds), b"]")
 
     @described(
@@ -176,13 +184,12 @@ class Listings:
     )
     async def by_uri(self, request: web.Request) -> web.StreamResponse:
         asked = query_of(request, UriQuery)
-        viewer = await self._asker.viewer(request)
         try:
             named = await record_uris(self._reads, [asked.uri], self._track)
         except InvalidSyntax:
             raise Refused(422, "uri is not an AT-URI") from None
         uris = [f"at://{did}/{self._track}/{rkey}" for did, rkey in named]
-        found = await feed.REST.by_uris(self._reads, viewer, uris)
+        found = await self._asker.shown(request, lambda reads, viewer: feed.REST.by_uris(reads, viewer, uris))
         if not found.count:
             raise Refused(404, "track not found")
         return answer_json(present.listed(found, self._sounds))

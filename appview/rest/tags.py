@@ -78,8 +78,10 @@ class Tags:
     )
     async def tracks(self, request: web.Request) -> web.StreamResponse:
         tag = normal(request.match_info["tag"])
-        viewer = await self._asker.viewer(request)
-        page = await rest_feed.tagged(self._reads, viewer, [tag], None, keyset.TIME_ID.start, 100)
+        page = await self._asker.shown(
+            request,
+            lambda reads, did: rest_feed.tagged(reads, did, [tag], None, keyset.TIME_ID.start, 100),
+        )
         if not page.count:
             raise Refused(404, "tag not found")
         count = page.count if page.next is None else await rest_feed.tag_count(self._reads, tag)

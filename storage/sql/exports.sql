@@ -3,6 +3,11 @@
 select count(*) from repo r join profile v on v.repo_id = r.id and not v.hidden join track t on t.repo_id = r.id
 where r.did = %(did)s
 
+-- name: wait
+-- A takedown under way has this row until it commits. Before anything is read, in a transaction of its own: whichever
+-- gets the row only after that is decided at a later time than the export was begun.
+select from repo where did = %(did)s for key share
+
 -- name: page
 -- All that is told of each track, and where its bytes are. The original counts; a mirrored one has none.
 select t.rkey, u.uri, t.cid, t.title, t.sort_at, c.block, p.car as proof,

@@ -28,7 +28,8 @@ case when t.rest is null and strpos(t.card, '\u0000') = 0
 -- last but one, behind which the next page begins where the last is one too many. Where `unready` holds, labels of an
 -- artist's own are to be put to ours, or a track is to be rendered. What a record says comes first, so that what
 -- strangers wrote stands behind all that is looked for. It is unpacked once, by the addition of nothing; of where it
--- ends only bytes are looked at, as to count its characters would take longer than all the rest.
+-- ends only bytes are looked at, as to count its characters would take longer than all the rest. Labels are put together
+-- only where there are any.
 -- A scan counts for what the track plays now; what nobody decided about yet is for its artist alone, and what has no
 -- verdict by an error is clear.
 select string_agg(x.track, E',\n') as tracks, count(*) as rows, bool_or(x.unready) as unready,
@@ -50,12 +51,11 @@ select string_agg(x.track, E',\n') as tracks, count(*) as rows, bool_or(x.unread
                          else ',"visibility":"public","unlisted":false,"copyright_flagged":' end,
                     coalesce(c.flagged::text, 'null'), ',"copyright_match":',
                     case when c.flagged then coalesce(to_json(c.match)::text, 'null') else 'null' end,
-                    ',"operator_labels":', coalesce(l.labels, '[]'), ',"labels":', coalesce(l.labels, '[]'),
+                    ',"operator_labels":', coalesce(w.labels, '[]'), ',"labels":', coalesce(w.labels, '[]'),
                     ',"gated":false,"download_policy":"open","is_optimizing":false}') as track,
              w.rest is null or strpos(w.rest, '"self_labels":["') > 0 as unready,
              k.a, k.b
         from ({skeleton}) k
-        cross join lateral (select k.rest || '' as rest offset 0) w
         join track_stat s on s.id = k.id
         join track_uri u on u.id = k.id
         left join lateral (
@@ -67,11 +67,14 @@ select string_agg(x.track, E',\n') as tracks, count(*) as rows, bool_or(x.unread
                                    and c.state <> 'off'
              where m.did = split_part(u.uri, '/', 3) and m.rkey = split_part(u.uri, '/', 5)) c on true
         cross join lateral (
-            select json_agg(distinct l.val)::text labels from label l
-             where l.uri = u.uri and not l.neg and (l.cid is null or l.cid = k.cid)
-               and (l.exp is null or l.exp::timestamptz > now())
-               and not exists (
-                   select from label n where n.uri = l.uri and n.val = l.val and n.src = l.src and n.seq > l.seq)) l
+            select k.rest || '' as rest, case when (select true from label where uri = u.uri limit 1) then (
+                       select json_agg(distinct l.val)::text from label l
+                        where l.uri = u.uri and not l.neg and (l.cid is null or l.cid = k.cid)
+                          and (l.exp is null or l.exp::timestamptz > now())
+                          and not exists (
+                              select from label n
+                               where n.uri = l.uri and n.val = l.val and n.src = l.src and n.seq > l.seq)) end as labels
+            offset 0) w
        order by k.a desc, k.b desc) x
 
 -- name: is_liked

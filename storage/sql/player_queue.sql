@@ -14,12 +14,14 @@ select f.*, o.state, o.revision, o.auto from own o cross join ({tracks}) f
 
 -- name: put
 -- A new state in place of one whose revision is among those expected, or of any where none is: of many at once who
--- expect the same, the first is written and the others find it changed. No row comes back from those. A queue that was
--- never written has revision 0.
+-- expect the same, the first is written and the others find it changed. No row comes back from those, nor of who asked
+-- to be forgotten since they were let in. A queue that was never written has revision 0.
 insert into queue as q (did, state, revision)
 select %(did)s, %(state)s, 1
- where %(expected)s::bigint[] is null or 0 = any (%(expected)s::bigint[])
-    or exists (select from queue where did = %(did)s)
+ where (%(expected)s::bigint[] is null or 0 = any (%(expected)s::bigint[])
+        or exists (select from queue where did = %(did)s))
+   and not exists (select from account_deletion where did = %(did)s and finished_at is null)
+   and not exists (select from forgotten where did_hash = sha256(convert_to(%(did)s, 'UTF8')))
 on conflict (did) do update
 set state = excluded.state, revision = q.revision + 1, updated_at = now()
 where %(expected)s::bigint[] is null or q.revision = any (%(expected)s::bigint[])

@@ -68,7 +68,7 @@ MOST = {
     "/tracks/me": 4,
     "/tracks/me/broken": 3,
     "/tracks/tags": 1,
-    "/tracks/tags/{tag}": 4,
+    "/tracks/tags/{tag}": 3,
     "/tracks/top": 3,
     "/tracks/{track_id}": 3,
     "/tracks/{track_id}/comments": 3,
