@@ -193,4 +193,4 @@ class Albums:
             raise Refused(404, "album not found")
         tracks = present.listed(found[1], self._sounds)
         metadata = orjson.dumps(self._shown.metadata(found[0]))
-        return answer_json(present.page(tracks, b'"metadata":' + metadata))
+        return answer_json(*present.page(tracks, b'"metadata":' + metadata))

@@ -132,7 +132,7 @@ class Listings:
         )
         more = b"true" if asked.offset + tracks.count < total and tracks.count else b"false"
         told = b'"total":%d,"has_more":%b,"pds_savable_count":0' % (total, more)
-        return answer_json(present.page(present.listed(tracks, self._sounds), told))
+        return answer_json(*present.page(present.listed(tracks, self._sounds), told))
 
     @described(
         "One's own tracks whose record nobody has proven in time",
@@ -145,7 +145,7 @@ class Listings:
             request, lambda reads, did: rest_feed.unproven(reads, did, before, self._track, MOST)
         )
         told = b'"count":%d' % tracks.count
-        return answer_json(present.page(present.listed(tracks, self._sounds), told))
+        return answer_json(*present.page(present.listed(tracks, self._sounds), told))
 
     @described(
         "Tracks that one likes, by when, latest first",
@@ -173,7 +173,7 @@ class Listings:
             return await rest_feed.by_ids(reads, viewer, ids[:limit])
 
         tracks = await self._asker.shown(request, found)
-        return answer_json(b"[%b]" % present.listed(tracks, self._sounds))
+        return answer_json(b"[", present.listed(tracks, self._sounds), b"]")
 
     @described(
         "The track at an AT-URI",
@@ -220,7 +220,7 @@ class Listings:
     def _page(self, page: Tracks, *more: bytes) -> web.Response:
         after = b"null" if page.next is None else b'"%b"' % cursors.encode(page.next)
         told = b'"next_cursor":%b,"has_more":%b' % (after, b"false" if page.next is None else b"true")
-        return answer_json(present.page(present.listed(page, self._sounds), *more, told))
+        return answer_json(*present.page(present.listed(page, self._sounds), *more, told))
 
     async def _did(self, name: str) -> str:
         """Of a handle that nobody has, the handle, under which nothing is found."""

@@ -201,4 +201,4 @@ class Playlists:
             request, lambda reads, viewer: playlists.tracks(reads, viewer, row.id)
         )
         tracks = present.listed(found, self._sounds)
-        return answer_json(present.page(tracks, orjson.dumps(self._shown.playlist(row))[1:-1]))
+        return answer_json(*present.page(tracks, orjson.dumps(self._shown.playlist(row))[1:-1]))

@@ -63,9 +63,9 @@ def parsed(tracks: Tracks, sounds: SoundOrigins) -> list[dict[str, Any]]:
     return orjson.loads(b"[%b]" % listed(tracks, sounds))
 
 
-def page(tracks: bytes, *more: bytes) -> bytes:
-    """`{tracks: […], …more}`, of what `listed` gave."""
-    return b"".join((b'{"tracks":[', tracks, b"]", *(b"," + each for each in more), b"}"))
+def page(tracks: bytes, *more: bytes) -> tuple[bytes, ...]:
+    """`{tracks: […], …more}`, of what `listed` gave, in pieces: it is joined when it is sent."""
+    return (b'{"tracks":[', tracks, b"".join((b"]", *(b"," + each for each in more), b"}")))
 
 
 def _finished(row: bytes, sounds: SoundOrigins) -> bytes:

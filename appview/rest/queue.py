@@ -81,7 +81,7 @@ class Queues:
         auto = DEFAULTS.auto_advance if queue.auto_advance is None else queue.auto_advance
         state = with_choice(_EMPTY if queue.state is None else queue.state, auto)
         head = b'{"state":%b,"revision":%d,"tracks":[' % (state, queue.revision)
-        response = answer_json(b"".join((head, present.listed(tracks, self._sounds), b"]}")))
+        response = answer_json(head, present.listed(tracks, self._sounds), b"]}")
         response.headers[hdrs.ETAG] = f'"{queue.revision}"'
         return response
 

@@ -86,4 +86,4 @@ class Tags:
             raise Refused(404, "tag not found")
         count = page.count if page.next is None else await rest_feed.tag_count(self._reads, tag)
         told = b'"tag":%b,"created_by_handle":null' % orjson.dumps({"name": tag, "track_count": count})
-        return answer_json(present.page(present.listed(page, self._sounds), told))
+        return answer_json(*present.page(present.listed(page, self._sounds), told))

@@ -38,7 +38,7 @@ async def reads(database: str, seed: Seed) -> AsyncIterator[Reads]:
 
 async def latest(reads: Reads, viewer: str | None = None) -> list[dict[str, Any]]:
     page = await feed.REST.latest(reads, viewer, keyset.TIME_ID.start, 100)
-    made = orjson.loads(present.page(present.listed(page, SoundOrigins([ANYWHERE]))))
+    made = orjson.loads(b"".join(present.page(present.listed(page, SoundOrigins([ANYWHERE])))))
     msgspec.convert(made, shapes.Tracks)
     return made["tracks"]
 
@@ -193,7 +193,7 @@ async def test_pages_follow_each_other_without_a_gap(seed: Seed, reads: Reads) -
         assert seen == [f"song {number}" for number in (4, 3, 2, 1, 0)]
         assert sizes == [2, 2, 1]
     nobody = await feed.REST.by_actor(reads, None, 10**6, keyset.TIME_ID.start, 2)
-    assert present.page(present.listed(nobody, SoundOrigins([]))) == b'{"tracks":[]}'
+    assert b"".join(present.page(present.listed(nobody, SoundOrigins([])))) == b'{"tracks":[]}'
 
 
 async def test_on_a_page_the_sound_of_one_is_judged_without_the_others(seed: Seed, reads: Reads) -> None:
