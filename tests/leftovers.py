@@ -13,6 +13,11 @@ from collections.abc import Callable, Generator, Mapping
 from time import monotonic
 
 import pytest
+from aiohttp import web_app
+
+# aiohttp remembers a thousand handlers, each with its application and all that hangs on it: what should be
+# gone would stay, and be looked through after each test.
+_middlewares = web_app._cached_build_middleware
 
 PATIENCE_S = 5.0
 PAUSE_S = 0.01
@@ -74,6 +79,7 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
     yield
     if isinstance(item, pytest.Function):
         item.funcargs.clear()  # what its fixtures gave it is over
+    _middlewares.cache_clear()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         gc.collect()
