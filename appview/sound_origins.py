@@ -19,6 +19,7 @@ _MOST_KNOWN = 10_000
 _SCHEME = len("https://")
 _HOST = _SCHEME + 1  # behind the quote that begins an address
 _NEAR = 2_000
+_NOTHING = b"\n"  # no value begins with it
 _MAX_ORIGIN = 300
 _R2, _BEHIND_R2, _STORAGE = b'"r2_url":', b',"atproto_record_uri":', b'"audio_storage":"'
 _R2_LENGTH = len(_R2)
@@ -62,15 +63,20 @@ class SoundOrigins:
     def pass_all(self, tracks: bytes) -> bool:
         """Whether all of these REST tracks, each in a line of its own, may be passed on as they are. Where an
         address stands far behind the beginning of its line, they have to be looked at one by one."""
-        find, known = tracks.find, self._known.get
+        find, begins = tracks.find, tracks.startswith
+        good = _NOTHING
         line = 0 if tracks else -1
         while line >= 0:
             at = find(_R2, line, line + _NEAR) + _R2_LENGTH
             if at < _R2_LENGTH:
                 return False
-            # Nearly all of a page's are of few origins, and asked for fifty at a time.
-            if not known(tracks[at + 1 : find(b"/", at + _HOST)]) and not self._passes(tracks, at):
-                return False
+            # Nearly all of a page's are of one origin, and asked for fifty at a time.
+            if not begins(good, at):
+                address = tracks[at : find(b"/", at + _HOST) + 1]
+                if self._known.get(address[1:-1]):
+                    good = address
+                elif not self._passes(tracks, at):
+                    return False
             line = find(b"\n", at)
         return True
 

@@ -115,7 +115,17 @@ def test_rest_members_without_an_address_stay_whatever_a_stranger_named_behind_i
     assert FEW.pass_all(nowhere)
 
 
-@pytest.mark.parametrize("far", [FAR, "https://evil.example", 'https://evil.example/"a\\"'])
+@pytest.mark.parametrize(
+    "far",
+    [
+        FAR,
+        "https://evil.example",
+        'https://evil.example/"a\\"',
+        "https://audio.plyr.fm.evil.example/a",
+        "https://audio.plyr.fm@evil.example/a",
+        "https://audio.plyr.fm:80/a",
+    ],
+)
 def test_a_page_passes_if_each_of_its_tracks_would(far: str) -> None:
     anew = SoundOrigins(["https://*.plyr.fm"])
     good, blob, bad = (
@@ -123,8 +133,9 @@ def test_a_page_passes_if_each_of_its_tracks_would(far: str) -> None:
         rest(audioBlob=BLOB),
         rest(audioUrl=far, supportGate=SLY),
     )
+    another = rest(audioUrl="https://other.plyr.fm/a.mp3")
     for _ in range(2):  # the second time by heart
-        for page in ([], [good], [good, blob, good], [blob]):
+        for page in ([], [good], [good, blob, good], [blob], [good, another, good], [blob, another]):
             assert anew.pass_all(b",\n".join(page))
         for page in ([bad], [good, bad], [bad, good], [blob, bad, blob]):
             assert not anew.pass_all(b",\n".join(page))
