@@ -63,7 +63,7 @@ async def _demo(args: argparse.Namespace, settings: Settings) -> int:
 async def _show(settings: Settings, port: int) -> int:
     """Until `up` ends, which it does when it cannot start, or until it is cancelled."""
     print("starting a network on this machine: a PLC directory and two PDSs", flush=True)
-    async with Devnet(pds=PDSS) as net:
+    async with Devnet(pds=PDSS, alone=True) as net:
         written = await write_everything(net, CAST, settings.namespace)
         print(
             f"{len(written.accounts)} people wrote {len(written.songs)} tracks, {len(written.lists)} lists,"

@@ -8,12 +8,12 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
+from typing import TYPE_CHECKING
 
-import dns.asyncresolver
-import dns.exception
-import dns.name
-import dns.resolver
 from aiohttp.abc import AbstractResolver, ResolveResult
+
+if TYPE_CHECKING:  # it is loaded with the first question, not with the process
+    import dns.asyncresolver
 
 
 class DnsFailed(OSError):
@@ -73,6 +73,10 @@ class Dns(AbstractResolver):
         """Nothing to close: each question has its own socket."""
 
     async def _ask(self, name: str, kind: str) -> list[str]:
+        import dns.exception
+        import dns.name
+        import dns.resolver
+
         try:
             absolute = dns.name.from_text(name)
         except (dns.name.LabelTooLong, dns.name.NameTooLong, dns.name.EmptyLabel):
@@ -90,6 +94,8 @@ class Dns(AbstractResolver):
     def _resolver(self) -> dns.asyncresolver.Resolver:
         if self._given is not None:
             return self._given
+        import dns.asyncresolver
+
         now = time.monotonic()
         if self._configured is None or now - self._configured[0] > 60:
             self._configured = (now, dns.asyncresolver.Resolver())

@@ -7,7 +7,6 @@ import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-import duckdb
 import msgspec
 
 from lexicons.syntax import Nsid
@@ -64,6 +63,8 @@ async def dump(
 
 
 def _write(lines: Path, file: Path) -> None:
+    import duckdb  # here: with the first file, not with the process
+
     part = file.with_name(file.name + ".part")
     try:
         with segment.connect(threads=1) as db:

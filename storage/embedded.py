@@ -61,7 +61,7 @@ SERVER_SETTINGS = {
     "timezone": "UTC",
 }
 # Fast and lost with a power cut: for tests.
-THROWAWAY = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+THROWAWAY = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "wal_compression": "off"}
 
 
 class EmbeddedPostgres:

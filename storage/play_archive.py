@@ -16,7 +16,6 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import duckdb
 from psycopg.rows import class_row
 
 from storage import segment
@@ -82,6 +81,8 @@ async def seal(
 
 def _write(folder: Path, path: Path, lines: Path, expected: tuple[int, int, int, int]) -> None:
     """The file, whole and on disk under its name. `expected`: rows, first and last id, different ids."""
+    import duckdb  # here: with the first file, not with the process
+
     final = folder / path
     final.parent.mkdir(parents=True, exist_ok=True)
     part = final.with_name(final.name + ".part")

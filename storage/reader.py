@@ -1,7 +1,7 @@
 """A read driver on libpq's pipeline mode: few connections, many questions on the way in each.
 
-Contract: `fetch` answers with the rows of a statement that was prepared when the connection opened, or
-raises one of
+Contract: `fetch` answers with the rows of a statement that is prepared once on each connection, when it is
+asked for the first time, or raises one of
 
     ReadFailed
     ├── Unavailable   no connection, or each broke under this question
@@ -89,7 +89,9 @@ class Reads(Protocol):
 
 
 class _Waiting(NamedTuple):
-    answer: asyncio.Future[list[Rows]]
+    """`answer` is None where a statement is being prepared."""
+
+    answer: asyncio.Future[list[Rows]] | None
     asked_at: float
 
 
@@ -102,6 +104,8 @@ class _Connection:
         self.pg: PGconn | None = None
         self.queue: deque[_Waiting] = deque()
         self._results: list[PGresult] = []
+        self._statements: Mapping[str, str] = {}
+        self._prepared: set[str] = set()
         self._lost: asyncio.Future[str] = self._loop.create_future()
         self._silent = False
         self.error = "not connected yet"
@@ -132,7 +136,8 @@ class _Connection:
         )
         try:
             async with asyncio.timeout(10):
-                await reader.prepare(conn)
+                self._statements = await reader.begin(conn)
+            self._prepared.clear()
             await self._pump(conn.pgconn)
         finally:
             await conn.close()
@@ -164,7 +169,7 @@ class _Connection:
         self.pg, self._results, self._silent = None, [], False
         while self.queue:
             answer = self.queue.popleft().answer
-            if not answer.done():
+            if answer is not None and not answer.done():
                 answer.set_exception(failure(self.error))
 
     def ask(self, questions: Sequence[Question]) -> asyncio.Future[list[Rows]]:
@@ -173,6 +178,9 @@ class _Connection:
             raise Unavailable(self.error)
         answer: asyncio.Future[list[Rows]] = self._loop.create_future()
         try:
+            for name, _ in questions:
+                if name not in self._prepared:
+                    self._prepare(pg, name)
             for name, params in questions:
                 pg.send_query_prepared(name.encode(), params)
             pg.pipeline_sync()
@@ -183,6 +191,16 @@ class _Connection:
             self._break(str(error))
             raise Unavailable(str(error)) from None
         return answer
+
+    def _prepare(self, pg: PGconn, name: str) -> None:
+        """Ahead of the question, and on its own: whatever becomes of the question, it stays prepared."""
+        if name not in self._statements:  # it needs what the database did not have when this one was opened
+            self._break(f"no statement {name}")
+            raise Unavailable(f"no statement {name}")
+        pg.send_prepare(name.encode(), self._statements[name].encode())
+        pg.pipeline_sync()
+        self.queue.append(_Waiting(None, self._loop.time()))
+        self._prepared.add(name)
 
     def _break(self, reason: str) -> None:
         self.pg = None
@@ -208,11 +226,25 @@ class _Connection:
                 if result is None:
                     continue  # the end of one statement's results; its sync is still to come
                 if result.status == ExecStatus.PIPELINE_SYNC:
-                    self._answer(self.queue.popleft().answer)
+                    answer = self.queue.popleft().answer
+                    if answer is not None:
+                        self._answer(answer)
+                    elif not self._is_prepared():
+                        return
                 else:
                     self._results.append(result)
         except psycopg.OperationalError as error:
             self._break(str(error))
+
+    def _is_prepared(self) -> bool:
+        """If not, nobody who waits here gets an answer."""
+        [result], self._results = self._results, []
+        if result.status == ExecStatus.COMMAND_OK:
+            return True
+        failure = self._failure(result)
+        self._silent = isinstance(failure, TimedOut)
+        self._break(str(failure))
+        return False
 
     def _answer(self, answer: asyncio.Future[list[Rows]]) -> None:
         results, self._results = self._results, []
@@ -283,8 +315,8 @@ class Reader:
         else:
             await self._tasks.__aexit__(None, None, None)
 
-    async def prepare(self, conn: psycopg.AsyncConnection[tuple[object, ...]]) -> None:
-        """Set up a new connection: session settings, then every statement, by one exchange each."""
+    async def begin(self, conn: psycopg.AsyncConnection[tuple[object, ...]]) -> Mapping[str, str]:
+        """Set up a new connection; the statements that may be asked there."""
         timeout = f"set statement_timeout = {int(self.timeout_s * 1000)};"
         await conn.execute((self._mode + _SESSION + timeout).encode())
         found = await conn.execute("select extname from pg_extension")
@@ -295,7 +327,7 @@ class Reader:
         wanted = dict(self._statements)
         for extension in self.extensions:
             wanted |= self._optional[extension]
-        await conn.execute(";\n".join(f"prepare {name} as {sql}" for name, sql in wanted.items()).encode())
+        return wanted
 
     async def fetch(self, name: str, *params: Cell) -> Rows:
         """The rows that a prepared statement gives for these parameters, in text form."""

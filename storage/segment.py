@@ -21,13 +21,15 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import duckdb
 import msgspec
 
 from storage.outbox import Batch, Entry, Kind
 from storage.queries import load
+
+if TYPE_CHECKING:  # it is loaded with the first file, not with the process
+    import duckdb
 
 _SQL = load("segments")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -98,6 +100,8 @@ def write(folder: Path, source: Path, *, first_seq: int, last_seq: int, month: s
 
     The catch: it computes and writes for a second or more for 100,000 entries; call it in a thread.
     """
+    import duckdb
+
     path = Path(month, f"{first_seq:012d}-{last_seq:012d}.parquet")
     final = folder / path
     final.parent.mkdir(parents=True, exist_ok=True)
@@ -124,6 +128,8 @@ def following(folder: Path, above: int) -> list[Segment]:
     """The segments below `folder` that follow seq `above` without a hole, each read and found whole. Where
     several begin at the same seq the longest counts, and of its versions the newest: a crash may have left
     others."""
+    import duckdb
+
     longest: dict[int, tuple[int, int, Path]] = {}
     for file in folder.glob("*/*.parquet"):
         if named := _NAME.fullmatch(file.name):
@@ -148,6 +154,8 @@ def without(folder: Path, old: Segment, what: Mapping[str, object]) -> Segment |
 
     The catch: it computes and writes for a second or more; call it in a thread.
     """
+    import duckdb
+
     file = folder / old.path
     named = _NAME.fullmatch(file.name)
     if named is None:
@@ -210,6 +218,8 @@ def connect(
     *, threads: int, memory: str | None = None, scratch: Path | None = None
 ) -> duckdb.DuckDBPyConnection:
     """A DuckDB of its own, in memory; what does not fit goes below `scratch`."""
+    import duckdb
+
     config: dict[str, Any] = {"threads": threads}
     if memory is not None:
         config["memory_limit"] = memory

@@ -17,7 +17,6 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-import duckdb
 import msgspec
 
 from lexicons.syntax import Did
@@ -105,6 +104,8 @@ async def _what(conn: Connection, did: Did, upto: int) -> Mapping[str, object]:
 
 def _remove_strays(folder: Path, listed: list[Segment], what: Mapping[str, object]) -> None:
     """What a crash left behind: unfinished files whole, finished ones if they mention the account."""
+    import duckdb  # here: with the first file, not with the process
+
     upto = listed[-1].last_seq if listed else 0
     with segment.connect(threads=1) as db:
         for file in segment.strays(folder, {one.path for one in listed}, upto):
@@ -124,6 +125,8 @@ async def wipe_dumps(conn: Connection, folder: Path, did: Did) -> int:
 
 
 def _wipe_dumps(folder: Path, did: Did) -> int:
+    import duckdb  # here: with the first file, not with the process
+
     changed = 0
     with segment.connect(threads=1) as db:
         for file in sorted(folder.glob("*.parquet")):

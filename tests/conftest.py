@@ -26,6 +26,7 @@ from storage.embedded import THROWAWAY, EmbeddedPostgres
 from storage.migrate import migrate
 from tests.leftovers import (
     pytest_asyncio_loop_factories,
+    pytest_collection,
     pytest_collection_finish,
     pytest_runtest_teardown,
     pytest_sessionfinish,
@@ -41,6 +42,7 @@ from tests.sharing import (
 __all__ = [
     "measured",
     "pytest_asyncio_loop_factories",
+    "pytest_collection",
     "pytest_collection_finish",
     "pytest_collection_modifyitems",
     "pytest_runtest_protocol",

@@ -13,6 +13,11 @@ from collections.abc import Callable, Generator, Mapping
 from time import monotonic
 
 import pytest
+from aiohttp import web_app
+
+# aiohttp remembers a thousand handlers, each with its application and all that hangs on it: what should be
+# gone would stay, and be looked through after each test.
+_middlewares = web_app._cached_build_middleware
 
 PATIENCE_S = 5.0
 PAUSE_S = 0.01
@@ -20,6 +25,7 @@ TURNS = 3  # of a loop, until what it does not watch any more is closed, under T
 
 __all__ = [
     "pytest_asyncio_loop_factories",
+    "pytest_collection",
     "pytest_collection_finish",
     "pytest_runtest_teardown",
     "pytest_sessionfinish",
@@ -52,8 +58,14 @@ def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.Abstrac
     return {"patient": PatientLoop}
 
 
+def pytest_collection() -> None:
+    """What is found and imported stays: to look for garbage in it would take a tenth of the time."""
+    gc.disable()
+
+
 def pytest_collection_finish() -> None:
     """What is there before the first test stays to the end: looking through it each time would take long."""
+    gc.enable()
     gc.collect()
     gc.freeze()
 
@@ -67,6 +79,7 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
     yield
     if isinstance(item, pytest.Function):
         item.funcargs.clear()  # what its fixtures gave it is over
+    _middlewares.cache_clear()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         gc.collect()

@@ -12,14 +12,16 @@ import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from appview.media.encode import limits
 from appview.media.failures import Unreadable
 from appview.media.ffmpeg import Progress, run, source
 from appview.media.probe import Probe
+
+if TYPE_CHECKING:  # numpy is loaded with the first sound, not with the process
+    import numpy as np
+    from numpy.typing import NDArray
 
 PEAKS = 1000
 # Chromaprint parts the octave at the notes of A = 440 Hz, so that one that is a little off falls on either
@@ -129,6 +131,8 @@ class _Shape:
 
     def peaks(self, most: int) -> bytes:
         """The loudest of each of `most` parts, 0 to 255."""
+        import numpy as np
+
         rest = self._rest[: len(self._rest) // 2 * 2]
         parts = [*self._loudest, *([_loudest(rest, len(rest) // 2)] if rest else [])]
         if not parts:
@@ -142,6 +146,8 @@ class _Shape:
 
 
 def _loudest(data: bytes, width: int) -> NDArray[np.uint16]:
+    import numpy as np
+
     rows = np.frombuffer(data, dtype="<i2").reshape(-1, width)
     # Not abs(): the smallest number has no positive one beside it.
     return np.maximum(rows.max(axis=1).astype(np.int32), -rows.min(axis=1).astype(np.int32)).astype(np.uint16)

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import functools
 
-import numpy as np
-
 _POLYNOMIAL = 0xA001
 _PERIOD = 32_767
 
 
 def crc16(data: bytes | memoryview, crc: int = 0) -> int:
     """The CRC of the data, going on from that of what came before."""
+    import numpy as np  # here: with the first sound, not with the process
+
     whole = len(data) // _PERIOD
     if whole < 2:
         return _through(data, crc)

@@ -8,19 +8,23 @@ theirs       ─────────╚══════════╝─�
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from appview.media.analyse import QUARTER_TONE
-from appview.moderation.terms import STEADY, Words
+from appview.moderation.terms import steady
+
+if TYPE_CHECKING:  # numpy is loaded with the first sound, not with the process
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from appview.moderation.terms import Words
 
 WORD_S = 1365 / 11025 * QUARTER_TONE
 """From one word to the next, in the sound as it is."""
 HEARD_S = 2.6 * QUARTER_TONE
 """Of what one word is made, from where it stands."""
 
-_SLOPES = tuple(sorted(np.round(np.arange(0.98, 1.0201, 0.0025), 4).tolist(), key=lambda s: abs(s - 1)))
+_SLOPES = tuple(sorted((n / 10_000 for n in range(9_800, 10_201, 25)), key=lambda s: abs(s - 1)))
 _LEAST_VOTES = 5
 _MOST_REPEATS = 32  # of a word in one sound, before it says nothing of where
 _WINDOW = 17  # words over which errors are averaged: two seconds
@@ -42,7 +46,7 @@ class Alignment:
 
 def align(ours: Words, theirs: Words) -> Alignment | None:
     """The longest common stretch; None: there is none of five seconds and more."""
-    line = _line(ours & STEADY, theirs & STEADY)
+    line = _line(steady(ours), steady(theirs))
     if line is None:
         return None
     slope, offset = line
@@ -57,6 +61,8 @@ def _weight(found: Alignment) -> float:
 
 def _line(ours: Words, theirs: Words) -> tuple[float, int] | None:
     """Slope and offset with the most votes; of the same number, the slope next to 1."""
+    import numpy as np
+
     order = np.argsort(theirs, kind="stable")
     ordered = theirs[order]
     first = np.searchsorted(ordered, ours, "left")
@@ -80,6 +86,8 @@ def _line(ours: Words, theirs: Words) -> tuple[float, int] | None:
 
 def _stretch(ours: Words, theirs: Words, slope: float, offset: int) -> Alignment | None:
     """The longest stretch on this line with few errors."""
+    import numpy as np
+
     i = np.arange(len(ours))
     j = np.rint(i * slope).astype(np.int64) + offset
     inside = (j >= 0) & (j < len(theirs))
@@ -99,6 +107,8 @@ def _stretch(ours: Words, theirs: Words, slope: float, offset: int) -> Alignment
 
 def _longest(good: NDArray[np.bool_]) -> tuple[int, int]:
     """Start and end of the longest run."""
+    import numpy as np
+
     edges = np.flatnonzero(np.diff(np.concatenate(([False], good, [False])).astype(np.int8)))
     starts, stops = edges[::2], edges[1::2]
     if not len(starts):

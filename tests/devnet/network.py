@@ -4,8 +4,8 @@
         artist = await net.account("ada", pds=0)
         await net.call("com.atproto.repo.createRecord", artist, body={…})
 
-The network dies with its owner: its stdin is a pipe that closes when this process ends,
-also by SIGKILL.
+The network dies with its owner: the stdin of its process is a pipe that closes when this one ends,
+also by SIGKILL. That process is one for all networks of this one (`house`), unless it shall be its own.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import os
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from typing import Any, Self
 import aiohttp
 
 from tests.devnet import install
+from tests.devnet.house import HOUSE
 
 START_TIMEOUT_S = 60
 STARTS = 3
@@ -85,13 +85,16 @@ class Listed:
 class Devnet:
     """Starts the network on entry, stops it and removes its data on exit."""
 
-    def __init__(self, pds: int = 2, *, log: Path | None = None, blob_limit: int | None = None) -> None:
-        self._arguments = ["--pds", str(pds), "--watch-stdin"]
+    def __init__(
+        self, pds: int = 2, *, alone: bool = False, log: Path | None = None, blob_limit: int | None = None
+    ) -> None:
+        self._options = {"pds": str(pds)}
         if log is not None:
-            self._arguments += ["--log", str(log)]
+            self._options["log"] = str(log)
         if blob_limit is not None:
-            self._arguments += ["--blob-limit", str(blob_limit)]
-        self._process: asyncio.subprocess.Process
+            self._options["blob-limit"] = str(blob_limit)
+        self._alone = alone or log is not None
+        self._process: asyncio.subprocess.Process | None = None
         self._session: aiohttp.ClientSession
         self.plc_url = ""
         self.control_url = ""
@@ -119,45 +122,61 @@ class Devnet:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._session.close()
-        await self._end()
+        try:
+            if not self._alone:
+                await self._control("POST", "/end", {})
+        finally:
+            await self._session.close()
+            await self._end()
 
     async def _started(self, program: Path) -> dict[str, Any]:
         """What it says once it listens. A port that was free may be somebody's when it is listened on: then
         it begins again, with others."""
         for left in reversed(range(STARTS)):
-            self._process = await asyncio.create_subprocess_exec(
-                "node",
-                str(program),
-                *self._arguments,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                env={**os.environ, "NODE_COMPILE_CACHE": str(program.parent / "compiled")},
-                start_new_session=True,  # a Ctrl-C at the terminal is its owner's business first
-            )
             try:
-                return json.loads(await self._first_line())
+                return await (self._started_alone(program) if self._alone else self._housed(program))
             except BaseException as error:
                 await self._end()
                 if not left or not (isinstance(error, DevnetFailed) and "EADDRINUSE" in str(error)):
                     raise
         raise AssertionError
 
-    async def _first_line(self) -> bytes:
-        assert self._process.stdout is not None
-        assert self._process.stderr is not None
+    async def _housed(self, program: Path) -> dict[str, Any]:
+        said = await asyncio.to_thread(HOUSE.network, program, self._options)
+        if isinstance(said, str):
+            raise DevnetFailed(f"the devnet did not come up: {said[-2000:]}")
+        return said
+
+    async def _started_alone(self, program: Path) -> dict[str, Any]:
+        self._process = await asyncio.create_subprocess_exec(
+            "node",
+            str(program),
+            *(f"--{name}={value}" for name, value in self._options.items()),
+            "--watch-stdin",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,  # a Ctrl-C at the terminal is its owner's business first
+        )
+        return json.loads(await self._first_line(self._process))
+
+    async def _first_line(self, process: asyncio.subprocess.Process) -> bytes:
+        assert process.stdout is not None
+        assert process.stderr is not None
         try:
-            line = await asyncio.wait_for(self._process.stdout.readline(), START_TIMEOUT_S)
+            line = await asyncio.wait_for(process.stdout.readline(), START_TIMEOUT_S)
         except TimeoutError:
             raise DevnetFailed(f"the devnet was not ready after {START_TIMEOUT_S} s") from None
         if not line:
-            words = (await self._process.stderr.read()).decode(errors="replace").strip()
+            words = (await process.stderr.read()).decode(errors="replace").strip()
             raise DevnetFailed(f"the devnet ended at once: {words[-2000:]}")
-        self._drain = asyncio.create_task(_discard(self._process.stderr))
+        self._drain = asyncio.create_task(_discard(process.stderr))
         return line
 
     async def _end(self) -> None:
+        """Of a process of its own."""
+        if self._process is None:
+            return
         if self._process.stdin is not None:
             self._process.stdin.close()
         try:

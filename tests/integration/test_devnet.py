@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -21,12 +22,9 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests.devnet import install
 from tests.devnet.drive import Drive
-from tests.devnet.fixtures import _devnet_when_marked, devnet_packages
 from tests.devnet.load import make_plan
 from tests.devnet.network import Account, Devnet, XrpcFailed
 from tests.fakenet.proxy import FaultyProxy
-
-__all__ = ["_devnet_when_marked", "devnet_packages"]
 
 pytestmark = pytest.mark.timeout(600)  # the first may have to install the network
 
@@ -246,14 +244,32 @@ async def test_a_pds_answers_goes_down_and_comes_back_with_its_data(net: Devnet)
 
 
 @pytest.mark.devnet
-async def test_a_network_leaves_nothing_behind() -> None:
-    async with Devnet(pds=1) as net:
+@pytest.mark.parametrize("alone", [True, False])
+async def test_a_network_leaves_nothing_behind(alone: bool) -> None:
+    async with Devnet(pds=1, alone=alone) as net:
         async with aiohttp.ClientSession() as session, session.get(net.control_url) as answer:
             described = await answer.json()
         assert Path(described["data"]).is_dir()
     assert not Path(described["data"]).exists()
-    with pytest.raises(ProcessLookupError):
-        os.kill(described["pid"], 0)
+    for url in (net.plc_url, net.control_url, net.pds[0].url):
+        with socket.socket() as probe, pytest.raises(ConnectionRefusedError):
+            probe.connect(("127.0.0.1", int(url.rpartition(":")[2])))
+    if alone:
+        with pytest.raises(ProcessLookupError):
+            os.kill(described["pid"], 0)
+
+
+@pytest.mark.devnet
+async def test_a_process_of_networks_that_died_is_followed_by_another() -> None:
+    async with aiohttp.ClientSession() as session:
+        pids: list[int] = []
+        for _ in range(2):
+            async with Devnet(pds=1) as net, session.get(net.control_url) as answer:
+                pids.append((await answer.json())["pid"])
+        assert pids[0] == pids[1]
+        os.kill(pids[0], signal.SIGKILL)
+        async with Devnet(pds=1) as net, session.get(net.control_url) as answer:
+            assert (await answer.json())["pid"] != pids[0]
 
 
 @pytest.mark.devnet

@@ -217,3 +217,24 @@ async def test_the_callers_own_error_stays_what_it_is(database: str):
     with pytest.raises(KeyError, match="mine"):
         async with Reader(database, STATEMENTS):
             raise KeyError("mine")
+
+
+async def test_a_statement_that_cannot_be_prepared_in_time_is_given_up(database: str):
+    with psycopg.connect(database) as conn:
+        conn.execute("lock table repo")
+        async with Reader(database, {"repos": "select count(*) from repo"}, timeout_s=0.5) as reads:
+            with pytest.raises(TimedOut):
+                await reads.fetch("repos")
+            conn.rollback()
+            assert (await reads.fetch("repos")).cell(0, 0) == b"0"
+
+
+async def test_a_statement_is_prepared_where_it_is_asked_for_and_once(database: str):
+    async with Reader(
+        database, STATEMENTS | {"all": "select name from pg_prepared_statements order by 1"}, connections=1
+    ) as reads:
+        asked = [reads.fetch("echo", b"x"), reads.fetch("divide", b"0"), reads.fetch("echo", b"y")]
+        await asyncio.gather(*asked, return_exceptions=True)
+        assert await echo(reads, "z") == b"z"
+        rows = await reads.fetch("all")
+        assert [rows.cell(number, 0) for number in range(rows.count)] == [b"all", b"divide", b"echo"]

@@ -6,7 +6,7 @@ import asyncio
 import struct
 import tempfile
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -280,28 +280,29 @@ def broken_jpeg(share: float) -> bytes:
 
 
 SVG = b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
-HOSTILE: list[tuple[str, bytes, type[MediaFailed], str]] = [
-    ("bomb.png", bomb(50_000, 50_000, rows=2000), TooLarge, "at most 64 megapixels"),
-    ("half.png", bomb(8000, 8000, rows=8000)[:9000], Truncated, "ends before"),
-    ("text.png", text_bomb(), Unreadable, "broken"),
-    ("half.jpg", broken_jpeg(0.5), Truncated, "ends before"),
-    ("head.jpg", broken_jpeg(0.001), Truncated, "ends before"),
-    ("svg.png", SVG, NotImage, "no JPEG, PNG, WebP or GIF"),
-    ("page.gif", b"<html><script>", NotImage, "no JPEG, PNG, WebP or GIF"),
-    ("tiff.jpg", b"II*\x00" + bytes(1000), NotImage, "no JPEG, PNG, WebP or GIF"),
-    ("eps.png", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", NotImage, "no JPEG"),
-    ("empty.png", b"", NotImage, "no JPEG"),
-    ("magic.gif", b"GIF89a", NotImage, "no JPEG"),
-    ("noise.webp", b"RIFF\x10\x00\x00\x00WEBPVP8 " + bytes(range(64)), Unreadable, "broken"),
+# Made when they are needed: whoever only looks for tests would wait for hundreds of megabytes of nothing.
+HOSTILE: list[tuple[str, Callable[[], bytes], type[MediaFailed], str]] = [
+    ("bomb.png", lambda: bomb(50_000, 50_000, rows=2000), TooLarge, "at most 64 megapixels"),
+    ("half.png", lambda: bomb(8000, 8000, rows=8000)[:9000], Truncated, "ends before"),
+    ("text.png", text_bomb, Unreadable, "broken"),
+    ("half.jpg", lambda: broken_jpeg(0.5), Truncated, "ends before"),
+    ("head.jpg", lambda: broken_jpeg(0.001), Truncated, "ends before"),
+    ("svg.png", lambda: SVG, NotImage, "no JPEG, PNG, WebP or GIF"),
+    ("page.gif", lambda: b"<html><script>", NotImage, "no JPEG, PNG, WebP or GIF"),
+    ("tiff.jpg", lambda: b"II*\x00" + bytes(1000), NotImage, "no JPEG, PNG, WebP or GIF"),
+    ("eps.png", lambda: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", NotImage, "no JPEG"),
+    ("empty.png", lambda: b"", NotImage, "no JPEG"),
+    ("magic.gif", lambda: b"GIF89a", NotImage, "no JPEG"),
+    ("noise.webp", lambda: b"RIFF\x10\x00\x00\x00WEBPVP8 " + bytes(range(64)), Unreadable, "broken"),
 ]
 
 
 @pytest.mark.parametrize(("name", "data", "failure", "words"), HOSTILE, ids=[name for name, *_ in HOSTILE])
 async def test_what_is_hostile_or_broken_is_refused_in_words(
-    tmp_path: Path, name: str, data: bytes, failure: type[MediaFailed], words: str
+    tmp_path: Path, name: str, data: Callable[[], bytes], failure: type[MediaFailed], words: str
 ) -> None:
     path = tmp_path / name
-    path.write_bytes(data)
+    path.write_bytes(data())
     with pytest.raises(MediaFailed, match=words) as refused:
         await drawn(path)
     assert type(refused.value) is failure
