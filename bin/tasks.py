@@ -15,7 +15,8 @@ from appview.jobs.tasks import Task
 from appview.media.export import Exporter
 from appview.media.leftovers import Leftovers
 from appview.media.listening import Listening
-from appview.media.mirror import MirrorConfig, Mirrors
+from appview.media.mirror import Mirrors
+from appview.media.mirror_fetch import MirrorConfig
 from appview.media.opus import OpusRenditions
 from appview.media.pipeline import Uploads
 from appview.media.replacement import Replacements

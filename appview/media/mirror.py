@@ -16,13 +16,11 @@ not every browser plays an MP3 is made, too, by one encoder, and only where ther
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from urllib.parse import urlencode
 
 import structlog
 
@@ -31,11 +29,12 @@ from appview.jobs.tasks import Done, Queue, Task, TaskFailed, TryLater, Work
 from appview.media import mp3, rendition
 from appview.media.analyse import analyse
 from appview.media.failures import LimitExceeded, MediaFailed, NoFfmpeg
+from appview.media.mirror_fetch import DAY_S, HOUR_S, RAW, MirrorConfig, MirrorFetch, NotHere
 from appview.media.probe import Probe, probe
 from appview.media.scratch import staged_file
 from appview.moderation import scanning
 from appview.moderation.terms import terms
-from firehose.net import BadStatus, FetchFailed, GuardedClient, TooLarge
+from firehose.net import GuardedClient
 from lexicons.catalog import Catalog
 from lexicons.records import BlobRef, InvalidRecord, Track, parse_record
 from lexicons.syntax import Did, Nsid, Rkey
@@ -56,38 +55,6 @@ LANE = "mirror"
 _PER_PDS = 2
 _FOUND_AT_ONCE = 1000
 _STAGED = "mirror-"
-_RAW = b"\x01\x55\x12\x20"
-_CHUNK = 1 << 20
-_MINUTE_S, _HOUR_S, _DAY_S = 60.0, 3600.0, 86_400.0
-
-
-@dataclass(frozen=True, slots=True)
-class MirrorConfig:
-    """`account_bytes`, `total_bytes`: room for what is mirrored of one account, and of all. `idle_s`: how
-    long a body may stand still; `min_rate`: bytes a second that it must come at; `pace`: that it is to have
-    come at in the end, `grace_s` aside."""
-
-    scratch: Path
-    max_bytes: int
-    account_bytes: int
-    total_bytes: int
-    max_duration_s: float
-    idle_s: float = 30.0
-    min_rate: float = 16_384.0
-    grace_s: float = 60.0
-    pace: float = 131_072.0
-
-    def fetch_s(self, size: int) -> float:
-        """How long so many bytes may take."""
-        return self.grace_s + size / self.pace
-
-
-class _NotHere(Exception):
-    """It could not be fetched. `first_s`: when it is tried again after the first time; None: never."""
-
-    def __init__(self, reason: str, first_s: float | None) -> None:
-        super().__init__(reason)
-        self.first_s = first_s
 
 
 class _Over(Exception):
@@ -99,7 +66,7 @@ class _Over(Exception):
 
 def wait_s(first_s: float, attempts: int) -> float:
     """Until the next attempt after so many that failed: twice as long each time, a week at most."""
-    return min(first_s * 2.0 ** min(attempts, 20), 7 * _DAY_S)
+    return min(first_s * 2.0 ** min(attempts, 20), 7 * DAY_S)
 
 
 async def want(conn: Connection, queue: Queue, did: Did, rkey: Rkey) -> bool:
@@ -122,7 +89,7 @@ class Mirrors:
     ) -> None:
         self._pool = pool
         self._store = store
-        self._http = http
+        self._fetcher = MirrorFetch(store, http, config)
         self._queue = queue
         self._catalog = catalog
         self._config = config
@@ -138,7 +105,7 @@ class Mirrors:
             await self._settle_changed(conn)
             found = await mirrors.find(conn, limit=_FOUND_AT_ONCE)
             over = await mirrors.leave_over(
-                conn, account_bytes=config.account_bytes, total_bytes=config.total_bytes, wait_s=_HOUR_S
+                conn, account_bytes=config.account_bytes, total_bytes=config.total_bytes, wait_s=HOUR_S
             )
             due = partial(mirrors.due, conn, kind=KIND, per_pds=_PER_PDS)
             begun = await sweep.begin(conn, KIND, due, lambda track: want(conn, self._queue, *track))
@@ -155,7 +122,7 @@ class Mirrors:
             except (InvalidRecord, InvalidData):
                 named = None
             async with conn.transaction():
-                if named == _RAW + each.sha256:
+                if named == RAW + each.sha256:
                     await mirrors.keep(conn, each)
                 else:
                     await mirrors.let_go(conn, each)
@@ -166,18 +133,18 @@ class Mirrors:
             wish = await mirrors.wanted(conn, self._catalog.collections.track, did, rkey)
         if wish is None:
             async with self._pool.connection() as conn:
-                await mirrors.postpone(conn, did, rkey, wait_s=_DAY_S)
+                await mirrors.postpone(conn, did, rkey, wait_s=DAY_S)
             return Done("nothing to fetch: the track is gone, out of sight, or was uploaded here")
         try:
             return await self._mirrored(work, wish)
-        except _NotHere as error:
+        except NotHere as error:
             again_s = None if error.first_s is None else wait_s(error.first_s, wish.attempts)
             async with self._pool.connection() as conn:
                 await mirrors.settle(conn, wish, error=str(error)[:500], wait_s=again_s)
             raise TaskFailed(str(error)) from error
         except _Over as error:
             async with self._pool.connection() as conn:
-                await mirrors.settle(conn, wish, error=str(error), wait_s=wait_s(_HOUR_S, wish.attempts))
+                await mirrors.settle(conn, wish, error=str(error), wait_s=wait_s(HOUR_S, wish.attempts))
             return Done(str(error))
         except (StoreDown, BeingDeleted, NoFfmpeg) as error:
             raise TryLater(str(error)) from error
@@ -185,14 +152,14 @@ class Mirrors:
     async def _failed(self, work: Work) -> None:
         args = work.job.args
         async with self._pool.connection() as conn:
-            await mirrors.postpone(conn, Did(args["did"]), Rkey(args["rkey"]), wait_s=_HOUR_S)
+            await mirrors.postpone(conn, Did(args["did"]), Rkey(args["rkey"]), wait_s=HOUR_S)
 
     async def _mirrored(self, work: Work, wish: Wanted) -> Done:
         blob = self._blob_of(wish)
         name = _name(wish, blob)
         await work.report("fetch", "fetching the sound from its PDS", None)
-        await self._fetch(wish, blob, name, await self._room(wish, blob, name))
-        digest = await self._checked(wish, blob, name)
+        await self._fetcher.fetch(wish, blob, name, await self._room(wish, blob, name))
+        digest = await self._fetcher.checked(blob, name)
         await work.report("probe", "looking what it is", None)
         async with staged_file(self._store, name, self._config.scratch) as path:
             found = await self._probed(name, path)
@@ -236,15 +203,15 @@ class Mirrors:
         return blob, "mirrored, with an MP3 of it"
 
     def _blob_of(self, wish: Wanted) -> BlobRef:
-        """The blob that the record names. Raises _NotHere for good."""
+        """The blob that the record names. Raises NotHere for good."""
         try:
             blob = self._named(wish.collection, wish.rkey, wish.block)
         except InvalidRecord as error:
-            raise _NotHere(str(error), None) from error
+            raise NotHere(str(error), None) from error
         if blob is None:
-            raise _NotHere("the record names no blob", None)
+            raise NotHere("the record names no blob", None)
         if (blob.size or 0) > self._config.max_bytes:
-            raise _NotHere(f"it has {blob.size:,} bytes, more than are fetched", None)
+            raise NotHere(f"it has {blob.size:,} bytes, more than are fetched", None)
         return blob
 
     def _named(self, collection: Nsid, rkey: Rkey, block: bytes) -> BlobRef | None:
@@ -272,64 +239,17 @@ class Mirrors:
                 account -= staged.size if staged.name.startswith(_of(wish.did)) else 0
         return total, account
 
-    async def _fetch(self, wish: Wanted, blob: BlobRef, name: str, most: int) -> None:
-        """Append to what is staged until all of it is there. Raises _NotHere; what came is kept."""
-        config = self._config
-        within_s = config.fetch_s(most)
-        at = await self._store.staged_size(name)
-        if at and at == blob.size:
-            return
-        query = urlencode({"did": wish.did, "cid": blob.cid}, safe=":")
-        url = f"{wish.pds}/xrpc/com.atproto.sync.getBlob?{query}"
-        try:
-            async with (
-                asyncio.timeout(within_s),
-                self._http.body(
-                    url, at=at, max_bytes=most, idle_s=config.idle_s, min_rate=config.min_rate
-                ) as body,
-            ):
-                await self._store.append(name, _behind(body.pieces, at - body.start), at=at)
-        except TooLarge as error:
-            await self._store.unstage(name)
-            raise _NotHere("its PDS sends more than the record says, or than is fetched", _HOUR_S) from error
-        except BadStatus as error:
-            first_s = _HOUR_S if error.status in (400, 401, 403, 404, 410) else _MINUTE_S
-            least_s = max(first_s, error.retry_after_s or 0)
-            raise _NotHere(f"its PDS answers with status {error.status}", least_s) from error
-        except FetchFailed as error:
-            raise _NotHere(f"its PDS does not send it: {error}", _MINUTE_S) from error
-        except TimeoutError as error:
-            raise _NotHere(f"its PDS took longer than {within_s:,.0f} s", _HOUR_S) from error
-
-    async def _checked(self, wish: Wanted, blob: BlobRef, name: str) -> Digest:
-        """The digest of what is staged: it has the hash of the CID and the size in the record (rule G1).
-        Raises _NotHere, and nothing is staged."""
-        digest = await self._store.seal(name)
-        try:
-            cid = cid_bytes(blob.cid)
-        except InvalidData:
-            cid = b""
-        right = cid == _RAW + bytes.fromhex(digest.sha256)
-        if right and blob.size in (None, 0, digest.size):
-            return digest
-        await self._store.unstage(name)
-        if right:
-            raise _NotHere(f"it has {digest.size:,} bytes, and its record names another size", None)
-        if not cid.startswith(_RAW):
-            raise _NotHere("its CID is none that we can check", None)
-        raise _NotHere("its PDS sends other bytes than the record names", _HOUR_S)
-
     async def _probed(self, name: str, path: Path) -> Probe:
-        """Raises _NotHere for what is not played here."""
+        """Raises NotHere for what is not played here."""
         try:
             return await probe(path, max_duration_s=self._config.max_duration_s)
         except NoFfmpeg:
             raise  # that is ours to mend
         except LimitExceeded as error:
-            raise _NotHere(f"it is not played here: {error}", _DAY_S) from error
+            raise NotHere(f"it is not played here: {error}", DAY_S) from error
         except MediaFailed as error:
             await self._store.unstage(name)
-            raise _NotHere(f"it is not played here: {error}", None) from error
+            raise NotHere(f"it is not played here: {error}", None) from error
 
 
 def _of(did: Did) -> str:
@@ -358,11 +278,3 @@ async def _heard(path: Path, found: Probe) -> SoundBody | None:
         return None
     del told["duration_s"]
     return SoundBody(**told)
-
-
-async def _behind(pieces: AsyncIterator[bytes], skip: int) -> AsyncIterator[bytes]:
-    """The pieces without their first `skip` bytes, which are here already."""
-    async for piece in pieces:
-        if skip < len(piece):
-            yield piece[skip:]
-        skip = max(0, skip - len(piece))

@@ -91,7 +91,7 @@ def name_of(case: CaseView) -> str:
     record = record_of(case)
     found = next((str(record[name]) for name in _NAMED if record.get(name)), None)
     if found is not None:
-        return found if len(found) <= 120 else found[:119] + "…"
+        return _cut(found)
     if case.subject.startswith(f"{case.did}/"):
         return _name_of_bytes(case)
     return f"@{case.handle}" if case.handle is not None and case.subject == case.did else case.subject
@@ -100,8 +100,12 @@ def name_of(case: CaseView) -> str:
 def _name_of_bytes(case: CaseView) -> str:
     what = _BYTES.get(case.area or "", "file")
     if case.shown_with is not None:
-        return f"The {what} of {case.shown_with}"
+        return f"The {what} of {_cut(case.shown_with)}"
     return case.subject if case.handle is None else f"A {what} by @{case.handle}"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= 120 else text[:119] + "…"
 
 
 def summary(counts: Mapping[str, int]) -> list[tuple[str, int]]:

@@ -17,7 +17,8 @@ from uuid import UUID
 
 from appview.jobs.attempt import Attempts
 from appview.media.export import Exporter
-from appview.media.mirror import MirrorConfig, Mirrors
+from appview.media.mirror import Mirrors
+from appview.media.mirror_fetch import MirrorConfig
 from appview.media.opus import OpusRenditions
 from bin.tasks import job_queue
 from firehose.net import GuardedClient

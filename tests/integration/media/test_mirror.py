@@ -17,7 +17,8 @@ import pytest_asyncio
 from aiohttp import web
 
 from appview.jobs.attempt import Attempts
-from appview.media.mirror import MirrorConfig, Mirrors, wait_s
+from appview.media.mirror import Mirrors, wait_s
+from appview.media.mirror_fetch import MirrorConfig
 from appview.moderation.terms import terms
 from bin.kinds import job_queue
 from firehose.net import GuardedClient
