@@ -211,7 +211,7 @@ def build_app(
     Handles(reads, service.spreads).add_to(router)
     if auth is not None:
         auth.add_to(app)
-        Preferences(auth.desk, reads).add_to(router)
+        Preferences(auth.desk, asker).add_to(router)
         Queues(auth.desk, reads, config.sounds).add_to(router)
         if own_pages:
             AccountPages(
@@ -240,7 +240,7 @@ def build_app(
         Search(reads, service.spreads, config.sounds),
     ):
         part.add_to(router)
-    Analytics(reads, None if auth is None else auth.desk).add_to(router)
+    Analytics(reads, asker).add_to(router)
     if exports is not None:
         exports.add_to(app)
     Backlinks(reads, catalog.collections).add_to(router)

@@ -10,11 +10,14 @@ write that header, so it is read from its end, and only as far as addresses of p
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 from aiohttp import web
 
+# What a Host header may be.
+_HOST = re.compile(r"[a-zA-Z0-9.-]+(:\d{1,5})?|\[[0-9a-fA-F:]+\](:\d{1,5})?")
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 FORWARDED_FOR = "X-Forwarded-For"
 
@@ -54,3 +57,9 @@ class Clients:
                 # One customer of an access provider has at least a /64.
                 return str(ipaddress.IPv6Network((ip, 64), strict=False)), False
         return str(ip), any(ip in network for network in self._proxies)
+
+
+def origin_of(request: web.BaseRequest) -> str:
+    """The address under which whoever asks reaches us, as they say. A Host header is anybody's text."""
+    host = request.host if _HOST.fullmatch(request.host) else "localhost"
+    return f"http://{host}"

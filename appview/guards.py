@@ -59,11 +59,12 @@ _SIGN_IN = frozenset(
 )
 # Pages that are made to stand within others; their own policy says so.
 _EMBEDDED, _FRAMES = "/embed/", "X-Frame-Options"
-_SECURITY = {
+_OPENER = "Cross-Origin-Opener-Policy"
+SECURITY = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     _FRAMES: "DENY",
-    "Cross-Origin-Opener-Policy": "same-origin",
+    _OPENER: "same-origin",
     "Content-Security-Policy": "default-src 'none'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'",
 }
@@ -229,9 +230,10 @@ def install(app: web.Application, gate: Gate) -> None:
             headers.setdefault(hdrs.STRICT_TRANSPORT_SECURITY, _HSTS)
         if request.path.startswith(_XRPC):
             return
-        for name, value in _SECURITY.items():
-            if name != _FRAMES or not request.path.startswith(_EMBEDDED):
-                headers.setdefault(name, value)
+        if _OPENER not in headers:  # who has it, has all of them
+            for name, value in SECURITY.items():
+                if name != _FRAMES or not request.path.startswith(_EMBEDDED):
+                    headers.setdefault(name, value)
         origin = request.headers.get(hdrs.ORIGIN)
         if origin is not None and hdrs.ACCESS_CONTROL_ALLOW_ORIGIN not in headers:
             headers.add(hdrs.VARY, hdrs.ORIGIN)

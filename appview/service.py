@@ -151,9 +151,9 @@ class Call:
 
     @property
     def reads(self) -> Reads:
-        """What takes the asker's token along, where there is one to use up."""
-        unspent = None if self.asker is None else self.asker.unspent
-        return unspent or self.service.reads
+        """What takes along whatever is yet to be found out about who asks."""
+        proviso = None if self.asker is None else self.asker.proviso
+        return proviso or self.service.reads
 
     async def labelled(
         self, rows: Sequence[R], cards_of: Callable[[R], Sequence[bytes]]

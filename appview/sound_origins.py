@@ -17,8 +17,12 @@ from firehose.address import Blocked, check_url
 ANYWHERE = "*"
 _MOST_KNOWN = 10_000
 _SCHEME = len("https://")
+_HOST = _SCHEME + 1  # behind the quote that begins an address
+_NEAR = 2_000
+_NOTHING = b"\n"  # no value begins with it
 _MAX_ORIGIN = 300
-_R2, _BEHIND_R2, _STORAGE = b'"r2_url":"', b',"atproto_record_uri":', b'"audio_storage":"'
+_R2, _BEHIND_R2, _STORAGE = b'"r2_url":', b',"atproto_record_uri":', b'"audio_storage":"'
+_R2_LENGTH = len(_R2)
 _AUDIO, _URL, _SAID = b'"audio":{', b'"url":"', b'"audioUrl":'
 _URL_MEMBER = re.compile(rb'"url":"(?:[^"\\]|\\.)*",?')
 
@@ -51,16 +55,36 @@ class SoundOrigins:
 
     def in_rest(self, rest: bytes) -> bytes:
         """Members of a REST track (`track.rest`), with `r2_url` null where its address is not allowed."""
-        begin = rest.find(_R2)
-        if begin < 0:
+        begin = rest.find(_R2) + _R2_LENGTH
+        if begin < _R2_LENGTH or self._passes(rest, begin):
             return rest
-        begin += len(_R2)
-        # Nearly all of a page's are of few origins, and asked for fifty at a time.
-        if self._known.get(rest[begin : rest.find(b"/", begin + _SCHEME)]):
-            return rest
-        if self._is_good(_origin_at(rest, begin)) or is_blob(rest):
-            return rest
-        return b"%bnull%b" % (rest[: begin - 1], rest[rest.index(_BEHIND_R2, begin) :])
+        return b"%bnull%b" % (rest[:begin], rest[rest.index(_BEHIND_R2, begin) :])
+
+    def pass_all(self, tracks: bytes) -> bool:
+        """Whether all of these REST tracks, each in a line of its own, may be passed on as they are. Where an
+        address stands far behind the beginning of its line, they have to be looked at one by one."""
+        find, begins = tracks.find, tracks.startswith
+        good = _NOTHING
+        line = 0 if tracks else -1
+        while line >= 0:
+            at = find(_R2, line, line + _NEAR) + _R2_LENGTH
+            if at < _R2_LENGTH:
+                return False
+            # Nearly all of a page's are of one origin, and asked for fifty at a time.
+            if not begins(good, at):
+                address = tracks[at : find(b"/", at + _HOST) + 1]
+                if self._known.get(address[1:-1]):
+                    good = address
+                elif not self._passes(tracks, at):
+                    return False
+            line = find(b"\n", at)
+        return True
+
+    def _passes(self, text: bytes, begin: int) -> bool:
+        """Whether the value of `r2_url` that begins there is no address, or a good one."""
+        if not text.startswith(b'"', begin):
+            return True
+        return self._is_good(_origin_at(text, begin + 1)) or is_blob(text, begin)
 
     def in_card(self, card: bytes) -> bytes:
         """Members of a #trackView (`track.card`), without `audio.url` where that is not allowed."""
@@ -95,10 +119,10 @@ class SoundOrigins:
         return url.scheme == "https" and url.is_default_port() and host.endswith(self._below)
 
 
-def is_blob(rest: bytes) -> bool:
-    """Whether `r2_url` in these members is a blob's at its PDS, and no `audioUrl`."""
+def is_blob(rest: bytes, begin: int = 0) -> bool:
+    """Whether `r2_url` in these members, from `begin` on, is a blob's at its PDS, and no `audioUrl`."""
     # The first of its name: what comes behind it may hold members that strangers named.
-    return rest.startswith(b'pds"', rest.index(_STORAGE) + len(_STORAGE))
+    return rest.startswith(b'pds"', rest.index(_STORAGE, begin) + len(_STORAGE))
 
 
 def _origin(url: str) -> str:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import suppress
 from datetime import UTC, datetime
 from time import process_time
 from typing import Any
@@ -22,12 +21,12 @@ from typing import Any
 import structlog
 from aiohttp import web
 
-from appview import messages
-from appview.errors import InvalidRequest, TooManySubscribers
+from appview import loops, messages
+from appview.audience import Audience
 from appview.messages import Form, Wanted
 from appview.metrics import Metrics
 from appview.ring import Ring
-from appview.subscriber import FUTURE_CURSOR, GOING_AWAY, NOT_NOW, TOO_SLOW, Ending, LiveConfig, Subscriber
+from appview.subscriber import FUTURE_CURSOR, NOT_NOW, TOO_SLOW, LiveConfig, Subscriber
 from appview.tail import POLL_S, Tail, wait
 from storage import live
 from storage.reader import Reads, TimedOut, Unavailable
@@ -54,88 +53,38 @@ class LiveFeed:
         self._ready = asyncio.Event()
         self._bell = asyncio.Event()
         self._grown = asyncio.Event()
-        self._subscribers: set[Subscriber] = set()  # everybody connected
+        self._audience = Audience(config, metrics, metrics.subscribers)
         self._following: set[Subscriber] = set()  # those of them who caught up with the ring
         self._pages = asyncio.Semaphore(_PAGES)
         self._task: asyncio.Task[None] | None = None
-        self._taken = 0  # places, of subscribers that are being closed, too
-        self._stopping = False
 
     async def handle(self, request: web.Request, params: Mapping[str, Any]) -> web.StreamResponse:
         """Serves one subscriber until its end. Before that, raises InvalidRequest, Unavailable or
         TooManySubscribers."""
-        socket = web.WebSocketResponse(
-            autoping=False, compress=False, max_msg_size=4096, timeout=self._config.stall_s
-        )
-        if not socket.can_prepare(request).ok:
-            raise InvalidRequest("This method is a subscription: open a WebSocket")
+        socket = self._audience.socket(request)
         if self._task is None:
             self._task = asyncio.create_task(self._run())
         # Read before the handshake, so whatever is committed after that is told.
         head = (await self._first_tail()).ring.head
-        if self._stopping or self._taken >= self._config.max_subscribers:
-            raise TooManySubscribers
-        self._taken += 1
-        self._metrics.subscribers.set(self._taken)
-        try:
-            await self._converse(request, socket, params, params.get("cursor", head))
-        finally:
-            self._taken -= 1
-            self._metrics.subscribers.set(self._taken)
-        return socket
-
-    async def _converse(
-        self, request: web.Request, socket: web.WebSocketResponse, params: Mapping[str, Any], cursor: int
-    ) -> None:
-        """From the handshake to the close."""
-        transport = request.transport
-        await socket.prepare(request)
-        if transport is None:
-            return
         wanted = Wanted(
             Form(params["format"]),
             frozenset(params.get("collections", ())),
             frozenset(params.get("dids", ())),
         )
-        subscriber = Subscriber(socket, transport, wanted, self._config)
-        self._subscribers.add(subscriber)
-        if self._stopping:
-            subscriber.end(GOING_AWAY)
-        try:
-            await subscriber.close(await self._serve(subscriber, cursor))
-        finally:
-            self._subscribers.discard(subscriber)
-            self._following.discard(subscriber)
+        cursor = params.get("cursor", head)
+        await self._audience.serve(request, socket, wanted, lambda them: self._catch_up(them, cursor))
+        return socket
 
     async def stop(self) -> None:
         """Tell everybody that the server stops, and end the tasks."""
-        self._stopping = True
-        for subscriber in self._subscribers:
-            subscriber.end(GOING_AWAY)
+        self._audience.stop()
         if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+            await loops.end(self._task)
 
     async def _first_tail(self) -> Tail:
         """The tail, once there is one. Raises Unavailable."""
         await wait(self._ready, _BEGIN_S)
         return self._require_tail()
-
-    async def _serve(self, subscriber: Subscriber, cursor: int) -> Ending:
-        async with asyncio.TaskGroup() as tasks:
-            own = [
-                tasks.create_task(subscriber.hear()),
-                tasks.create_task(self._catch_up(subscriber, cursor)),
-            ]
-            ending = await subscriber.ended
-            for task in own:
-                task.cancel()
-        # From here on nobody else writes to it.
-        self._following.discard(subscriber)
-        if ending.name is not None:
-            self._metrics.dropped.labels(ending.name).inc()
-        return ending
 
     async def _catch_up(self, subscriber: Subscriber, cursor: int) -> None:
         """Everything above the cursor that the ring does not have any more; then follow the ring."""
@@ -156,6 +105,7 @@ class LiveFeed:
                 whole = await self._page(subscriber, whole)
             subscriber.number = number
             self._following.add(subscriber)
+            subscriber.ended.add_done_callback(lambda _: self._following.discard(subscriber))
             self._grown.set()
         except (Unavailable, TimedOut):
             subscriber.end(NOT_NOW)
@@ -191,8 +141,7 @@ class LiveFeed:
                 log.exception("the live feed broke")
             self._ready.clear()
             self._tail = None
-            for subscriber in self._subscribers:
-                subscriber.end(NOT_NOW)
+            self._audience.end(NOT_NOW)
             await asyncio.sleep(POLL_S)
 
     async def _follow(self) -> None:

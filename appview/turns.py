@@ -6,11 +6,12 @@
             …               # the index
             await turn.end(conn)
 
-Within one process they wait in a row, among processes for a lease in the database, which runs out if its
-process dies. `turn.open`: what a PDS was asked to write under `turn.rkey`, in this turn or one before, may be
-there, though nobody knows; who has the next turn at this gets the same key, to write it again or delete it.
+Within one process they wait in a row, among processes for a lease in the database. That ends with the
+connection that took it, and runs out if nobody can see that. `turn.open`: what a PDS was asked to write under
+`turn.rkey`, in this turn or one before, may be there, though nobody knows; who has the next turn at this gets
+the same key, to write it again or delete it.
 
-Whose lease ran out while it waited for a PDS does not know. So what is done in a turn must be right twice:
+Whose lease ended while it waited for a PDS does not know. So what is done in a turn must be right twice:
 written under one key, or in place of exactly what was read.
 """
 

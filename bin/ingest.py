@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from collections.abc import Sequence
 from bin.settings import Settings
 from bin.status import SourceStatus as ShownSource
 from bin.status import StatusWriter
+from bin.stopping import until_stopped
 from firehose.events import Frame
 from firehose.filter import Interest
 from firehose.frames import BadFrame
@@ -54,21 +54,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     except CatalogError as error:
         print(f"plyr: {error}", file=sys.stderr)
         return 1
-    asyncio.run(_until_stopped(settings, catalog, sources, args))
+    asyncio.run(until_stopped(ingest(settings, catalog, sources, args.status_fd, args.forget_cursor)))
     return 0
-
-
-async def _until_stopped(
-    settings: Settings, catalog: Catalog, sources: Sequence[Source], args: argparse.Namespace
-) -> None:
-    work = asyncio.create_task(ingest(settings, catalog, sources, args.status_fd, args.forget_cursor))
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, work.cancel)
-    try:
-        await work
-    except asyncio.CancelledError:
-        return
 
 
 async def ingest(

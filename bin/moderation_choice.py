@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import re
 import sys
 from collections.abc import Awaitable, Callable
 
 import psycopg
 
-from appview.moderation.actions import Action, NotKnown, Refused
+from appview.moderation.actions import COPYRIGHT, Action, NotKnown, Refused
 from appview.moderation.decisions import Decision, Policy, decide
 from bin.moderating import policy
 from bin.settings import Settings
@@ -37,6 +38,19 @@ def add_subject(parser: argparse.ArgumentParser) -> None:
 
 def add_note(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--note", type=said, metavar="TEXT", help="why, for the log; never shown in public")
+
+
+def add_reason(parser: argparse.ArgumentParser, example: str, default: str | None = None) -> None:
+    """`default`: what stands where neither this nor the case names one."""
+    more = "" if default is None else f"; default: the case's, or {default}"
+    parser.add_argument("--reason", type=code, metavar="CODE", help=f"what for, as {example}{more}")
+
+
+def code(text: str) -> str:
+    """A reason, as an argument."""
+    if not re.fullmatch(r"[a-z][a-z0-9_-]{0,63}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no code of small letters, as {COPYRIGHT}")
+    return text
 
 
 def said(text: str) -> str:

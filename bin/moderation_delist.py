@@ -5,16 +5,13 @@ from __future__ import annotations
 import argparse
 
 from appview.moderation.actions import OTHER, Action
-from bin.moderation_choice import add_note, add_subject, decided, decision
-from bin.moderation_resolve import code
+from bin.moderation_choice import add_note, add_reason, add_subject, decided, decision
 from bin.settings import Settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_subject(parser)
-    parser.add_argument(
-        "--reason", type=code, metavar="CODE", help=f"what for, as sexual; default: the case's, or {OTHER}"
-    )
+    add_reason(parser, "sexual", OTHER)
     add_note(parser)
 
 

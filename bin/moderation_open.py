@@ -6,8 +6,7 @@ import argparse
 
 from appview.moderation.cases import open_case
 from appview.moderation.decisions import Policy
-from bin.moderation_choice import OPERATOR, act, add_note, add_subject
-from bin.moderation_resolve import code
+from bin.moderation_choice import OPERATOR, act, add_note, add_reason, add_subject
 from bin.settings import Settings
 from lexicons.subject import Subject
 from storage.moderation import OpenedBy, Proof
@@ -16,7 +15,7 @@ from storage.postgres import Connection
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_subject(parser)
-    parser.add_argument("--reason", type=code, metavar="CODE", help="what for, as copyright or spam")
+    add_reason(parser, "copyright or spam")
     add_note(parser)
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import re
 from dataclasses import replace
 
 from appview.moderation.actions import COPYRIGHT, Action
-from bin.moderation_choice import add_note, add_subject, decided, decision
+from bin.moderation_choice import add_note, add_reason, add_subject, decided, decision
 from bin.settings import Settings
 from storage.moderation import Resolution
 
@@ -15,9 +14,7 @@ from storage.moderation import Resolution
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_subject(parser)
     parser.add_argument("resolution", choices=[str(each) for each in Resolution], help="what it is")
-    parser.add_argument(
-        "--reason", type=code, metavar="CODE", help=f"what for, as spam; default: the case's, or {COPYRIGHT}"
-    )
+    add_reason(parser, "spam", COPYRIGHT)
     add_note(parser)
 
 
@@ -30,10 +27,3 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             decision(Action.RESOLVE, subject, args.note, args.reason), resolution=resolution
         ),
     )
-
-
-def code(text: str) -> str:
-    """A reason, as an argument."""
-    if not re.fullmatch(r"[a-z][a-z0-9_-]{0,63}", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no code of small letters, as {COPYRIGHT}")
-    return text

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import signal
 import sys
 
 import psycopg
@@ -14,6 +13,7 @@ from appview.jobs.tasks import UnknownTask
 from bin.kinds import SCHEDULES, job_queue
 from bin.settings import Settings
 from bin.status import StatusWriter
+from bin.stopping import until_stopped
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,22 +22,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     try:
-        asyncio.run(_until_stopped(settings, args.status_fd))
+        asyncio.run(until_stopped(keep_time(settings, args.status_fd)))
     except UnknownTask as error:
         print(f"plyr: {error}", file=sys.stderr)
         return 2
     return 0
-
-
-async def _until_stopped(settings: Settings, status_fd: int | None) -> None:
-    work = asyncio.create_task(keep_time(settings, status_fd))
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, work.cancel)
-    try:
-        await work
-    except asyncio.CancelledError:
-        return
 
 
 async def keep_time(settings: Settings, status_fd: int | None = None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import psycopg
@@ -20,6 +20,7 @@ from appview.auth.grant import Credentials, Flow, Granted, Refusal, SignInFailed
 from appview.auth.keyring import CannotOpen, GivenKeys, KeyFile, KeyRing
 from appview.auth.metadata import App, NoClient, app_at
 from appview.auth.oauth import OAuthClient, PdsAnswer
+from appview.loops import beside
 from appview.pds import Pds
 from bin.settings import Settings
 from firehose.identity import IdentityResolver
@@ -100,13 +101,8 @@ async def _oauth(
     app = await _client(own_origin(settings), published, pool, ring)
     identities = IdentityResolver(http, settings.plc_url, handle_resolvers=resolvers)
     oauth = NoOAuth() if app is None else OAuthClient(app, http, identities, catalog.definitions)
-    watch = asyncio.create_task(_watch_keys(oauth, pool, ring), name="client keys")
-    try:
+    async with beside("client keys", lambda: _watch_keys(oauth, pool, ring)):
         yield oauth
-    finally:
-        watch.cancel()
-        with suppress(asyncio.CancelledError):
-            await watch
 
 
 async def _client(origin: str | None, scope: str, pool: Pool, ring: KeyRing) -> App | None:

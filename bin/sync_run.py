@@ -6,7 +6,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
-import signal
 import sys
 import time
 from collections import deque
@@ -20,6 +19,7 @@ from psycopg_pool import PoolTimeout
 
 from bin.settings import Settings
 from bin.status import PartStatus, StatusWriter
+from bin.stopping import until_stopped
 from firehose.hosts import Lanes, SyncHost
 from firehose.identity import IdentityResolver
 from firehose.net import GuardedClient
@@ -55,21 +55,10 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         print(f"plyr: {error}", file=sys.stderr)
         return 1
     try:
-        asyncio.run(_until_stopped(settings, catalog, args.status_fd))
+        asyncio.run(until_stopped(synchronize(settings, catalog, args.status_fd)))
     finally:
         gc.unfreeze()  # DuckDB counts what is left of it at the end, and complains
     return 0
-
-
-async def _until_stopped(settings: Settings, catalog: Catalog, status_fd: int | None) -> None:
-    work = asyncio.create_task(synchronize(settings, catalog, status_fd))
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, work.cancel)
-    try:
-        await work
-    except asyncio.CancelledError:
-        return
 
 
 async def synchronize(settings: Settings, catalog: Catalog, status_fd: int | None = None) -> None:

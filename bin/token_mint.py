@@ -59,7 +59,10 @@ async def _mint(settings: Settings, did: Did, hours: float, name: str | None) ->
         token_hash=key.digest,
         prefix=key.prefix,
     )
-    async with await psycopg.AsyncConnection.connect(settings.database_url) as conn:
+    async with (
+        await psycopg.AsyncConnection.connect(settings.database_url, autocommit=True) as conn,
+        conn.transaction(),
+    ):
         id = await sessions.add(conn, new)
         await audit.add(conn, Event.TOKEN_MINTED, did=did, session=id, client="operator", name=name)
     return key.text

@@ -222,7 +222,7 @@ async def application(
         receiver = Receiver(pool, store, job_queue(), catalog, upload_limits(settings))
         uploads = Uploads(receiver, auth.desk, reads, watch)
         place = track_place(settings, catalog, pool, store, auth.pds)
-        actors = Actors(auth.desk, place)
+        actors, asker = Actors(auth.desk, place), Asker(reads, auth.desk, viewer_of)
         pictures = Pictures(place, receiver.limits.max_image_bytes)
         shown = Shown(reads, place.public_url, catalog.collections, sounds)
         shown_lists = ShownLists(reads, shown, catalog.collections)
@@ -242,13 +242,13 @@ async def application(
             labels=None if labels is None else (labels, pool),
             reports=Reports(pool, catalog.collections.own, Limit(settings.reports_per_hour, 3600)),
             routes=(
-                Albums(shown, Asker(reads, auth.desk, viewer_of)),
+                Albums(shown, asker),
                 AlbumEdits(shown, actors, place, pictures),
                 Artists(auth.desk, place, reads),
                 Comments(actors, place, reads),
                 Likes(actors, place),
                 Restoring(actors, place, reads, sounds),
-                Playlists(shown_lists, actors, viewer_of),
+                Playlists(shown_lists, actors, asker),
                 PlaylistEdits(shown_lists, actors, place, pictures),
                 Migration(actors, place, old_collection(settings)),
                 Playings(auth.desk, reads, settings.frontend_url or place.public_url, sounds),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import signal
 import sys
 import time
 
@@ -17,6 +16,7 @@ from appview.jobs.worker import Worker
 from bin.kinds import LANES, SCHEDULES, job_queue
 from bin.settings import Settings
 from bin.status import PartStatus, StatusWriter
+from bin.stopping import until_stopped
 from bin.tasks import tasks
 from lexicons.catalog import Catalog, CatalogError
 from storage import jobs
@@ -50,22 +50,11 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         print(f"plyr: {error}", file=sys.stderr)
         return 1
     try:
-        asyncio.run(_until_stopped(settings, catalog, args.status_fd))
+        asyncio.run(until_stopped(do_jobs(settings, catalog, args.status_fd)))
     except UnknownTask as error:
         print(f"plyr: {error}", file=sys.stderr)
         return 2
     return 0
-
-
-async def _until_stopped(settings: Settings, catalog: Catalog, status_fd: int | None) -> None:
-    work = asyncio.create_task(do_jobs(settings, catalog, status_fd))
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, work.cancel)
-    try:
-        await work
-    except asyncio.CancelledError:
-        return
 
 
 async def do_jobs(settings: Settings, catalog: Catalog, status_fd: int | None = None) -> None:

@@ -83,13 +83,16 @@ class PublicKey:
 
     def verify_jwt(self, message: bytes, signature: bytes) -> bool:
         """As `verify`, with either S: whoever sees one can write the other, which signs the same."""
-        if len(signature) == 64 and signature[32:] > self._curve.half_order:
-            order = 2 * int.from_bytes(self._curve.half_order, "big") + 1
+        if len(signature) != 64:
+            return False
+        curve = self._curve
+        if signature[32:] > curve.half_order:
+            order = 2 * int.from_bytes(curve.half_order, "big") + 1
             low = order - int.from_bytes(signature[32:], "big")
             if low <= 0:
                 return False
             signature = signature[:32] + low.to_bytes(32, "big")
-        return self.verify(message, signature)
+        return curve.check(message, signature)
 
 
 class _K256:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from lexicons.syntax import Cid, Rkey
 from storage import feed
-from storage.feed import Page, RestRow
+from storage.feed import Page, Tracks
 from storage.keyset import Place
 from storage.queries import load
 from storage.reader import Cell, Reads, Rows
@@ -99,13 +99,13 @@ async def owner(reads: Reads, id: str) -> tuple[int, str] | None:
 
 async def whole(
     reads: Reads, viewer: str | None, repo_id: int, base: str, rank: int
-) -> tuple[AlbumRow, list[RestRow]] | None:
+) -> tuple[AlbumRow, Tracks] | None:
     """The same with its tracks that can be shown, in order: a thousand at most."""
     who = None if viewer is None else viewer.encode()
     rows = await reads.fetch("albums_whole", who, base.encode(), b"%d" % rank, b"%d" % repo_id)
     if not rows.count:
         return None
-    return _album(rows, 0, feed.REST_CELLS), feed.REST.rows(rows, rows.count)[1:]
+    return _album(rows, 0, feed.REST_CELLS), feed.rest_tracks(rows)
 
 
 async def members(reads: Reads, album: AlbumRow) -> list[Member]:

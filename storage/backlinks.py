@@ -32,14 +32,36 @@ class Count:
     accounts: int
 
 
-async def counts(reads: Reads, target: AtUri, source: Source | None = None) -> dict[Source, Count]:
-    """Of every source, also of those with nothing; with `source` the others are not looked for."""
-    rows = await reads.fetch("backlinks_counts", target.encode(), None if source is None else source.encode())
+async def counts(reads: Reads, target: AtUri) -> dict[Source, Count]:
+    """Of every source, also of those with nothing."""
+    return await _counts(reads, target, None, records=True)
+
+
+async def count(reads: Reads, source: Source, target: AtUri) -> int:
+    """How many records of this source point at it."""
+    return (await _counts(reads, target, source, records=True))[source].records
+
+
+async def accounts(reads: Reads, source: Source, target: AtUri) -> int:
+    """How many accounts have such a record."""
+    return (await _counts(reads, target, source, records=False))[source].accounts
+
+
+async def _counts(
+    reads: Reads, target: AtUri, source: Source | None, *, records: bool
+) -> dict[Source, Count]:
+    rows = await reads.fetch(
+        "backlinks_counts",
+        target.encode(),
+        None if source is None else source.encode(),
+        b"t" if records else b"f",
+    )
     cell = rows.cell
-    return {
+    found = {
         Source((cell(i, 0) or b"").decode()): Count(int(cell(i, 1) or 0), int(cell(i, 2) or 0))
         for i in range(rows.count)
     }
+    return dict.fromkeys(Source, Count(0, 0)) | found
 
 
 async def records(

@@ -85,11 +85,8 @@ async def add(
         "warnings": Jsonb(warnings),
     }
     row = await (await conn.execute(_SQL["add"], params)).fetchone()
-    if row is not None:
-        return row[0], True
-    row = await (await conn.execute(_SQL["open"], {"did": did})).fetchone()
     assert row is not None
-    return row[0], False
+    return row[0], row[1]
 
 
 async def take(

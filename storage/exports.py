@@ -58,6 +58,13 @@ async def count(conn: Connection, did: Did) -> int:
     return 0 if row is None else int(row[0])
 
 
+async def wait(conn: Connection, did: Did) -> datetime | None:
+    """When all that is being taken down of theirs is down: what will be is so later, as `may_have` knows.
+    None: nobody is known by this DID."""
+    row = await (await conn.execute(_SQL["wait"], {"did": did})).fetchone()
+    return None if row is None else row[0]
+
+
 async def page(conn: Connection, did: Did, *, after: str, limit: int) -> list[ExportedTrack]:
     """Their tracks in sight in order of the record keys, those behind `after`."""
     async with conn.cursor(row_factory=class_row(ExportedTrack)) as cursor:

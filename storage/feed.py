@@ -1,15 +1,16 @@
 """Reads of tracks, likes and comments: every listing is one statement, skeleton and hydration together.
 
-Cells stay the bytes that Postgres wrote, because most of them go into the answer as they are, and rows
-are plain tuples: fifty of them per answer make the difference of a named tuple count. Hidden accounts
-are left out by the statements themselves, so that a page is as long as asked for.
+Cells stay the bytes that Postgres wrote, because most of them go into the answer as they are. XRPC's rows
+are plain tuples: fifty of them per answer make the difference of a named tuple count. REST's pages come as
+one text. Hidden accounts are left out by the statements themselves, so that a page is as long as asked for.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, Generic, TypeVar
 
 from storage.keyset import Place
 from storage.queries import load
@@ -18,23 +19,20 @@ from storage.search import words
 from storage.spread import Spread
 
 _SQL = load("feed")
-_SKELETONS = ("latest", "top", "by_actor", "liked_by", "by_uris", "by_id", "in_list", "search")
+_SKELETONS = ("latest", "top", "by_actor", "liked_by", "by_uris", "by_id", "search")
 
 # id, card, author's card, plays, likes, comments, rkey of the viewer's like, whether it is unlisted
 TrackRow = tuple[Cell, Cell, Cell, Cell, Cell, Cell, Cell, Cell]
 YES = b"t"
-# id, REST members, author's card, members of what changes without the record (figures, whether the viewer
-# likes it, tags, what was judged; the last are `operator_labels`), DIDs of those featured, and where there
-# are no members yet the card and the account's PDS
-RestRow = tuple[Cell, Cell, Cell, Cell, Cell, Cell, Cell]
-REST_CELLS = 9  # of a row as Postgres gives it
+REST_CELLS = 5  # that `hydrate_rest` gives
+BETWEEN = b",\n"  # tracks; nothing in them has a line break
 # account's card, its DID, rkey of the like, when
 LikeRow = tuple[Cell, Cell, Cell, Cell]
 # comment's card, author's card
 CommentRow = tuple[Cell, Cell]
 
 _R = TypeVar("_R")
-_T = TypeVar("_T")
+_P = TypeVar("_P", bound="Page[Any] | Tracks")
 
 
 def xrpc_statement(skeleton: str) -> str:
@@ -42,13 +40,14 @@ def xrpc_statement(skeleton: str) -> str:
     return _SQL["hydrate"].replace("{skeleton}", skeleton).replace("{track}", _SQL["card"])
 
 
-def rest_statement(skeleton: str) -> str:
-    """The same for REST, as `REST` reads it."""
-    return _SQL["hydrate_rest"].replace("{skeleton}", skeleton).replace("{track}", _SQL["rest"])
+def rest_statement(skeleton: str, *, liked: str = _SQL["is_liked"]) -> str:
+    """The same for REST, as `rest_tracks` reads it. `liked`: whether the viewer likes a track."""
+    made = _SQL["hydrate_rest"].replace("{people}", _SQL["people"]).replace("{liked}", liked)
+    return made.replace("{skeleton}", skeleton).replace("{track}", _SQL["rest"])
 
 
 STATEMENTS = (
-    {f"feed_{name}": xrpc_statement(_SQL[name]) for name in _SKELETONS}
+    {f"feed_{name}": xrpc_statement(_SQL[name]) for name in (*_SKELETONS, "in_list")}
     | {f"rest_{name}": rest_statement(_SQL[name]) for name in _SKELETONS}
     | {f"feed_{name}": _SQL[name] for name in ("likes_of", "comments_of", "track_id")}
 )
@@ -67,6 +66,22 @@ class Page(Generic[_R]):
     rows: list[_R]
     next: Place | None
 
+    @property
+    def count(self) -> int:
+        return len(self.rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Tracks:
+    """A page for REST, or a single track. `text`: whole JSON objects, a line each, with commas between.
+    `ready`: as they are shown, but for addresses of sound; else some are to be finished
+    (appview/rest/present.py)."""
+
+    text: bytes
+    count: int
+    ready: bool = True
+    next: Place | None = None
+
 
 def place_after(rows: Rows, limit: int, *columns: int) -> Place | None:
     """The place of the page's last row, if the row beyond the limit is there."""
@@ -75,23 +90,22 @@ def place_after(rows: Rows, limit: int, *columns: int) -> Place | None:
     return tuple([rows.cell(limit - 1, column) or b"" for column in columns])
 
 
-def _track_rows(rows: Rows, limit: int) -> list[TrackRow]:
+def _track_page(rows: Rows, limit: int) -> Page[TrackRow]:
     get = rows.cell
-    return [
+    found = [
         (get(i, 0), get(i, 1), get(i, 2), get(i, 3), get(i, 4), get(i, 5), get(i, 6), get(i, 9))
         for i in range(min(limit, rows.count))
     ]
+    return Page(found, place_after(rows, limit, 7, 8))
 
 
-def _rest_rows(rows: Rows, limit: int) -> list[RestRow]:
+def rest_tracks(rows: Rows, limit: int = sys.maxsize) -> Tracks:
+    """What `hydrate_rest` gave, in the first cells of the first row: of one more than the limit at most."""
     get = rows.cell
-    found: list[RestRow] = []
-    for i in range(min(limit, rows.count)):
-        rest = get(i, 1)
-        # Of nearly all rows there is nothing in the cells from which members would be made.
-        card, pds = (None, None) if rest is not None else (get(i, 5), get(i, 6))
-        found.append((get(i, 0), rest, get(i, 2), get(i, 3), get(i, 4), card, pds))
-    return found
+    text, count, ready = get(0, 0) or b"", int(get(0, 1) or 0), get(0, 2) != YES
+    if count <= limit:
+        return Tracks(text, count, ready)
+    return Tracks(text[: text.rindex(BETWEEN)], limit, ready, (get(0, 3) or b"", get(0, 4) or b""))
 
 
 def _who(viewer: str | None) -> Cell:
@@ -99,92 +113,90 @@ def _who(viewer: str | None) -> Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class Feed(Generic[_T]):
-    """The listings in one of their two forms: `rows` reads at most so many of them."""
+class Feed(Generic[_P]):
+    """The listings in one of their two forms: `read` makes a page of at most so many rows."""
 
     form: str
-    rows: Callable[[Rows, int], list[_T]]
+    read: Callable[[Rows, int], _P]
+    none: _P
 
     async def page(
         self, reads: Reads, name: str, viewer: str | None, after: Place, limit: int, *more: Cell
-    ) -> Page[_T]:
+    ) -> _P:
         """A listing whose skeleton takes the place in $2 and $3, the limit in $4, and `more` from $5 on."""
         rows = await reads.fetch(
             f"{self.form}_{name}", _who(viewer), after[0], after[1], b"%d" % (limit + 1), *more
         )
-        return Page(self.rows(rows, limit), place_after(rows, limit, 7, 8))
+        return self.read(rows, limit)
 
-    async def latest(self, reads: Reads, viewer: str | None, after: Place, limit: int) -> Page[_T]:
+    async def latest(self, reads: Reads, viewer: str | None, after: Place, limit: int) -> _P:
         """Everybody's tracks, newest first. Place: `keyset.TIME_ID`."""
         return await self.page(reads, "latest", viewer, after, limit)
 
-    async def top(self, reads: Reads, viewer: str | None, after: Place, limit: int) -> Page[_T]:
+    async def top(self, reads: Reads, viewer: str | None, after: Place, limit: int) -> _P:
         """Tracks that somebody played or likes, most played first, then most liked. Place:
         `keyset.COUNT_ID`."""
         return await self.page(reads, "top", viewer, after, limit)
 
-    async def by_actor(
-        self, reads: Reads, viewer: str | None, repo_id: int, after: Place, limit: int
-    ) -> Page[_T]:
+    async def by_actor(self, reads: Reads, viewer: str | None, repo_id: int, after: Place, limit: int) -> _P:
         """One account's tracks, newest first. Place: `keyset.TIME_ID`."""
         return await self.page(reads, "by_actor", viewer, after, limit, b"%d" % repo_id)
 
     async def search(
         self, reads: Reads, spread: Spread, viewer: str | None, text: str, after: Place, limit: int
-    ) -> Page[_T]:
+    ) -> _P:
         """Tracks whose words begin like those of the text, 2000 at most. Place: `keyset.RANK_ID`.
 
         With pg_trgm, a text that finds nothing is tried again as misspelled, for one page.
         """
         asked = words(text)
         if not asked:
-            return Page([], None)
+            return self.none
         terms = spread.for_tracks(asked)
         page = await self.page(
             reads, "search", viewer, after, limit,
             terms.whole, terms.rare, text_array(terms.each), terms.newest,
         )  # fmt: skip
-        if not page.rows and "pg_trgm" in reads.extensions:
+        if not page.count and "pg_trgm" in reads.extensions:
             spelled = " ".join(asked).encode()
-            page = Page((await self.page(reads, "search_like", viewer, after, limit, spelled)).rows, None)
+            page = replace(await self.page(reads, "search_like", viewer, after, limit, spelled), next=None)
         return page
 
-    async def liked_by(
-        self, reads: Reads, viewer: str | None, repo_id: int, after: Place, limit: int
-    ) -> Page[tuple[_T, Cell, Cell]]:
-        """The tracks that an account likes, each with the like's time and rkey. Place: `keyset.TIME_RKEY`."""
-        rows = await reads.fetch(
-            f"{self.form}_liked_by", _who(viewer), *after, b"%d" % (limit + 1), b"%d" % repo_id
-        )
-        tracks = self.rows(rows, limit)
-        return Page(
-            [(track, rows.cell(i, 7), rows.cell(i, 8)) for i, track in enumerate(tracks)],
-            place_after(rows, limit, 7, 8),
-        )
-
-    async def in_list(
-        self, reads: Reads, viewer: str | None, list_id: int, after: Place, limit: int
-    ) -> Page[tuple[_T, int]]:
-        """The tracks of a list with their positions. Place: `keyset.POSITION`."""
-        rows = await reads.fetch(
-            f"{self.form}_in_list", _who(viewer), after[0], None, b"%d" % (limit + 1), b"%d" % list_id
-        )
-        placed = [(track, -int(rows.cell(i, 7) or 0)) for i, track in enumerate(self.rows(rows, limit))]
-        return Page(placed, (b"%d" % placed[-1][1],) if rows.count > limit else None)
-
-    async def by_uris(self, reads: Reads, viewer: str | None, uris: Sequence[str]) -> list[_T]:
+    async def by_uris(self, reads: Reads, viewer: str | None, uris: Sequence[str]) -> _P:
         """The tracks at these URIs (authorities are DIDs) that can be shown, in their order."""
+        if not uris:
+            return self.none
         rows = await reads.fetch(f"{self.form}_by_uris", _who(viewer), text_array(uris))
-        return self.rows(rows, len(uris))
+        return self.read(rows, len(uris))
 
-    async def by_id(self, reads: Reads, viewer: str | None, track_id: int) -> _T | None:
+    async def by_id(self, reads: Reads, viewer: str | None, track_id: int) -> _P | None:
         """The track of this number, if it can be shown."""
-        tracks = self.rows(await reads.fetch(f"{self.form}_by_id", _who(viewer), b"%d" % track_id), 1)
-        return tracks[0] if tracks else None
+        page = self.read(await reads.fetch(f"{self.form}_by_id", _who(viewer), b"%d" % track_id), 1)
+        return page if page.count else None
 
 
-XRPC = Feed("feed", _track_rows)
-REST = Feed("rest", _rest_rows)
+XRPC: Feed[Page[TrackRow]] = Feed("feed", _track_page, Page([], None))
+REST: Feed[Tracks] = Feed("rest", rest_tracks, Tracks(b"", 0))
+
+
+async def liked_by(
+    reads: Reads, viewer: str | None, repo_id: int, after: Place, limit: int
+) -> Page[tuple[TrackRow, Cell, Cell]]:
+    """The tracks that an account likes, each with the like's time and rkey. Place: `keyset.TIME_RKEY`."""
+    rows = await reads.fetch("feed_liked_by", _who(viewer), *after, b"%d" % (limit + 1), b"%d" % repo_id)
+    page = _track_page(rows, limit)
+    return Page([(track, rows.cell(i, 7), rows.cell(i, 8)) for i, track in enumerate(page.rows)], page.next)
+
+
+async def in_list(
+    reads: Reads, viewer: str | None, list_id: int, after: Place, limit: int
+) -> Page[tuple[TrackRow, int]]:
+    """The tracks of a list with their positions. Place: `keyset.POSITION`."""
+    rows = await reads.fetch(
+        "feed_in_list", _who(viewer), after[0], None, b"%d" % (limit + 1), b"%d" % list_id
+    )
+    placed = [(track, -int(rows.cell(i, 7) or 0)) for i, track in enumerate(_track_page(rows, limit).rows)]
+    return Page(placed, (b"%d" % placed[-1][1],) if rows.count > limit else None)
 
 
 async def track_id(reads: Reads, uri: str) -> int | None:

@@ -24,6 +24,10 @@ class NamesBusy(Exception):
     """Somebody is writing for longer than we let others wait for us; again later."""
 
 
+class Left(Exception):
+    """The account is being deleted, or was: nothing is kept of it any more."""
+
+
 def hashed(did: str) -> bytes:
     return hashlib.sha256(did.encode()).digest()
 
@@ -40,6 +44,13 @@ async def lift(conn: Connection, did: Did) -> bool:
 async def has(conn: Connection, did: Did) -> bool:
     row = await (await conn.execute(_SQL["has"], {"did_hash": hashed(did)})).fetchone()
     return row is not None and row[0]
+
+
+async def expect_stays(conn: Connection, did: Did) -> None:
+    """Raises Left."""
+    row = await (await conn.execute(_SQL["left"], {"did": did, "did_hash": hashed(did)})).fetchone()
+    if row is not None and row[0]:
+        raise Left
 
 
 async def version(conn: Connection) -> Version:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, TypeVar
 
 import msgspec
 from psycopg.rows import class_row
 
+from lexicons.subject import SubjectKind, read_subject
 from lexicons.syntax import Did, Nsid, Rkey
+from storage.moderation import Case
 from storage.postgres import Connection
 from storage.queries import load
 from storage.scans import Match
@@ -21,21 +23,12 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class CaseView:
-    """A case. `track_id`: of a track that is in the tables; `block`: the record, as it was signed, also of
-    one that is not. `unlisted`: of a track. `dominant`: what the track's newest scan takes it for.
-    `violations`: other cases of the account that were found to be one."""
+class CaseView(Case):
+    """`track_id`: of a track that is in the tables; `block`: the record, as it was signed, also of one that
+    is not. `unlisted`: of a track. `dominant`: what the track's newest scan takes it for. `violations`: other
+    cases of the account that were found to be one. Of bytes, `area` is what we have them as, and `shown_with`
+    the title of a track that plays or shows them."""
 
-    id: int
-    subject: str
-    did: Did
-    opened_by: str
-    state: str
-    reason: str | None
-    resolution: str | None
-    opened_at: datetime
-    resolved_at: datetime | None
-    resolved_by: str | None
     handle: str | None
     track_id: int | None
     block: bytes | None
@@ -43,6 +36,8 @@ class CaseView:
     dominant: Match | None
     dominant_share: float | None
     violations: int
+    area: str | None = None
+    shown_with: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +59,13 @@ class Shown:
 
     sha256: str | None = None
     cover: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Bytes:
+    id: int
+    area: str
+    title: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,7 @@ async def others(conn: Connection, track: Nsid, case: CaseView) -> list[CaseView
 
 
 async def one(conn: Connection, track: Nsid, id: int) -> CaseView | None:
-    found = await _rows(conn, "views", {"ids": [id], "track": track}, CaseView)
+    found = await _by_ids(conn, track, [id])
     return found[0] if found else None
 
 
@@ -148,7 +150,20 @@ async def following(conn: Connection, id: int) -> int | None:
 
 async def _views(conn: Connection, track: Nsid, name: str, params: Mapping[str, Any]) -> list[CaseView]:
     ids = [row[0] for row in await (await conn.execute(_SQL[name], params)).fetchall()]
+    return await _by_ids(conn, track, ids)
+
+
+async def _by_ids(conn: Connection, track: Nsid, ids: Sequence[int]) -> list[CaseView]:
     found = {view.id: view for view in await _rows(conn, "views", {"ids": ids, "track": track}, CaseView)}
+    subjects = {id: read_subject(view.subject) for id, view in found.items()}
+    asked = [
+        {"id": id, "did": subject.did, "sha256": subject.sha256}
+        for id, subject in subjects.items()
+        if subject.kind is SubjectKind.BLOB
+    ]
+    if asked:
+        for told in await _rows(conn, "bytes", {"bytes": msgspec.json.encode(asked).decode()}, _Bytes):
+            found[told.id] = replace(found[told.id], area=told.area, shown_with=told.title)
     return [found[id] for id in ids if id in found]
 
 

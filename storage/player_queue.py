@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import msgspec
 
 from lexicons.syntax import Did
-from storage.feed import REST, REST_CELLS, RestRow, rest_statement, text_array
+from storage.feed import REST_CELLS, Tracks, rest_statement, rest_tracks, text_array
+from storage.forgotten import expect_stays
 from storage.postgres import Connection
 from storage.queries import load
 from storage.reader import Reads
@@ -51,29 +52,31 @@ class Queue:
     auto_advance: bool | None
 
 
-async def of(reads: Reads, did: str) -> tuple[Queue, list[RestRow] | None]:
+async def of(reads: Reads, did: str) -> tuple[Queue, Tracks | None]:
     """An account's queue, with what `tracks` would tell of it; None where the statement did not find what is
     in it, and they are to be asked for."""
     rows = await reads.fetch("player_queue_of", did.encode())
     state, revision, auto = (rows.cell(0, REST_CELLS + n) for n in range(3))
     queue = Queue(state, int(revision or 0), None if auto is None else auto == b"t")
-    return queue, REST.rows(rows, rows.count)[1:] if state is None or _is_plain(state) else None
+    return queue, rest_tracks(rows) if state is None or _is_plain(state) else None
 
 
 async def put(conn: Connection, did: Did, state: bytes, expected: Sequence[int] | None) -> Queue | None:
     """The queue after a write in place of one of the revisions `expected`, None: of any. None: it is another
-    one by now."""
+    one by now. Raises Left."""
     params = {"did": did, "state": state.decode(), "expected": None if expected is None else list(expected)}
     row = await (await conn.execute(_SQL["put"], params)).fetchone()
-    return None if row is None else Queue(state, row[0], row[1])
+    if row is None:
+        await expect_stays(conn, did)
+        return None
+    return Queue(state, row[0], row[1])
 
 
-async def tracks(reads: Reads, viewer: str | None, file_ids: Sequence[str]) -> list[RestRow]:
+async def tracks(reads: Reads, viewer: str | None, file_ids: Sequence[str]) -> Tracks:
     """Of each of these sounds a track that has it, in their order; those that cannot be shown are absent.
     Several accounts may have the same sound: the first of their tracks stands for it."""
     who = None if viewer is None else viewer.encode()
-    rows = await reads.fetch("player_queue_tracks", who, text_array(file_ids))
-    return REST.rows(rows, rows.count)
+    return rest_tracks(await reads.fetch("player_queue_tracks", who, text_array(file_ids)))
 
 
 async def erase(conn: Connection, did: Did) -> None:

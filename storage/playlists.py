@@ -8,7 +8,7 @@ import orjson
 
 from lexicons.syntax import Did, Rkey
 from storage import feed
-from storage.feed import RestRow
+from storage.feed import Tracks
 from storage.queries import load
 from storage.reader import Cell, Reads, Rows
 
@@ -57,11 +57,10 @@ async def at(reads: Reads, did: str, rkey: str) -> PlaylistRow | None:
     return _row(rows, 0) if rows.count else None
 
 
-async def tracks(reads: Reads, viewer: str | None, id: int) -> list[RestRow]:
+async def tracks(reads: Reads, viewer: str | None, id: int) -> Tracks:
     """All of a playlist's that can be shown, in its order."""
     who = None if viewer is None else viewer.encode()
-    rows = await reads.fetch("playlists_tracks", who, b"%d" % id)
-    return feed.REST.rows(rows, rows.count)
+    return feed.rest_tracks(await reads.fetch("playlists_tracks", who, b"%d" % id))
 
 
 def _row(rows: Rows, i: int) -> PlaylistRow:

@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 from lexicons.syntax import Did
+from storage.forgotten import Left, expect_stays
 from storage.postgres import Connection
 from storage.queries import load
 from storage.reader import Reads
@@ -72,21 +73,23 @@ async def put(
     conn: Connection, did: Did, chosen: Mapping[str, Any], ui_settings: Mapping[str, Any]
 ) -> Preferences:
     """All that holds after `chosen`, names of CHOICES with what they are from now on; `ui_settings` are added
-    to those that are there. Raises TooMuch."""
+    to those that are there. Raises TooMuch, Left."""
     ui = orjson.dumps(ui_settings).decode()
     if len(ui) > MAX_UI_BYTES:
         raise TooMuch
     params = {"did": did, "chosen": orjson.dumps(chosen).decode(), "ui": ui, "max_bytes": MAX_UI_BYTES}
     row = await (await conn.execute(_SQL["put"], params)).fetchone()
     if row is None:
+        await expect_stays(conn, did)
         raise TooMuch
     return _preferences(row[0], row[1])
 
 
 async def accept_terms(conn: Connection, did: Did) -> datetime:
-    """When this account accepted the terms: now, unless it had before."""
+    """When this account accepted the terms: now, unless it had before. Raises Left."""
     row = await (await conn.execute(_SQL["accept_terms"], {"did": did})).fetchone()
-    assert row is not None
+    if row is None:
+        raise Left
     return row[0]
 
 

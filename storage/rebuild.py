@@ -12,8 +12,8 @@ from storage.postgres import Connection
 from storage.queries import load
 
 _SQL = load("rebuild")
-SHADOWED = ("track", "like", "comment", "list", "list_item", "profile")
-COMPARED = ("track", "like", "comment", "list", "profile", "track_stat")
+SHADOWED = ("track", "track_tag", "like", "comment", "list", "list_item", "profile")
+COMPARED = ("track", "track_tag", "like", "comment", "list", "profile", "track_stat")
 EXAMPLES = 5
 
 

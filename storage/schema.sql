@@ -80,7 +80,6 @@ create table track_stat (
 ) with (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
 -- The order of getTop: plays, then likes, both in one number.
 create index track_stat_rank on track_stat (((plays << 31) | likes) desc, id desc) where plays > 0 or likes > 0;
-create index track_stat_tags on track_stat using gin (tags) where tags is not null;
 create index track_stat_tagged on track_stat (id) where tags is not null;
 
 create table track (
@@ -109,6 +108,16 @@ create index track_unrendered on track (id) where rest is null;
 create index track_file on track (file_id, id);
 create index track_album on track (album_id, sort_at, id) where album_id is not null;
 create index track_album_title on track (lower(album) collate "C", repo_id, album_id, id) where album_id is not null;
+
+-- Listed tracks by each of their tags, in the order in which they are shown: a row for each while the track is there.
+create table track_tag (
+    tag       text not null,
+    sort_at   timestamptz not null,       -- track.sort_at
+    track_id  bigint not null,            -- track.id
+    repo_id   int not null,
+    primary key (tag, sort_at, track_id) include (repo_id)
+);
+create index track_tag_track on track_tag (track_id);
 
 create table "like" (
     repo_id   int not null,
@@ -168,7 +177,16 @@ create table profile (
     bio           text,
     created_at    timestamptz,            -- of its own profile record
     card          text not null,          -- rendered #profileViewBasic
-    search        tsvector not null
+    search        tsvector not null,
+    -- `card` as members of a REST track by the account; each begins with a comma
+    rest          text not null generated always as (
+        ',"artist":' || coalesce(nullif(split_part(split_part(card, ',"displayName":', 2), ',"avatar":', 1), ''),
+                                 split_part(split_part(split_part(card, ',"displayName":', 1), ',"avatar":', 1),
+                                            ',"handle":', 2))
+        || ',"artist_did":' || substr(split_part(card, ',"handle":', 1), 7)
+        || ',"artist_handle":' || split_part(split_part(split_part(card, ',"displayName":', 1), ',"avatar":', 1),
+                                             ',"handle":', 2)
+        || ',"artist_avatar_url":' || coalesce(nullif(split_part(card, ',"avatar":', 2), ''), 'null')) stored
 );
 create index profile_search on profile using gin (search);
 create index profile_hidden on profile (repo_id) where hidden;
@@ -601,6 +619,9 @@ create table write_turn (
     what        text not null,          -- like 17, fm.plyr.comment/3k…
     rkey        text,                   -- under which the record was written, or may have been
     held_until  timestamptz not null,
+    -- Whoever has a turn may die with it: then the connection on which it took the turn is gone, and nobody waits.
+    holder_pid  int,                    -- of the backend, null: held by the lease alone
+    holder_since timestamptz,           -- when that backend began
     primary key (did, what)
 );
 

@@ -89,7 +89,7 @@ def unstage(conn: psycopg.Connection) -> None:
 
 def finish(conn: psycopg.Connection) -> None:
     """Accounts, set-aside events and counters: last, they look at everything else."""
-    for table in ("repo", "record", "rejected", "track_stat"):
+    for table in ("repo", "record", "rejected", "track_stat", "track_tag"):
         conn.execute(_SQL[f"finish_{table}"])
 
 

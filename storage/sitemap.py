@@ -2,36 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from storage.queries import load
-from storage.reader import Reads
+from storage.reader import Cell, Reads
 
 STATEMENTS = {f"sitemap_{name}": sql for name, sql in load("sitemap").items()}
 
-
-@dataclass(frozen=True, slots=True)
-class Mapped:
-    """A track. `day`: as YYYY-MM-DD; `handle` None: its artist has none that holds; `album`: its title."""
-
-    id: int
-    day: str
-    handle: str | None
-    album: str | None
+# Of a track: its number, its day as YYYY-MM-DD, the handle of its artist if that holds, its album's title
+Mapped = tuple[Cell, Cell, Cell, Cell]
 
 
 async def newest(reads: Reads, limit: int) -> list[Mapped]:
-    """Newest first."""
+    """Newest first. There are many, so cells stay the bytes that Postgres wrote."""
     rows = await reads.fetch("sitemap_newest", b"%d" % limit)
-    found: list[Mapped] = []
-    for i in range(rows.count):
-        id, at, handle, album = (rows.cell(i, n) for n in range(4))
-        found.append(
-            Mapped(
-                int(id or 0),
-                (at or b"")[:10].decode(),
-                None if handle is None else handle.decode(),
-                None if album is None else album.decode(),
-            )
-        )
-    return found
+    get = rows.cell
+    return [(get(i, 0), get(i, 1), get(i, 2), get(i, 3)) for i in range(rows.count)]

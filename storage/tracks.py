@@ -1,4 +1,12 @@
-"""Tables `track_uri` (interned URIs), `track_stat` (their counters) and `track` (the projection)."""
+"""Tables `track_uri` (interned URIs), `track_stat` (their counters), `track` (the projection), `track_tag`.
+
+Contract: for each tag in `track_stat.tags` of a track that is there and listed there is one row in
+`track_tag`, with the track's `sort_at`, and there are no others. Whoever changes a track or its tags holds
+the lock of its repo, and so sees what others made of them.
+
+Example: tagged before its record came, a track has no row; when the record comes it has one for each tag;
+unlisted or deleted it has none, and listed or created again it has them again.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +17,7 @@ from datetime import datetime
 from psycopg.rows import class_row
 
 from lexicons.syntax import AtUri, Cid, Did, Rkey
+from storage import repos
 from storage.postgres import Asked, Connection, as_json
 from storage.queries import load
 
@@ -115,6 +124,7 @@ async def render(conn: Connection, rows: Sequence[Rendered]) -> None:
 async def tag(conn: Connection, uri: AtUri, tags: Sequence[str]) -> None:
     """File a track under these tags alone, whether its record is known already or not."""
     await intern(conn, [uri])
+    await repos.lock(conn, [Did(uri.split("/")[2])])
     await conn.execute(_SQL["tag"], {"uri": uri, "tags": list(tags)})
 
 

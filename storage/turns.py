@@ -24,7 +24,7 @@ class Held:
 
 
 async def take(conn: Connection, did: Did, what: str, rkey: Rkey | None, *, lease_s: float) -> Held | None:
-    """None: somebody else has it."""
+    """None: somebody else has it. Whoever had it has it no more once their connection is gone."""
     params = {"did": did, "what": what, "rkey": rkey, "lease_s": lease_s}
     row = await (await conn.execute(_SQL["take"], params)).fetchone()
     return None if row is None else Held(did, what, row[0], row[1])

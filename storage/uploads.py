@@ -41,7 +41,8 @@ class Resumable:
 
 
 async def lock(conn: Connection, did: Did) -> None:
-    """Nobody else begins an upload of this account until the caller's transaction ends."""
+    """Nobody else begins an upload of this account, signs in with it or deletes it until the caller's
+    transaction ends."""
     await conn.execute(_SQL["lock"], {"did": did})
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from lexicons.syntax import Did, Rev
 from storage.queries import load
@@ -13,8 +13,7 @@ _SQL = load("used_tokens")
 STATEMENTS = {f"used_token_{name}": statement for name, statement in _SQL.items()}
 
 
-@dataclass(frozen=True, slots=True)
-class Spent:
+class Spent(NamedTuple):
     """`first`: nobody used the token before, in whichever process. `rev`: how far its issuer's history is
     here. The catch: a first use may look like a second one if the database went away under it.
     """
@@ -25,7 +24,7 @@ class Spent:
 
 def spending(issuer: Did, jti: str, expires_at: float) -> Question:
     """What uses up a token that expires at so many seconds since 1970. `spent` reads the answer."""
-    return "used_token_spend", (issuer.encode(), jti.encode(), b"%f" % expires_at)
+    return "used_token_spend", (issuer.encode(), jti.encode(), str(expires_at).encode())
 
 
 def spent(rows: Rows) -> Spent:

@@ -48,7 +48,16 @@ class Session:
 
 
 async def viewer(reads: Reads, token_hash: bytes) -> Viewer | None:
-    rows = await reads.fetch("viewers_viewer", _bytea(token_hash))
+    return viewer_of(await reads.fetch("viewers_viewer", _bytea(token_hash)))
+
+
+def asking_viewer(token_hash: bytes) -> Question:
+    """The question whose answer `viewer_of` reads."""
+    return "viewers_viewer", (_bytea(token_hash),)
+
+
+def viewer_of(rows: Rows) -> Viewer | None:
+    """Whose key it is, if it opens anything."""
     if not rows.count:
         return None
     get = rows.cell

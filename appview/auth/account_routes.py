@@ -10,7 +10,7 @@ from aiohttp import web
 from appview.auth import cookies
 from appview.auth.desk import HANDLE_INVALID, Desk, SetOut
 from appview.auth.flows import Wish
-from appview.rest import shapes
+from appview.rest import account_shapes, shapes
 from appview.rest.answers import Refused, answer, body_of, rest
 from appview.rest.spec import Auth, described
 from storage import sessions
@@ -47,7 +47,7 @@ class Accounts:
         router.add_post("/auth/switch-account", rest(self.switch))
         router.add_post("/auth/scope-upgrade/start", rest(self.upgrade))
 
-    @described("Who asks", answer=shapes.Me, auth=Auth.SESSION)
+    @described("Who asks", answer=account_shapes.Me, auth=Auth.SESSION)
     async def me(self, request: web.Request) -> web.StreamResponse:
         """Who asks, and the accounts of their browser if there is more than one."""
         asked = await self._desk.asking(request)
@@ -145,7 +145,7 @@ class Accounts:
 
     @described(
         "Where another account of this browser signs in",
-        answer=shapes.AuthUrl,
+        answer=account_shapes.AuthUrl,
         auth=Auth.SESSION,
         body=_AddAccount,
         errors={400: "`you're already logged into this account`"},
@@ -169,7 +169,7 @@ class Accounts:
 
     @described(
         "Go on as another account of this browser",
-        answer=shapes.Switched,
+        answer=account_shapes.Switched,
         auth=Auth.SESSION,
         body=_Switch,
         errors={400: "there is nothing to switch to", 404: "`target account not found in session group`"},
@@ -204,7 +204,7 @@ class Accounts:
 
     @described(
         "Where the account allows what its session may not do yet",
-        answer=shapes.AuthUrl,
+        answer=account_shapes.AuthUrl,
         auth=Auth.SESSION,
         errors={400: "a developer token cannot be upgraded"},
     )

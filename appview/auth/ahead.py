@@ -28,23 +28,31 @@ class Ahead:
 
     def __init__(self, reads: Reads) -> None:
         self._reads = reads
-        self._known: dict[bytes, Did] = {}
+        self._known: dict[bytes, tuple[Did, int]] = {}
 
-    def note(self, digest: bytes, did: Did) -> None:
+    def note(self, digest: bytes, did: Did, session_id: int) -> None:
         if len(self._known) >= MOST_KNOWN:
             self._known.clear()
-        self._known[digest] = did
+        self._known[digest] = did, session_id
+
+    def known(self, digest: bytes) -> tuple[Did, int] | None:
+        """Whose key it was the last time, and of which session."""
+        return self._known.get(digest)
+
+    def forget(self, digest: bytes) -> None:
+        self._known.pop(digest, None)
 
     async def read(self, digest: bytes, reading: Reading[T]) -> tuple[Holder, T] | None:
         """What is read for the key's holder; None where that is not who it was, or nobody has shown it."""
-        did = self._known.get(digest)
-        if did is None:
+        known = self._known.get(digest)
+        if known is None:
             return None
+        did = known[0]
         first = _First(self._reads, viewers.asking_holder(digest))
         found = await reading(first, did)
         holder = None if first.answer is None else viewers.holder(first.answer)
         if holder is None or holder.did != did:
-            self._known.pop(digest, None)
+            self.forget(digest)
             return None
         return holder, found
 

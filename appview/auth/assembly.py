@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -24,6 +23,7 @@ from appview.auth.metadata import App
 from appview.auth.routes import WayIn
 from appview.auth.sessions import Sessions
 from appview.auth.token_routes import TokenRoutes
+from appview.loops import beside
 from appview.pds import Pds
 from storage.postgres import Pool
 from storage.reader import Reads
@@ -57,16 +57,8 @@ class Auth:
         app.cleanup_ctx.append(self._running)
 
     async def _running(self, _: web.Application) -> AsyncIterator[None]:
-        loops = [
-            asyncio.create_task(self.sessions.run(), name="sessions"),
-            asyncio.create_task(self.deletions.run(), name="deletions"),
-        ]
-        yield
-        for loop in loops:
-            loop.cancel()
-        for loop in loops:
-            with suppress(asyncio.CancelledError):
-                await loop
+        async with beside("sessions", self.sessions.run), beside("deletions", self.deletions.run):
+            yield
 
 
 @asynccontextmanager

@@ -140,13 +140,19 @@ class CredentialStore:
         if task is None:
             task = asyncio.create_task(self._refresh(session_id, version), name=f"refresh {session_id}")
             self._running[key] = task
-            task.add_done_callback(lambda _: self._running.pop(key))
+            task.add_done_callback(lambda task: self._over(key, task))
         outcome = await asyncio.shield(task)
         if isinstance(outcome, _Lost):
             raise SessionEnded(outcome.reason)
         if isinstance(outcome, Refusal):
             raise NotNow(outcome)
         return outcome
+
+    def _over(self, key: tuple[int, int], task: asyncio.Task[Grant | _Lost | Refusal]) -> None:
+        del self._running[key]
+        error = None if task.cancelled() else task.exception()
+        if error is not None:  # whoever wanted it may have left
+            log.error("a refresh broke off", session=key[0], reason=f"{type(error).__name__}: {error}")
 
     async def keep(self, session_id: int, version: int, credentials: Credentials) -> None:
         """Remember newer nonces of the same grant."""

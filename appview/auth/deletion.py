@@ -186,6 +186,8 @@ class Deletions:
 
     async def _access(self, deletion: Deletion) -> None:
         async with self._pool.connection() as conn, conn.transaction():
+            # Who signs in at this moment has done so, or does it later.
+            await uploads.lock(conn, deletion.did)
             ids = await deletions.sessions_of(conn, deletion)
             await sessions.end(conn, ids, End.DELETED)
         warnings: list[str] = []
@@ -214,6 +216,7 @@ class Deletions:
 
     async def _erase(self, deletion: Deletion) -> None:
         async with self._pool.connection() as conn, conn.transaction():
+            await uploads.lock(conn, deletion.did)  # likewise
             came_back = await deletions.came_back(conn, deletion)
             upto = await forget(conn, deletion.did, came_back=came_back)
             await deletions.advance(

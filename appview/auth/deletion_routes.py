@@ -7,7 +7,7 @@ from aiohttp import web
 
 from appview.auth.deletion import Deletions
 from appview.auth.desk import HANDLE_INVALID, Desk
-from appview.rest import shapes
+from appview.rest import account_shapes
 from appview.rest.answers import Refused, answer, body_of, rest
 from appview.rest.spec import Auth, described
 from indexer.deletion import Step
@@ -38,7 +38,7 @@ class DeletionRoutes:
 
     @described(
         "Deletes the account here, and if wanted its records on the PDS",
-        answer=shapes.Deleted,
+        answer=account_shapes.Deleted,
         auth=Auth.SESSION,
         body=_Delete,
         errors={400: "`confirmation must match your handle: …`"},

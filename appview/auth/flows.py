@@ -20,7 +20,7 @@ from appview.auth.grant import Flow, Granted, Refusal, SignInFailed
 from appview.auth.keyring import CannotOpen, KeyRing
 from appview.auth.sessions import DAY_S, Place, Sessions
 from indexer.forgetting import let_back
-from storage import audit, flows, sessions
+from storage import audit, flows, sessions, uploads
 from storage.audit import Event
 from storage.flows import FlowKind, NewFlow, TakenFlow
 from storage.postgres import Pool
@@ -136,6 +136,8 @@ class Flows:
     async def _settle(self, taken: Taken, granted: Granted, client: str | None) -> Arrived:
         row, kind = taken.row, taken.kind
         async with self._pool.connection() as conn, conn.transaction():
+            # Whoever is being forgotten is so before this, or this is seen by whoever forgets them.
+            await uploads.lock(conn, granted.did)
             wisher = await self._sessions.wisher(conn, row.session_id)
             if kind is not FlowKind.SIGN_IN and wisher is None:
                 raise SignInFailed(Refusal.EXPIRED, "whoever began it has signed out")

@@ -19,7 +19,7 @@ from appview.auth.cookies import browser_of, is_browser, wants_page
 from appview.auth.desk import Desk, not_started
 from appview.auth.flows import Arrived, OtherUser, Taken, Wish
 from appview.auth.grant import Refusal, SignInFailed
-from appview.rest import shapes
+from appview.rest import account_shapes
 from appview.rest.answers import Refused, answer, body_of, rest
 from appview.rest.spec import described
 from storage.flows import FlowKind
@@ -43,6 +43,9 @@ _OTHER_USER = {
     FlowKind.TOKEN: "developer token flow was started by a different user",
     FlowKind.SCOPE: "scope upgrade flow was started by a different user",
 }
+
+
+_ENDED = "session_expired"
 
 
 class _Exchange(msgspec.Struct):
@@ -150,14 +153,16 @@ class WayIn:
         fetched = await exchange.redeem(
             desk.pool, desk.sessions, arrived.exchange_token, browser, in_browser=True
         )
-        assert fetched is not None, "issued a moment ago, to this browser"
+        if fetched is None:  # ended meanwhile, as by who signs out everywhere
+            await self._failed(request, taken, _ENDED)
+            raise web.HTTPSeeOther(self._back(taken, _ENDED))
         await desk.give_way(request, fetched)
         desk.cookies.give_session(response, fetched.key.text)
         return response
 
     @described(
         "A session for an exchange token: in a browser as a cookie",
-        answer=shapes.SessionKey,
+        answer=account_shapes.SessionKey,
         body=_Exchange,
         errors={401: "`invalid, expired, or already used exchange token`"},
     )
@@ -192,7 +197,7 @@ class WayIn:
         return self._desk.config.page(_PAGES[taken.kind], "/account", {"error": str(reason)})
 
 
-@described("Where one could get an account", answer=shapes.PdsOptions)
+@described("Where one could get an account", answer=account_shapes.PdsOptions)
 async def pds_options(request: web.Request) -> web.StreamResponse:
     """Where somebody without an account could get one: we recommend nobody."""
     return answer({"enabled": False, "options": []})

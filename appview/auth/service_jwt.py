@@ -72,12 +72,14 @@ def read_token(text: str, *, audiences: Set[str], lxm: Nsid | None, now_s: float
         header, payload, signature = data.split(b".")
     except ValueError:
         raise BadJwt from None
-    alg, claims = _read_header(header), _object(payload)
-    expires_at = _check_times(claims, now_s)
-    _check_audience(claims.get("aud"), audiences, lxm)
-    if lxm is None or claims.get("lxm") != lxm:
+    alg, claim = _read_header(header), _object(payload).get
+    expires_at = _check_times(claim("exp"), claim("iat", 0), now_s)
+    aud = claim("aud")
+    if type(aud) is not str or aud not in audiences:
+        _check_service(aud, audiences, lxm)
+    if lxm is None or claim("lxm") != lxm:
         raise BadJwtLexiconMethod
-    issuer, jti = claims.get("iss"), claims.get("jti")
+    issuer, jti = claim("iss"), claim("jti")
     if type(issuer) is not str or not is_atproto_did(issuer):
         raise BadJwtIss("The token's issuer is no account of this network.")
     if type(jti) is not str or not 0 < len(jti) <= MAX_JTI or not (jti.isascii() and jti.isprintable()):
@@ -101,36 +103,31 @@ def _read_header(segment: bytes) -> str:
     return alg
 
 
-def _check_times(claims: dict[str, Any], now_s: float) -> float:
+def _check_times(exp: object, iat: object, now_s: float) -> float:
     """When it expires. Raises JwtExpired, or BadJwt if it says no time or one that makes no sense."""
-    expires_at = _number(claims.get("exp"))
-    if expires_at is None:
+    # bool is an int, but none by its type
+    if type(exp) is not int and type(exp) is not float:
         raise BadJwt("The token does not expire.")
-    if now_s >= expires_at:
+    if now_s >= exp:
         raise JwtExpired
-    if expires_at > now_s + MAX_LIFE_S + SKEW_S:
+    if exp > now_s + MAX_LIFE_S + SKEW_S:
         raise BadJwt("The token lives for too long.")
-    issued_at = _number(claims.get("iat", 0))
-    if issued_at is None or issued_at > now_s + SKEW_S:
+    if (type(iat) is not int and type(iat) is not float) or iat > now_s + SKEW_S:
         raise BadJwt("The token comes out of the future.")
-    return expires_at
+    return exp
 
 
-def _check_audience(aud: object, audiences: Set[str], lxm: Nsid | None) -> None:
-    """Our DID, with our service's id or bare, as PDSs still send it (rule X8); with that of our labeler for
-    what labelers are asked."""
+def _check_service(aud: object, audiences: Set[str], lxm: Nsid | None) -> None:
+    """Our DID with our service's id, where it is not bare, as PDSs still send it (rule X8); with that of our
+    labeler for what labelers are asked."""
     if type(aud) is not str:
         raise BadJwtAudience
-    did, mark, service = aud.partition("#")
+    did, _, service = aud.partition("#")
     if did not in audiences:
         raise BadJwtAudience
     of_labeler = service == LABELER_ID and lxm is not None and lxm.startswith(_OF_LABELERS)
-    if mark and service != SERVICE_ID and not of_labeler:
+    if service != SERVICE_ID and not of_labeler:
         raise BadJwtAudience
-
-
-def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def _object(segment: bytes) -> dict[str, Any]:

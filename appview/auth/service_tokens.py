@@ -20,7 +20,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Set
 
 from appview.auth.service_jwt import ServiceToken, read_token
-from appview.auth.unspent import Unspent
+from appview.auth.unspent import unspent
 from appview.errors import BadJwt, BadJwtIss, BadJwtSignature, UpstreamFailure
 from appview.limits import Limit, RateLimiter
 from appview.viewer import Viewer
@@ -40,7 +40,7 @@ SWEEP_EVERY_S = 60.0
 
 class ServiceTokens:
     """Takes the tokens of other services for one of `audiences`, which are DIDs of ours. `writes`: as
-    `Unspent` wants them."""
+    `unspent` wants them."""
 
     def __init__(
         self,
@@ -64,20 +64,23 @@ class ServiceTokens:
         self._taken: OrderedDict[tuple[Did, str], None] = OrderedDict()
         self._keys: OrderedDict[Did, tuple[PublicKey, float]] = OrderedDict()
 
-    async def verify(self, text: str, lxm: Nsid | None, client: str | None) -> Viewer:
+    async def verify(self, text: str, lxm: Nsid | None, client: Callable[[], str | None]) -> Viewer:
         """For whom the service asks for the method `lxm`. Raises BadJwt or a kind of it, RateLimitExceeded,
         UpstreamFailure, or what storage raises. Here it is good no more; elsewhere, once it is used up.
 
-        `client` is the address that the look-ups for it are counted by.
+        `client` tells the address that the look-ups for it are counted by.
         """
-        token = read_token(text, audiences=self._audiences, lxm=lxm, now_s=self._now())
-        await self._check_signature(token, client)
+        now_s = self._now()
+        token = read_token(text, audiences=self._audiences, lxm=lxm, now_s=now_s)
+        kept = self._keys.get(token.issuer)
+        if kept is None or now_s >= kept[1] or not token.is_signed_by(kept[0]):
+            await self._find_key(token, client)
         self._take(token)
-        if self._now() >= self._sweep_at:
-            self._sweep_at = self._now() + self._sweep_every_s
+        if now_s >= self._sweep_at:
+            self._sweep_at = now_s + self._sweep_every_s
             await used_tokens.sweep(self._writes)
-        unspent = Unspent(self._reads, self._writes, token.issuer, token.jti, token.expires_at)
-        return Viewer(token.issuer, unspent=unspent)
+        proviso = unspent(self._reads, self._writes, token.issuer, token.jti, token.expires_at)
+        return Viewer(token.issuer, proviso=proviso)
 
     def _take(self, token: ServiceToken) -> None:
         """Raises BadJwt for one that was shown to this process before: so that whoever repeats what they have
@@ -89,16 +92,14 @@ class ServiceTokens:
         if len(self._taken) > MOST_TAKEN:
             self._taken.popitem(last=False)
 
-    async def _check_signature(self, token: ServiceToken, client: str | None) -> None:
+    async def _find_key(self, token: ServiceToken, client: Callable[[], str | None]) -> None:
+        """Keep the key that signed the token, wherever it is found. Raises BadJwtSignature if none did."""
         did = token.issuer
-        kept = self._keys.get(did)
-        if kept is not None and self._now() < kept[1] and token.is_signed_by(kept[0]):
-            return
         stored = await people.signing_key(self._reads, did)
         if stored is not None and self._accepts(token, stored):
             return
         for refresh in (False, True):
-            if self._accepts(token, await self._look_up(did, client, refresh=refresh)):
+            if self._accepts(token, await self._look_up(did, client(), refresh=refresh)):
                 return
         raise BadJwtSignature
 

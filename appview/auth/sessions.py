@@ -20,11 +20,13 @@ from appview.auth import secret
 from appview.auth.ahead import Ahead, Reading
 from appview.auth.credentials import CredentialStore
 from appview.auth.grant import Granted
+from appview.auth.proviso import Mistaken, Proviso
 from appview.auth.secret import Key
 from appview.viewer import Viewer
+from lexicons.syntax import Rev
 from storage import audit, exchange, flows, sessions, viewers
 from storage.postgres import Connection, Pool
-from storage.reader import Reads
+from storage.reader import Reads, Rows
 from storage.sessions import SLIDE_S, End, Given, Kind, NewSession, Wisher
 from storage.viewers import Holder, Session
 
@@ -67,8 +69,30 @@ class Sessions:
             return None
         if found.stale:
             self._touch(found.session_id)
-        self._ahead.note(digest, found.did)
+        self._ahead.note(digest, found.did, found.session_id)
         return Viewer(found.did, found.rev, found.session_id)
+
+    def presumed(self, token: str) -> Viewer | None:
+        """Whose key it was the last time, with the proviso that it still is: else that raises Mistaken, and
+        forgets them. None: nobody has shown it; ask `viewer`."""
+        if not secret.is_one(token):
+            return None
+        digest = secret.hashed(token)
+        known = self._ahead.known(digest)
+        if known is None:
+            return None
+
+        def rev_of(rows: Rows) -> Rev | None:
+            found = viewers.viewer_of(rows)
+            if found is None or (found.did, found.session_id) != known:
+                self._ahead.forget(digest)
+                raise Mistaken
+            if found.stale:
+                self._touch(found.session_id)
+            return found.rev
+
+        proviso = Proviso(self._reads, self._reads, viewers.asking_viewer(digest), rev_of)
+        return Viewer(known[0], session=known[1], proviso=proviso)
 
     async def find(self, token: str) -> Session | None:
         """The session with this key, also one that has ended."""
@@ -79,7 +103,7 @@ class Sessions:
         if found is not None and found.ended is None:
             if found.stale:
                 self._touch(found.id)
-            self._ahead.note(digest, found.did)
+            self._ahead.note(digest, found.did, found.id)
         return found
 
     async def read(self, token: str, reading: Reading[T]) -> tuple[Holder, T] | None:

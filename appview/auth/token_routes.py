@@ -9,7 +9,7 @@ from appview.auth import tokens
 from appview.auth.desk import Desk, SetOut
 from appview.auth.flows import Wish
 from appview.auth.tokens import BadToken, NoSuchToken
-from appview.rest import shapes
+from appview.rest import account_shapes, shapes
 from appview.rest.answers import Refused, answer, body_of, rest
 from appview.rest.spec import Auth, described
 from storage import sessions
@@ -33,7 +33,7 @@ class TokenRoutes:
 
     @described(
         "Where a person allows a program to act for them",
-        answer=shapes.AuthUrl,
+        answer=account_shapes.AuthUrl,
         auth=Auth.SESSION,
         body=_Start,
         errors={400: "a lifetime or a name that is too long"},
@@ -67,7 +67,7 @@ class TokenRoutes:
 
     @described(
         "Developer tokens of whoever asks, by the first eight characters of their key",
-        answer=shapes.DeveloperTokens,
+        answer=account_shapes.DeveloperTokens,
         auth=Auth.SESSION,
     )
     async def list(self, request: web.Request) -> web.StreamResponse:

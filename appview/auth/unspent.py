@@ -1,53 +1,22 @@
-"""A service's token that holds and is not used up yet: the first question of whoever answers takes it along.
-
-    insert into used_token …   ─┐  one packet, one transaction, in this order
-    the page that is asked for ─┘
-
-So it costs no way of its own to the database and back. Contract: nobody sees an answer that was read through
-it unless this was its first use, in whichever process; what was read is thrown away otherwise. How far the
-account's history is here is read in front of the page, and so says less than the page holds, never more.
-"""
+"""A service's token that holds and is not used up yet: that is left to the first question of the answer."""
 
 from __future__ import annotations
 
+from appview.auth.proviso import Proviso
 from appview.errors import BadJwt
 from lexicons.syntax import Did, Rev
 from storage import used_tokens
-from storage.reader import Cell, Question, Reads, Rows
-from storage.used_tokens import Spent
+from storage.reader import Reads, Rows
 
 
-class Unspent:
-    """`Reads` by way of `writes`, which has the statements of `reads` and of `used_tokens`, until the token
-    is used up. Raises BadJwt where it was used before. Who answers without a question has to `spend` it."""
+def unspent(reads: Reads, writes: Reads, issuer: Did, jti: str, expires_at: float) -> Proviso:
+    """That this is the token's first use, in whichever process; BadJwt else. `writes` has the statements of
+    `reads` and of `used_tokens`."""
+    return Proviso(reads, writes, used_tokens.spending(issuer, jti, expires_at), _rev)
 
-    def __init__(self, reads: Reads, writes: Reads, issuer: Did, jti: str, expires_at: float) -> None:
-        self.extensions = reads.extensions
-        self._reads = reads
-        self._writes = writes
-        self._question = used_tokens.spending(issuer, jti, expires_at)
-        self._asked = False
-        self._spent: Spent | None = None
 
-    async def fetch(self, name: str, *params: Cell) -> Rows:
-        return (await self.fetch_all((name, params)))[0]
-
-    async def fetch_all(self, *questions: Question) -> list[Rows]:
-        if self._asked:  # by somebody else of this request, perhaps at this moment
-            return await self._reads.fetch_all(*questions)
-        return await self._spend(*questions)
-
-    async def spend(self) -> Rev | None:
-        """Up to where the account's history is here; from now on the token is used up."""
-        if self._spent is None:
-            await self._spend()
-        return None if self._spent is None else self._spent.rev
-
-    async def _spend(self, *questions: Question) -> list[Rows]:
-        self._asked = True
-        first, *rows = await self._writes.fetch_all(self._question, *questions)
-        spent = used_tokens.spent(first)
-        if not spent.first:
-            raise BadJwt("The token was used before.")
-        self._spent = spent
-        return rows
+def _rev(rows: Rows) -> Rev | None:
+    spent = used_tokens.spent(rows)
+    if not spent.first:
+        raise BadJwt("The token was used before.")
+    return spent.rev

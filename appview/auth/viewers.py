@@ -11,6 +11,7 @@ wants to or not, so one that has become stale is nobody's.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Protocol
 
 from aiohttp import hdrs, web
@@ -20,7 +21,7 @@ from appview.auth.service_tokens import ServiceTokens
 from appview.clients import Clients
 from appview.errors import AuthenticationRequired, InvalidToken
 from appview.viewer import Viewer
-from lexicons.syntax import Nsid, is_nsid
+from lexicons.syntax import MAX_NSID, Nsid, is_nsid
 
 MAX_TOKEN = 256
 
@@ -30,6 +31,10 @@ class Sessions(Protocol):
 
     async def viewer(self, token: str) -> Viewer | None:
         """Whose session it is; None if it is none, or ended."""
+        ...
+
+    def presumed(self, token: str) -> Viewer | None:
+        """Whose session it was the last time, with a proviso that raises Mistaken; None: ask `viewer`."""
         ...
 
 
@@ -53,26 +58,34 @@ class Viewers:
         credentials = request.headers.getall(hdrs.AUTHORIZATION, ())
         if not credentials:
             cookie = request.cookies.get(SESSION) if hdrs.COOKIE in request.headers else None
-            return await self._session(cookie) if cookie else None
+            return await self._session(cookie, request) if cookie else None
         scheme, _, token = credentials[0].partition(" ")
         token = token.strip()
         if len(credentials) > 1 or scheme.lower() != "bearer" or not token:
             raise AuthenticationRequired
         if "." in token:
             return await self._service(token, request)
-        viewer = await self._session(token)
+        viewer = await self._session(token, request)
         if viewer is None:
             raise InvalidToken
         return viewer
 
-    async def _session(self, token: str) -> Viewer | None:
+    async def _session(self, token: str, request: web.Request) -> Viewer | None:
         if self._sessions is None or len(token) > MAX_TOKEN:
             return None
-        return await self._sessions.viewer(token)
+        # Other routes know no proviso.
+        may_presume = request.method in (hdrs.METH_GET, hdrs.METH_HEAD) and "nsid" in request.match_info
+        return (self._sessions.presumed(token) if may_presume else None) or await self._sessions.viewer(token)
 
     async def _service(self, token: str, request: web.Request) -> Viewer:
         if self._services is None:
             raise InvalidToken
-        method = request.match_info.get("nsid", "")
-        lxm = Nsid(method) if is_nsid(method) else None
-        return await self._services.verify(token, lxm, self._clients.address(request))
+        name = request.match_info.get("nsid", "")
+        lxm = _method(name) if len(name) <= MAX_NSID else None
+        return await self._services.verify(token, lxm, lambda: self._clients.address(request))
+
+
+@lru_cache(maxsize=256)
+def _method(name: str) -> Nsid | None:
+    """The method of this name, if it is one's. The same few are asked for again and again."""
+    return Nsid(name) if is_nsid(name) else None

@@ -16,7 +16,6 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -26,6 +25,7 @@ from psycopg import OperationalError
 
 from appview.jobs.tasks import MOST_ATTEMPTS, Done, Task, TaskFailed, TryLater, Undo
 from appview.jobs.work import Attempt
+from appview.loops import beside
 from storage import jobs, queue
 from storage.jobs import Job, JobState
 from storage.postgres import Connection, Pool
@@ -168,13 +168,8 @@ class Attempts:
         """Do it while what it reports is written down."""
         me = asyncio.current_task()
         assert me is not None
-        telling = asyncio.create_task(work.tell(me))
-        try:
+        async with beside("progress of a job", lambda: work.tell(me)):
             return await do()
-        finally:
-            telling.cancel()
-            with suppress(asyncio.CancelledError):
-                await telling
 
     async def _asked_to_end(self, job: Job) -> bool:
         async with self._pool.connection() as conn:

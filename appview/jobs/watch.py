@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from time import monotonic
 from uuid import UUID
@@ -20,6 +19,7 @@ from uuid import UUID
 import psycopg
 import structlog
 
+from appview import loops
 from appview.errors import TooManyFollowed, TooManyFollowers
 from lexicons.syntax import Did
 from storage import jobs
@@ -68,7 +68,7 @@ class JobWatch:
         if self._followers.total() >= self._most:
             raise TooManyFollowers
         if self._listening is None:
-            self._listening = asyncio.create_task(self._listen(), name="job watch")
+            self._listening = loops.begin("job watch", self._listen)
         bell = asyncio.Event()
         followed = self._followed.setdefault(id, _Followed())
         followed.bells.add(bell)
@@ -116,9 +116,7 @@ class JobWatch:
         self._stopping = True
         self._ring(None)
         if self._listening is not None:
-            self._listening.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._listening
+            await loops.end(self._listening)
 
     async def _listen(self) -> None:
         while True:

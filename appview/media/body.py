@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.abc import AbstractStreamWriter
+from multidict import CIMultiDict
 
 from appview.media import sendfile
 from appview.media.ranges import Parts, Unchanged, Unsatisfiable, wanted
@@ -51,32 +52,36 @@ async def answer(
 ) -> web.StreamResponse:
     """The answer to a GET or HEAD. `etag` is strong, with its quotes."""
     size = body.size
-    told = {**headers, "ETag": etag, "Accept-Ranges": "bytes", "Content-Type": mime}
+    told = CIMultiDict(headers)
+    told[hdrs.ETAG] = etag
+    told[hdrs.ACCEPT_RANGES] = "bytes"
+    told[hdrs.CONTENT_TYPE] = mime
     want = wanted(request.headers, size=size, etag=etag)
     if isinstance(want, Unchanged):
-        del told["Content-Type"]
+        del told[hdrs.CONTENT_TYPE]
         return web.Response(status=304, headers=told)
     if isinstance(want, Unsatisfiable):
-        return web.Response(status=416, headers=told | {"Content-Range": f"bytes */{size}"})
+        told[hdrs.CONTENT_RANGE] = f"bytes */{size}"
+        return web.Response(status=416, headers=told)
     parts: list[tuple[bytes, int, int]] = [(b"", 0, size)]  # bytes to go before a part of the body
     if isinstance(want, Parts):
         if len(want.ranges) == 1:
             ((start, stop),) = want.ranges
             parts = [(b"", start, stop)]
-            told["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
+            told[hdrs.CONTENT_RANGE] = f"bytes {start}-{stop - 1}/{size}"
         else:
             parts = _multipart(want, mime, size)
-            told["Content-Type"] = f"multipart/byteranges; boundary={_BOUNDARY}"
+            told[hdrs.CONTENT_TYPE] = f"multipart/byteranges; boundary={_BOUNDARY}"
+    length = sum([len(head) + stop - start for head, start, stop in parts])
+    told[hdrs.CONTENT_LENGTH] = str(length)
     response = web.StreamResponse(status=206 if isinstance(want, Parts) else 200, headers=told)
-    length = response.content_length = sum(len(head) + stop - start for head, start, stop in parts)
-    held = length >= _HELD_BYTES and request.method != "HEAD"
     try:
-        if held:
-            sendfile.hold(request.transport, True)
+        held = None
+        if length >= _HELD_BYTES and request.method != hdrs.METH_HEAD:
+            held = sendfile.hold(request.transport)
         writer = await response.prepare(request)
         assert writer is not None
-        if request.method != "HEAD":
-            writer.send_headers()
+        if request.method != hdrs.METH_HEAD:
             out = Outlet(request, writer)
             for head, start, stop in parts:
                 if head:
@@ -84,8 +89,8 @@ async def answer(
                 if start < stop:
                     await body.send(out, start, stop)
         await response.write_eof()
-        if held:
-            sendfile.hold(request.transport, False)
+        if held is not None and request.transport is not None:
+            sendfile.let_go(held)
     except (ConnectionError, EOFError):  # somebody seeked away, or it is too late to say what is wrong
         if request.transport is not None:
             request.transport.abort()

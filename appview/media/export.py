@@ -8,7 +8,8 @@ fetched (`zipped.py`). What cannot be in it is a warning for its owner.
 
 Contract: all that is in the manifest is owned before it says so, in one transaction with `facts`. Killed
 before that, the next attempt begins from the start; killed after it, it has only to say so. An export is let
-go of when it failed, or `keep_days` after it was begun.
+go of when it failed, or `keep_days` after it was begun. What is taken down was so before it looked, and is
+not in it, or is so later than `read_at`, and then nobody gets it (`exports.may_have`).
 """
 
 from __future__ import annotations
@@ -108,8 +109,10 @@ class Exporter:
         """Look at every track, and own what is there."""
         did, owner = Did(work.job.did or ""), str(work.job.id)
         await work.report("tracks", "fetching tracks...", 0)
+        async with self._pool.connection() as conn:
+            read_at = await exports.wait(conn, did)
         async with self._pool.connection() as conn, conn.transaction():
-            await _hold(work, conn)
+            await work.save({"read_at": read_at and read_at.isoformat()}, conn=conn)
             await rows.release(conn, kind=OWNER, owner=owner)  # what an attempt before this one held
             total = await exports.count(conn, did)
         gathered.tracks.write(b'{"did":%b,"tracks":[' % orjson.dumps(did))

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
+from appview.jobs import sweep
 from appview.jobs.tasks import Done, Queue, Task, TaskFailed, TryLater, Work
 from appview.media.analyse import analyse
 from appview.media.failures import NO_FFMPEG, STORE_AWAY, MediaFailed, NoFfmpeg
@@ -19,17 +21,21 @@ from appview.media.opus import LANE
 from appview.media.probe import probe
 from appview.media.scratch import kept_file
 from appview.moderation.terms import terms
-from storage import fingerprints, jobs, sounds
+from storage import fingerprints, sounds
 from storage.blobs import rows
 from storage.blobs.rows import Blob, State
 from storage.blobs.store import BlobMissing, BlobStore, StoreDown
-from storage.postgres import Pool
+from storage.postgres import Connection, Pool
 from storage.sounds import SoundBody
 
 KIND = "listen"
 SWEEP = "listen.sweep"
 NOTHING = "nothing to listen to: the sound is gone, or was listened to"
-_AT_ONCE = 20
+
+
+async def want(conn: Connection, queue: Queue, sound_id: int) -> bool:
+    """Have it listened to. False: it will be anyhow."""
+    return await queue.enqueue(conn, KIND, subject=str(sound_id), args={"sound": sound_id}) is not None
 
 
 class Listening:
@@ -51,13 +57,8 @@ class Listening:
     async def _sweep(self, work: Work) -> Done:
         """Put a job into the queue for each sound that has none, not too many at once."""
         async with self._pool.connection() as conn:
-            room_for = max(0, _AT_ONCE - (await jobs.unfinished(conn)).get(KIND, 0))
-            begun = 0
-            for sound_id in await sounds.unheard(conn, kind=KIND, limit=room_for):
-                async with conn.transaction():
-                    args = {"sound": sound_id}
-                    id = await self._queue.enqueue(conn, KIND, subject=str(sound_id), args=args)
-                begun += id is not None
+            due = partial(sounds.unheard, conn, kind=KIND)
+            begun = await sweep.begin(conn, KIND, due, partial(want, conn, self._queue))
         return Done("Had those listened to that have no fingerprint.", {"begun": begun})
 
     async def _run(self, work: Work) -> Done:

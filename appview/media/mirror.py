@@ -20,11 +20,13 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlencode
 
 import structlog
 
+from appview.jobs import sweep
 from appview.jobs.tasks import Done, Queue, Task, TaskFailed, TryLater, Work
 from appview.media import mp3, rendition
 from appview.media.analyse import analyse
@@ -38,7 +40,7 @@ from lexicons.catalog import Catalog
 from lexicons.records import BlobRef, InvalidRecord, Track, parse_record
 from lexicons.syntax import Did, Nsid, Rkey
 from lexicons.values import InvalidData, cid_bytes
-from storage import fingerprints, jobs, mirrors, sounds
+from storage import fingerprints, mirrors, sounds
 from storage.blobs.publishing import publish
 from storage.blobs.rows import BeingDeleted, Blob
 from storage.blobs.store import Area, BlobStore, Digest, StoreDown
@@ -51,7 +53,7 @@ log = structlog.get_logger()
 KIND = "mirror"
 SWEEP = "mirror.sweep"
 LANE = "mirror"
-_AT_ONCE, _PER_PDS = 20, 2
+_PER_PDS = 2
 _FOUND_AT_ONCE = 1000
 _STAGED = "mirror-"
 _RAW = b"\x01\x55\x12\x20"
@@ -100,6 +102,12 @@ def wait_s(first_s: float, attempts: int) -> float:
     return min(first_s * 2.0 ** min(attempts, 20), 7 * _DAY_S)
 
 
+async def want(conn: Connection, queue: Queue, did: Did, rkey: Rkey) -> bool:
+    """Have what this track plays fetched. False: it will be anyhow."""
+    args = {"did": did, "rkey": rkey}
+    return await queue.enqueue(conn, KIND, subject=f"{did}/{rkey}", args=args) is not None
+
+
 class Mirrors:
     """Fetches. `queue` is where the sweep puts what is due."""
 
@@ -132,14 +140,8 @@ class Mirrors:
             over = await mirrors.leave_over(
                 conn, account_bytes=config.account_bytes, total_bytes=config.total_bytes, wait_s=_HOUR_S
             )
-            room_for = max(0, _AT_ONCE - (await jobs.unfinished(conn)).get(KIND, 0))
-            due = await mirrors.due(conn, kind=KIND, per_pds=_PER_PDS, limit=room_for)
-            begun = 0
-            for did, rkey in due:
-                async with conn.transaction():
-                    args = {"did": did, "rkey": rkey}
-                    id = await self._queue.enqueue(conn, KIND, subject=f"{did}/{rkey}", args=args)
-                    begun += id is not None
+            due = partial(mirrors.due, conn, kind=KIND, per_pds=_PER_PDS)
+            begun = await sweep.begin(conn, KIND, due, lambda track: want(conn, self._queue, *track))
         told = f"{found} tracks found, {begun} begun, {over} left alone"
         return Done(told, {"found": found, "begun": begun, "over": over})
 

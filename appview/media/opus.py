@@ -13,8 +13,10 @@ forgotten.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
+from appview.jobs import sweep
 from appview.jobs.tasks import Done, Queue, Task, TaskFailed, TryLater, Work
 from appview.media import container, rendition
 from appview.media.attempt import told
@@ -22,7 +24,7 @@ from appview.media.encode import Target, encode
 from appview.media.failures import NO_FFMPEG, STORE_AWAY, MediaFailed, NoFfmpeg
 from appview.media.probe import probe
 from appview.media.scratch import kept_file, room
-from storage import jobs, sounds
+from storage import sounds
 from storage.blobs.publishing import publish
 from storage.blobs.rows import BeingDeleted, Blob
 from storage.blobs.store import Area, BlobMissing, BlobStore, StoreDown
@@ -33,7 +35,6 @@ KIND = "opus"
 SWEEP = "opus.sweep"
 LANE = "later"
 RATE = 48_000
-_AT_ONCE = 20
 NOTHING = "nothing to make: no track has the sound any more, or there is one"
 
 
@@ -64,11 +65,8 @@ class OpusRenditions:
     async def _sweep(self, work: Work) -> Done:
         """Put a job into the queue for each sound that has none, not too many at once."""
         async with self._pool.connection() as conn:
-            room_for = max(0, _AT_ONCE - (await jobs.unfinished(conn)).get(KIND, 0))
-            begun = 0
-            for sound_id in await sounds.without(conn, Format.OPUS, kind=KIND, limit=room_for):
-                async with conn.transaction():
-                    begun += await want(conn, self._queue, sound_id)
+            due = partial(sounds.without, conn, Format.OPUS, kind=KIND)
+            begun = await sweep.begin(conn, KIND, due, partial(want, conn, self._queue))
         return Done("Had an Opus made of what has none.", {"begun": begun})
 
     async def _run(self, work: Work) -> Done:

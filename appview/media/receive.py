@@ -16,7 +16,7 @@ import asyncio
 import re
 import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -28,6 +28,7 @@ from appview.auth.acting import Actor, actor_of
 from appview.errors import InvalidRequest, SignInNeeded, TooManyUploads
 from appview.jobs.tasks import Queue
 from appview.limits import Limit, RateLimiter
+from appview.loops import beside
 from appview.viewer import Viewer
 from lexicons.catalog import Catalog
 from lexicons.syntax import Rkey
@@ -158,13 +159,10 @@ class Receiver:
         """An upload in one piece. What was staged when the block ends is dropped, unless it was handed on.
         Raises what `begin` does."""
         intake = Intake(self, actor, await self.begin(actor, size=size))
-        beat = asyncio.create_task(self._touch(intake.names), name="touch upload")
         try:
-            yield intake
+            async with beside("touch upload", lambda: self._touch(intake.names)):
+                yield intake
         finally:
-            beat.cancel()
-            with suppress(asyncio.CancelledError):
-                await beat
             if not intake.handed_on:
                 await self.drop(intake.names)
 

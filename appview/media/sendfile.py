@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from asyncio.trsock import TransportSocket
 from enum import Enum
 
 from aiohttp import web
@@ -19,22 +20,32 @@ STALL_S = 300.0
 _PIECE = 2 << 20
 _READ = 64 << 10
 _PAUSE_S = 0.002
-_CORK = getattr(socket, "TCP_CORK", None)  # Linux alone, as the next
+_CORK: int = getattr(socket, "TCP_CORK", 0)  # Linux alone, as the next
 _NOWAIT = getattr(os, "RWF_NOWAIT", None)
+_LOOKED_AT = [bytearray(1)]
 
 
 class Stalled(ConnectionError):
     """The client has taken nothing for STALL_S. A player that is paused comes back with a range."""
 
 
-def hold(transport: asyncio.Transport | None, held: bool) -> None:
+def hold(transport: asyncio.Transport | None) -> TransportSocket | None:
     """Have full packets sent alone, until it is let go: a head that goes with the first bytes behind it wakes
-    its reader once instead of twice. The kernel keeps nothing back for longer than 200 ms."""
-    if _CORK is None or transport is None or transport.get_extra_info("sslcontext") is not None:
-        return
-    sock = transport.get_extra_info("socket")
-    if sock.family in (socket.AF_INET, socket.AF_INET6):
-        sock.setsockopt(socket.IPPROTO_TCP, _CORK, held)
+    its reader once instead of twice, and what comes after them is not cut smaller whenever he has taken some.
+    The kernel keeps nothing back for longer than 200 ms. None where nothing can be held."""
+    if not _CORK or transport is None or transport.get_extra_info("sslcontext") is not None:
+        return None
+    sock: TransportSocket = transport.get_extra_info("socket")
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, _CORK, 1)
+    except OSError:  # no TCP
+        return None
+    return sock
+
+
+def let_go(held: TransportSocket) -> None:
+    """What is left goes, too."""
+    held.setsockopt(socket.IPPROTO_TCP, _CORK, 0)
 
 
 async def send(
@@ -162,7 +173,7 @@ def _in_cache(descriptor: int, at: int) -> bool:
     if _NOWAIT is None:
         return True
     try:
-        os.preadv(descriptor, [bytearray(1)], at, _NOWAIT)
+        os.preadv(descriptor, _LOOKED_AT, at, _NOWAIT)
     except BlockingIOError:
         return False
     except OSError:  # a file system without this

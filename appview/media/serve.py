@@ -9,13 +9,14 @@ we serve was made by strangers: no browser may take it for a page or a script (r
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from aiohttp import web
+from aiohttp import hdrs, web
+from multidict import CIMultiDict
 
-from appview.media.body import Outlet, answer
+from appview.media.body import answer
+from appview.media.open_files import OpenFiles
 from storage.blobs.store import BlobStore, Key
 
 _FOREVER = "public, max-age=31536000, immutable"
@@ -29,6 +30,8 @@ _OPEN = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Expose-Headers": "Accept-Ranges, Content-Length, Content-Range, ETag",
 }
+_PUBLIC = CIMultiDict(SAFETY | {hdrs.CACHE_CONTROL: _FOREVER} | _OPEN)
+_CLOSED = CIMultiDict(SAFETY | {hdrs.CACHE_CONTROL: "private, no-store"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,44 +62,33 @@ class Served:
         return self.key.area.public and not self.guarded
 
 
-@dataclass(frozen=True, slots=True)
-class _File:
-    descriptor: int
-    size: int
-
-    async def send(self, out: Outlet, start: int, stop: int) -> None:
-        await out.file(self.descriptor, start, stop)
-
-
 async def serve(
-    request: web.Request, store: BlobStore, served: Served, config: ServeConfig
+    request: web.Request, store: BlobStore, served: Served, config: ServeConfig, files: OpenFiles
 ) -> web.StreamResponse:
-    """The answer to a GET or HEAD. Raises web.HTTPNotFound where the store does not have it."""
-    path = store.path(served.key)
-    if path is None:
-        return await _elsewhere(store, served, config)
-    headers = _headers(served)
-    etag = f'"{served.key.sha256}"'
-    if config.accel_prefix is not None:
+    """The answer to a GET or HEAD, from `files`, which are the store's. Raises web.HTTPNotFound where it does
+    not have it."""
+    if config.accel_prefix is not None and (path := store.path(served.key)) is not None:
         where = "/".join([config.accel_prefix.rstrip("/"), *path.parts[-3:]])  # area, two letters, hash
-        told = headers | {"ETag": etag, "Content-Type": served.mime, "X-Accel-Redirect": where}
+        told = _headers(served)
+        told.update({hdrs.ETAG: _etag(served), hdrs.CONTENT_TYPE: served.mime, "X-Accel-Redirect": where})
         return web.Response(headers=told)
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        file = files.open(served.key)
     except FileNotFoundError:
         raise web.HTTPNotFound from None
-    try:
-        file = _File(descriptor, os.lseek(descriptor, 0, os.SEEK_END))
-        return await answer(request, file, mime=served.mime, etag=etag, headers=headers)
-    finally:
-        os.close(descriptor)
+    if file is None:
+        return await _elsewhere(store, served, config)
+    return await answer(request, file, mime=served.mime, etag=_etag(served), headers=_headers(served))
 
 
-def _headers(served: Served) -> dict[str, str]:
-    public = served.public
-    out = SAFETY | {"Cache-Control": _FOREVER if public else "private, no-store"} | (_OPEN if public else {})
+def _etag(served: Served) -> str:
+    return f'"{served.key.sha256}"'
+
+
+def _headers(served: Served) -> CIMultiDict[str]:
+    out = CIMultiDict(_PUBLIC if served.public else _CLOSED)
     if served.filename is not None:
-        out["Content-Disposition"] = f"attachment; filename*=UTF-8''{quote(served.filename, safe='')}"
+        out[hdrs.CONTENT_DISPOSITION] = f"attachment; filename*=UTF-8''{quote(served.filename, safe='')}"
     return out
 
 

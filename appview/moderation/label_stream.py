@@ -13,20 +13,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any
 
 import psycopg
 import structlog
 from aiohttp import web
 
+from appview import loops
+from appview.audience import Audience
 from appview.auth.keyring import CannotOpen
-from appview.errors import InvalidRequest, TooManySubscribers
 from appview.messages import Wanted, websocket_frame
 from appview.metrics import Metrics
 from appview.moderation.labeler import Labeler
 from appview.moderation.labels import fields
-from appview.subscriber import FUTURE_CURSOR, GOING_AWAY, NOT_NOW, Ending, LiveConfig, Subscriber
+from appview.subscriber import FUTURE_CURSOR, NOT_NOW, LiveConfig, Subscriber
 from appview.tail import POLL_S, wait
 from lexicons.dagcbor import encode
 from storage import labels, live
@@ -47,82 +47,34 @@ class LabelStream:
     def __init__(self, labeler: Labeler, dsn: str | None, config: LiveConfig, metrics: Metrics) -> None:
         self._labeler = labeler
         self._dsn = dsn
-        self._config = config
-        self._metrics = metrics
+        self._audience = Audience(config, metrics, metrics.label_subscribers)
         self._bell = asyncio.Event()
-        self._pages: dict[int, asyncio.Task[tuple[bytes, int]]] = {}
         self._rung = asyncio.Event()
-        self._subscribers: set[Subscriber] = set()
-        self._taken = 0
+        self._pages: dict[int, asyncio.Task[tuple[bytes, int]]] = {}
         self._task: asyncio.Task[None] | None = None
-        self._stopping = False
 
     async def handle(self, request: web.Request, params: Mapping[str, Any]) -> web.StreamResponse:
         """Serves one subscriber until its end. Before that, raises InvalidRequest, ReadFailed or
         TooManySubscribers."""
-        socket = web.WebSocketResponse(
-            autoping=False, compress=False, max_msg_size=4096, timeout=self._config.stall_s
-        )
-        if not socket.can_prepare(request).ok:
-            raise InvalidRequest("This method is a subscription: open a WebSocket")
-        if self._task is None and not self._stopping:
-            self._task = asyncio.create_task(self._listen(), name="labels")
+        socket = self._audience.socket(request)
+        if self._task is None and not self._audience.stopping:
+            self._task = loops.begin("labels", self._listen)
         # Read before the handshake, so whatever is committed after that is told.
         head = await self._labeler.head()
-        if self._stopping or self._taken >= self._config.max_subscribers:
-            raise TooManySubscribers
-        self._taken += 1
-        self._metrics.label_subscribers.set(self._taken)
-        try:
-            await self._converse(request, socket, params.get("cursor", head), head)
-        finally:
-            self._taken -= 1
-            self._metrics.label_subscribers.set(self._taken)
+        cursor = params.get("cursor", head)
+        await self._audience.serve(request, socket, Wanted(), lambda them: self._send(them, cursor, head))
         return socket
 
     async def stop(self) -> None:
         """Tell everybody that the server stops, and end the task."""
-        self._stopping = True
-        for subscriber in self._subscribers:
-            subscriber.end(GOING_AWAY)
+        self._audience.stop()
         if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+            await loops.end(self._task)
 
-    async def _converse(
-        self, request: web.Request, socket: web.WebSocketResponse, cursor: int, head: int
-    ) -> None:
-        transport = request.transport
-        await socket.prepare(request)
-        if transport is None:
-            return
-        subscriber = Subscriber(socket, transport, Wanted(), self._config)
-        self._subscribers.add(subscriber)
-        if self._stopping:
-            subscriber.end(GOING_AWAY)
-        if cursor > head:
-            subscriber.end(FUTURE_CURSOR)
-        try:
-            await subscriber.close(await self._serve(subscriber, cursor))
-        finally:
-            self._subscribers.discard(subscriber)
-
-    async def _serve(self, subscriber: Subscriber, cursor: int) -> Ending:
-        async with asyncio.TaskGroup() as tasks:
-            own = [
-                tasks.create_task(subscriber.hear()),
-                tasks.create_task(self._send(subscriber, cursor)),
-            ]
-            ending = await subscriber.ended
-            for task in own:
-                task.cancel()
-        if ending.name is not None:
-            self._metrics.dropped.labels(ending.name).inc()
-        return ending
-
-    async def _send(self, subscriber: Subscriber, seq: int) -> None:
+    async def _send(self, subscriber: Subscriber, seq: int, head: int) -> None:
         """Everything after `seq`, for as long as the subscriber is there."""
+        if seq > head:
+            subscriber.end(FUTURE_CURSOR)
         loop = asyncio.get_running_loop()
         try:
             while not subscriber.ended.done():

@@ -19,7 +19,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 
+from appview.jobs import sweep
 from appview.jobs.tasks import Done, Queue, Task, TryLater, Work
 from appview.media.failures import NO_FFMPEG, STORE_AWAY, NoFfmpeg
 from appview.moderation import copies
@@ -27,7 +29,7 @@ from appview.moderation.audd import Audd, AuddFailed
 from appview.moderation.fingerprint import Variant
 from appview.moderation.variants import Variants
 from lexicons.syntax import Did, Rkey
-from storage import jobs, scans
+from storage import scans
 from storage.blobs.store import StoreDown
 from storage.postgres import Connection, Pool
 from storage.scans import ErrorKind, Source, Target, Verdict
@@ -35,7 +37,6 @@ from storage.scans import ErrorKind, Source, Target, Verdict
 KIND = "scan"
 SWEEP = "scan.sweep"
 LANE = "scan"
-_AT_ONCE = 20
 _MINUTE_S, _HOUR_S, _DAY_S = 60.0, 3600.0, 86_400.0
 _FIRST_S = {
     ErrorKind.AWAY: _MINUTE_S,
@@ -79,9 +80,10 @@ class Outcome:
     kind: ErrorKind | None = None
 
 
-async def want(conn: Connection, queue: Queue, did: Did, rkey: Rkey) -> None:
-    """Have what a track plays scanned, in the caller's transaction."""
-    await queue.enqueue(conn, KIND, subject=f"{did}/{rkey}", args={"did": did, "rkey": rkey})
+async def want(conn: Connection, queue: Queue, did: Did, rkey: Rkey) -> bool:
+    """Have what a track plays scanned, in the caller's transaction. False: it will be anyhow."""
+    args = {"did": did, "rkey": rkey}
+    return await queue.enqueue(conn, KIND, subject=f"{did}/{rkey}", args=args) is not None
 
 
 def wait_s(kind: ErrorKind, attempts: int, least_s: float | None = None) -> float:
@@ -207,16 +209,13 @@ class Scans:
 
     async def _sweep(self, work: Work) -> Done:
         """Put a job into the queue for each track that is unscanned and due, not too many at once."""
-        begun = 0
         async with self._pool.connection() as conn:
             until = await scans.refused_until(conn)
             if until is not None and self._scanner.off is None:
                 return Done(f"AuDD answers no more; asked again at {until:%Y-%m-%d %H:%M} UTC", {"begun": 0})
-            room_for = max(0, _AT_ONCE - (await jobs.unfinished(conn)).get(KIND, 0))
-            audd = self._scanner.off is None
-            for target in await scans.unscanned(conn, kind=KIND, limit=room_for, audd=audd):
-                async with conn.transaction():
-                    await want(conn, self._queue, target.did, target.rkey)
-                begun += 1
+            due = partial(scans.unscanned, conn, kind=KIND, audd=self._scanner.off is None)
+            begun = await sweep.begin(
+                conn, KIND, due, lambda target: want(conn, self._queue, target.did, target.rkey)
+            )
         without = f"; {self._scanner.off}" if self._scanner.off else ""
         return Done(f"{begun} scans begun{without}", {"begun": begun})

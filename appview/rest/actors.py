@@ -16,16 +16,16 @@ from lexicons.syntax import Did, Nsid
 
 class Actors:
     def __init__(self, desk: Desk, place: Place) -> None:
-        self._desk = desk
+        self.desk = desk
         self._place = place
 
     async def who(self, request: web.Request) -> Did:
         """Whoever asks, though nothing may be written in their name. Raises Refused 401."""
-        return Did((await self._desk.asking(request)).session.did)
+        return Did((await self.desk.asking(request)).session.did)
 
     async def of(self, request: web.Request, *collections: Nsid) -> Actor:
         """Raises Refused 401 and 403."""
-        session = (await self._desk.asking(request)).session
+        session = (await self.desk.asking(request)).session
         wanted = " ".join(f"repo:{collection}" for collection in collections)
         asker = Viewer(session.did, None, session.id)
         try:

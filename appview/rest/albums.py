@@ -24,7 +24,7 @@ from lexicons.catalog import Collections
 from lexicons.syntax import Did, Rkey
 from storage import albums, keyset, lists, people
 from storage.albums import AlbumRow
-from storage.feed import RestRow
+from storage.feed import Tracks
 from storage.people import Actor
 from storage.reader import Reads
 
@@ -85,12 +85,10 @@ class Shown:
         found = await self._at(handle, ask)
         return None if found is None else found[0]
 
-    async def whole(
-        self, reads: Reads, viewer: str | None, handle: str, slug: str
-    ) -> Found[list[RestRow]] | None:
+    async def whole(self, reads: Reads, viewer: str | None, handle: str, slug: str) -> Found[Tracks] | None:
         """Likewise, with its tracks. It asks `reads`."""
 
-        async def ask(actor: Actor) -> Found[list[RestRow]] | None:
+        async def ask(actor: Actor) -> Found[Tracks] | None:
             base, rank = album_ids.parse(actor.did, slug)
             return await albums.whole(reads, viewer, actor.repo_id, base, rank)
 
@@ -193,6 +191,6 @@ class Albums:
         )
         if found is None:
             raise Refused(404, "album not found")
-        tracks = await present.listed(self._reads, found[1], self._sounds)
+        tracks = present.listed(found[1], self._sounds)
         metadata = orjson.dumps(self._shown.metadata(found[0]))
-        return answer_json(present.page(tracks, b'"metadata":' + metadata))
+        return answer_json(*present.page(tracks, b'"metadata":' + metadata))

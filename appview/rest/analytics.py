@@ -8,12 +8,12 @@ from typing import Annotated
 import msgspec
 from aiohttp import web
 
-from appview.auth.desk import Desk
 from appview.rest import shapes
-from appview.rest.answers import Refused, answer, rest
+from appview.rest.answers import answer, rest
+from appview.rest.asker import Asker
 from appview.rest.spec import Auth, described, query_of
 from storage import analytics
-from storage.analytics import Item
+from storage.analytics import Item, Totals
 from storage.reader import Reads
 
 DAYS, MOST_DAYS = 30, 366
@@ -24,11 +24,9 @@ class _Days(msgspec.Struct):
 
 
 class Analytics:
-    """Without a `desk` nobody is anybody here, and `me` is refused."""
-
-    def __init__(self, reads: Reads, desk: Desk | None) -> None:
+    def __init__(self, reads: Reads, asker: Asker) -> None:
         self._reads = reads
-        self._desk = desk
+        self._asker = asker
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         router.add_get("/artists/me/analytics", rest(self.mine))
@@ -38,11 +36,11 @@ class Analytics:
     @described("How often an artist's tracks were played", answer=shapes.Analytics)
     async def of(self, request: web.Request) -> web.StreamResponse:
         """Never 404: of who is unknown there is nothing."""
-        return await self._totals(request.match_info["did"])
+        return _answer(await analytics.totals(self._reads, request.match_info["did"]))
 
     @described("How often one's own tracks were played", answer=shapes.Analytics, auth=Auth.SESSION)
     async def mine(self, request: web.Request) -> web.StreamResponse:
-        return await self._totals(await self._me(request))
+        return _answer(await self._asker.own(request, analytics.totals))
 
     @described("And on which days", answer=shapes.Days, auth=Auth.SESSION, query=_Days)
     async def my_days(self, request: web.Request) -> web.StreamResponse:
@@ -50,25 +48,20 @@ class Analytics:
         wanted = query_of(request, _Days).days
         today = datetime.now(UTC).date()
         first = today - timedelta(days=wanted - 1)
-        found = await analytics.days(self._reads, await self._me(request), first, today)
+        found = await self._asker.own(request, lambda reads, did: analytics.days(reads, did, first, today))
         return answer({"days": [{"day": day, "plays": plays} for day, plays in found]})
 
-    async def _me(self, request: web.Request) -> str:
-        if self._desk is None:
-            raise Refused(401, "not authenticated - login required")
-        return (await self._desk.asking(request)).session.did
 
-    async def _totals(self, did: str) -> web.Response:
-        found = await analytics.totals(self._reads, did)
-        return answer(
-            {
-                "total_plays": found.plays,
-                "total_items": found.tracks,
-                "total_duration_seconds": found.duration_s,
-                "top_item": _item(found.most_played),
-                "top_liked": _item(found.most_liked),
-            }
-        )
+def _answer(found: Totals) -> web.Response:
+    return answer(
+        {
+            "total_plays": found.plays,
+            "total_items": found.tracks,
+            "total_duration_seconds": found.duration_s,
+            "top_item": _item(found.most_played),
+            "top_liked": _item(found.most_liked),
+        }
+    )
 
 
 def _item(item: Item | None) -> dict[str, object] | None:

@@ -20,9 +20,12 @@ from multidict import CIMultiDict
 
 from appview.auth.credentials import NoGrant, NotNow, SessionEnded
 from appview.errors import AppError
+from appview.guards import SECURITY
 from appview.pds import PdsUnreachable
+from appview.whole import Whole
 from storage.blobs.rows import BeingDeleted
 from storage.blobs.store import StoreDown
+from storage.forgotten import Left
 from storage.reader import TimedOut, Unavailable
 
 log = structlog.get_logger()
@@ -31,9 +34,7 @@ T = TypeVar("T")
 JSON = "application/json"
 MAX_BODY = 64 * 1024
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-_HEADERS = CIMultiDict(
-    {hdrs.CONTENT_TYPE: JSON, hdrs.CACHE_CONTROL: "no-store", "X-Content-Type-Options": "nosniff"}
-)
+_HEADERS = CIMultiDict({hdrs.CONTENT_TYPE: JSON, hdrs.CACHE_CONTROL: "no-store", **SECURITY})
 
 
 class Refused(Exception):
@@ -46,12 +47,12 @@ class Refused(Exception):
 
 
 def answer(value: object, status: int = 200) -> web.Response:
-    return answer_json(orjson.dumps(value), status)
+    return answer_json(orjson.dumps(value), status=status)
 
 
-def answer_json(body: bytes, status: int = 200) -> web.Response:
-    """The same with JSON that is written down already."""
-    return web.Response(body=body, status=status, headers=_HEADERS)
+def answer_json(*pieces: bytes, status: int = 200) -> web.Response:
+    """The same with JSON that is written down already: one piece, or several that are to be joined."""
+    return Whole(*pieces, status=status, headers=_HEADERS)
 
 
 def rest(handler: Handler) -> Handler:
@@ -68,7 +69,7 @@ def rest(handler: Handler) -> Handler:
             if refused.status == 401:
                 response.headers[hdrs.WWW_AUTHENTICATE] = "Bearer"
             return response
-        except SessionEnded:
+        except (SessionEnded, Left):
             return answer({"detail": "session_expired"}, 401)
         except NoGrant:
             return answer({"detail": "this token cannot act for its account"}, 403)

@@ -11,6 +11,7 @@ the items of lists (`.items[].subject.uri`). Of others we know nothing, and say 
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated
 
 import msgspec
@@ -100,8 +101,10 @@ class Backlinks:
             after = cursors.decode(asked.cursor, keyset.TIME_REPO_RKEY)
         except InvalidRequest as error:
             raise Refused(400, str(error)) from None
-        total = (await backlinks.counts(self._reads, target, source))[source].records
-        page = await backlinks.records(self._reads, source, target, after, asked.limit)
+        total, page = await asyncio.gather(
+            backlinks.count(self._reads, source, target),
+            backlinks.records(self._reads, source, target, after, asked.limit),
+        )
         found = [{"did": did, "collection": asked.collection, "rkey": rkey} for did, rkey in page.rows]
         cursor = None if page.next is None else cursors.encode(page.next).decode()
         return answer({"total": total, "linking_records": found, "cursor": cursor})
@@ -120,16 +123,14 @@ class Backlinks:
     @described("How many records point at a track", answer=Total, query=Question, errors=_ERRORS)
     async def count(self, request: web.Request) -> web.StreamResponse:
         asked = query_of(request, Question)
-        return answer({"total": (await self._count(asked)).records})
+        target, source = self._target(asked.target), self._source(asked)
+        return answer({"total": await backlinks.count(self._reads, source, target)})
 
     @described("Of how many accounts", answer=Total, query=Question, errors=_ERRORS)
     async def accounts(self, request: web.Request) -> web.StreamResponse:
         asked = query_of(request, Question)
-        return answer({"total": (await self._count(asked)).accounts})
-
-    async def _count(self, asked: Question) -> backlinks.Count:
         target, source = self._target(asked.target), self._source(asked)
-        return (await backlinks.counts(self._reads, target, source))[source]
+        return answer({"total": await backlinks.accounts(self._reads, source, target)})
 
     def _target(self, text: str) -> AtUri:
         uri = track_uri(text, self._collections) if text.startswith("at://") else None

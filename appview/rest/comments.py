@@ -122,7 +122,10 @@ class Comments:
             raise Refused(400, f"track has reached maximum of {MOST} comments") from None
         except WriteFailed as error:
             raise unwritten("failed to create comment", error) from error
-        return await self._shown(did, rkey, "failed to create comment")
+        row = await remarks.comment_at(self._reads, did, rkey)
+        if row is None:  # deleted meanwhile, or the PDS did not say what it did
+            raise Refused(502, "failed to create comment")
+        return answer(comment_shape(row))
 
     @described(
         "Change what a comment of one's own says",
@@ -143,7 +146,10 @@ class Comments:
             raise _not_found() from None
         except WriteFailed as error:
             raise unwritten("failed to update comment on ATProto", error) from error
-        return await self._shown(did, rkey, "failed to update comment on ATProto")
+        row = await remarks.comment_at(self._reads, did, rkey)
+        if row is None:  # it was there: it was deleted meanwhile, or taken down
+            raise _not_found()
+        return answer(comment_shape(row))
 
     @described(
         "Delete a comment of one's own",
@@ -173,12 +179,6 @@ class Comments:
         if found[0] != did:
             raise Refused(403, f"can only {what} your own comments")
         return found[1]
-
-    async def _shown(self, did: Did, rkey: Rkey, failed: str) -> web.Response:
-        row = await remarks.comment_at(self._reads, did, rkey)
-        if row is None:  # deleted meanwhile, or the PDS did not say what it did
-            raise Refused(502, failed)
-        return answer(comment_shape(row))
 
 
 def comment_shape(row: CommentRow) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from appview.media.export import KIND, file_name
 from appview.media.serve import SAFETY
 from appview.media.signed import BadLink, Links
 from appview.media.zipped import ZipBody
-from appview.rest import shapes, told
+from appview.rest import account_shapes, told
 from appview.rest.answers import Refused, answer, rest
 from appview.rest.spec import Auth, described
 from lexicons.syntax import Did
@@ -73,7 +73,7 @@ class Exports:
 
     @described(
         "Puts all that one has into one ZIP",
-        answer=shapes.ExportQueued,
+        answer=account_shapes.ExportQueued,
         auth=Auth.SESSION,
         errors={404: "`no tracks found to export`", 409: "an export has just ended"},
     )

@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 from aiohttp import web
 
-from appview.rest import present, shapes
+from appview.rest import present, site_shapes
 from appview.rest.answers import answer_json, rest
 from appview.rest.spec import described, query_of
 from storage import keyset, people
@@ -28,7 +28,9 @@ class Handles:
     def add_to(self, router: web.UrlDispatcher) -> None:
         router.add_get("/search/handles", rest(self.find))
 
-    @described("People by how their handle or name begins", query=HandleQuery, answer=shapes.FoundHandles)
+    @described(
+        "People by how their handle or name begins", query=HandleQuery, answer=site_shapes.FoundHandles
+    )
     async def find(self, request: web.Request) -> web.StreamResponse:
         asked = query_of(request, HandleQuery)
         text, spread = asked.q.removeprefix("@"), await self._spreads.get()

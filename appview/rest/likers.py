@@ -32,7 +32,7 @@ class Likers:
             raise Refused(404, "track not found")
         page = await feed.likes_of(self._reads, track_id, keyset.TIME_REPO.start, MOST)
         users = b",".join(map(_liker, page.rows))
-        count = orjson.loads(b"{%b}" % (track[3] or b""))["like_count"]
+        count = orjson.loads(track.text)["like_count"]
         return answer_json(b'{"users":[%b],"count":%d}' % (users, count))
 
 

@@ -23,13 +23,13 @@ from appview.rest import present, shapes
 from appview.rest.answers import Refused, answer_json, rest
 from appview.rest.asker import Asker
 from appview.rest.spec import Auth, described, query_of
-from appview.rest.tags import normal
+from appview.rest.tags import MOST_TAGS, normal
 from appview.sound_origins import SoundOrigins
 from appview.xrpc.addresses import record_uris
 from lexicons.catalog import Collections
 from lexicons.syntax import Did, InvalidSyntax, tid_from_us
 from storage import feed, keyset, people, rest_feed
-from storage.feed import Page, RestRow
+from storage.feed import Tracks
 from storage.keyset import Keyset, Place
 from storage.reader import Reads
 from storage.rest_feed import Sort
@@ -103,32 +103,36 @@ class Listings:
         answer=shapes.TrackPage,
         auth=Auth.OPTIONAL,
         query=ListQuery,
-        errors={400: "`invalid cursor format`"},
+        errors={400: "`invalid cursor format`, or more than ten tags"},
     )
     async def all(self, request: web.Request) -> web.StreamResponse:
         asked = query_of(request, ListQuery)
         after, limit = _place(asked.cursor, keyset.TIME_ID), _limit(asked.limit)
         artist = None if asked.artist_did is None else await self._did(asked.artist_did)
-        tags = [normal(tag) for tag in request.query.getall("tags", ()) if normal(tag)]
+        tags = list(dict.fromkeys(filter(None, map(normal, request.query.getall("tags", ())))))
+        if len(tags) > MOST_TAGS:
+            raise Refused(400, f"maximum {MOST_TAGS} tags allowed")
 
-        async def page(reads: Reads, viewer: Did | None) -> Page[RestRow]:
+        async def page(reads: Reads, viewer: Did | None) -> Tracks:
             if tags:
                 return await rest_feed.tagged(reads, viewer, tags, artist, after, limit)
             if artist is not None:
                 return await rest_feed.by_artist(reads, viewer, artist, after, limit)
             return await feed.REST.latest(reads, viewer, after, limit)
 
-        return await self._page(await self._asker.shown(request, page))
+        return self._page(await self._asker.shown(request, page))
 
     @described("One's own tracks", answer=shapes.MyTracks, auth=Auth.SESSION, query=MineQuery)
     async def mine(self, request: web.Request) -> web.StreamResponse:
         asked = query_of(request, MineQuery)
-        did = await self._asker.did(request)
         words = (asked.q or "").strip().replace("\0", "") or None
-        rows, total = await rest_feed.mine(self._reads, did, asked.sort, words, asked.limit, asked.offset)
-        more = b"true" if asked.offset + len(rows) < total and rows else b"false"
+        tracks, total = await self._asker.own(
+            request,
+            lambda reads, did: rest_feed.mine(reads, did, asked.sort, words, asked.limit, asked.offset),
+        )
+        more = b"true" if asked.offset + tracks.count < total and tracks.count else b"false"
         told = b'"total":%d,"has_more":%b,"pds_savable_count":0' % (total, more)
-        return answer_json(present.page(await present.listed(self._reads, rows, self._sounds), told))
+        return answer_json(*present.page(present.listed(tracks, self._sounds), told))
 
     @described(
         "One's own tracks whose record nobody has proven in time",
@@ -136,12 +140,12 @@ class Listings:
         auth=Auth.SESSION,
     )
     async def broken(self, request: web.Request) -> web.StreamResponse:
-        did = await self._asker.did(request)
         before = tid_from_us(time.time_ns() // 1000 - ECHO_S * 1_000_000)
-        rows = await rest_feed.unproven(self._reads, did, before, self._track, MOST)
-        return answer_json(
-            present.page(await present.listed(self._reads, rows, self._sounds), b'"count":%d' % len(rows))
+        tracks = await self._asker.own(
+            request, lambda reads, did: rest_feed.unproven(reads, did, before, self._track, MOST)
         )
+        told = b'"count":%d' % tracks.count
+        return answer_json(*present.page(present.listed(tracks, self._sounds), told))
 
     @described(
         "Tracks that one likes, by when, latest first",
@@ -153,20 +157,23 @@ class Listings:
     async def liked(self, request: web.Request) -> web.StreamResponse:
         asked = query_of(request, PageQuery)
         after, limit = _place(asked.cursor, keyset.TIME_RKEY), _limit(asked.limit)
-        return await self._page(
+        return self._page(
             await self._asker.own(request, lambda reads, did: rest_feed.liked(reads, did, after, limit))
         )
 
     @described("Tracks that are played most", answer=list[shapes.Track], auth=Auth.OPTIONAL, query=TopQuery)
     async def top(self, request: web.Request) -> web.StreamResponse:
         asked = query_of(request, TopQuery)
-        viewer, limit = await self._asker.viewer(request), _limit(asked.limit)
-        if asked.period is Period.ALL_TIME:
-            rows = (await feed.REST.top(self._reads, viewer, keyset.COUNT_ID.start, limit)).rows
-        else:
-            ids = await self._top.since(_DAYS[asked.period])
-            rows = await rest_feed.by_ids(self._reads, viewer, ids[:limit])
-        return answer_json(b"[%b]" % b"".join(await present.listed(self._reads, rows, self._sounds)))
+        limit = _limit(asked.limit)
+        ids = None if asked.period is Period.ALL_TIME else await self._top.since(_DAYS[asked.period])
+
+        async def found(reads: Reads, viewer: Did | None) -> Tracks:
+            if ids is None:
+                return await feed.REST.top(reads, viewer, keyset.COUNT_ID.start, limit)
+            return await rest_feed.by_ids(reads, viewer, ids[:limit])
+
+        tracks = await self._asker.shown(request, found)
+        return answer_json(b"[", present.listed(tracks, self._sounds), b"]")
 
     @described(
         "The track at an AT-URI",
@@ -177,16 +184,15 @@ class Listings:
     )
     async def by_uri(self, request: web.Request) -> web.StreamResponse:
         asked = query_of(request, UriQuery)
-        viewer = await self._asker.viewer(request)
         try:
             named = await record_uris(self._reads, [asked.uri], self._track)
         except InvalidSyntax:
             raise Refused(422, "uri is not an AT-URI") from None
         uris = [f"at://{did}/{self._track}/{rkey}" for did, rkey in named]
-        rows = await feed.REST.by_uris(self._reads, viewer, uris) if uris else []
-        if not rows:
+        found = await self._asker.shown(request, lambda reads, viewer: feed.REST.by_uris(reads, viewer, uris))
+        if not found.count:
             raise Refused(404, "track not found")
-        return answer_json(await present.track(self._reads, rows[0], self._sounds))
+        return answer_json(present.listed(found, self._sounds))
 
     @described(
         "Tracks that somebody likes, by when, latest first",
@@ -203,21 +209,18 @@ class Listings:
         if actor is None:
             raise Refused(404, "user not found")
         page, cards = await asyncio.gather(
-            feed.REST.liked_by(self._reads, viewer, actor.repo_id, after, _limit(asked.limit)),
+            rest_feed.liked_by(self._reads, viewer, actor.repo_id, after, _limit(asked.limit)),
             people.cards(self._reads, [actor.did]),
         )
         if not cards:
             raise Refused(404, "user not found")
-        rows = [row for row, _, _ in page.rows]
-        told = b'"user":%b,"count":%d' % (present.artist(cards[0]).person, len(rows))
-        return await self._page(Page(rows, page.next), told)
+        told = b'"user":%b,"count":%d' % (present.artist(cards[0]).person, page.count)
+        return self._page(page, told)
 
-    async def _page(self, page: Page[RestRow], *more: bytes) -> web.Response:
+    def _page(self, page: Tracks, *more: bytes) -> web.Response:
         after = b"null" if page.next is None else b'"%b"' % cursors.encode(page.next)
         told = b'"next_cursor":%b,"has_more":%b' % (after, b"false" if page.next is None else b"true")
-        return answer_json(
-            present.page(await present.listed(self._reads, page.rows, self._sounds), *more, told)
-        )
+        return answer_json(*present.page(present.listed(page, self._sounds), *more, told))
 
     async def _did(self, name: str) -> str:
         """Of a handle that nobody has, the handle, under which nothing is found."""

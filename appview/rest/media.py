@@ -14,8 +14,10 @@ from typing import Literal
 import msgspec
 from aiohttp import hdrs, web
 
+from appview.clients import origin_of
 from appview.media.container import SUFFIXES
 from appview.media.images import WIDTHS
+from appview.media.open_files import OpenFiles
 from appview.media.serve import ServeConfig, Served, serve
 from appview.media.signed import BadLink, Links
 from appview.rest import shapes
@@ -66,6 +68,7 @@ class Media:
         self._store = store
         self._links = links
         self._config = config
+        self._files = OpenFiles(store)
         self._origin = origin
         # A player asks many times a second for the same sound when somebody drags its slider.
         self._known: dict[tuple[Area, str, int | None, Format | None], tuple[float, Found | None]] = {}
@@ -118,7 +121,7 @@ class Media:
         file_id = request.match_info["file_id"]
         found = await self._in_sight(Area.AUDIO, file_id)
         if found is not None:
-            url = f"{self._origin or request.url.origin()}/audio/{file_id}"
+            url = f"{self._origin or origin_of(request)}/audio/{file_id}"
             suffix = (SUFFIXES.get(found.mime) or mimetypes.guess_extension(found.mime) or "").lstrip(".")
             return answer({"url": url, "file_id": file_id, "file_type": suffix or None})
         far = await self._elsewhere(request, file_id)
@@ -194,11 +197,15 @@ class Media:
         found = await self.find(area, sha256, form=Format.MP3 if area is Area.AUDIO else None)
         if found is None:
             raise _missing(area)
-        return await serve(request, self._store, Served(found.key, found.mime, guarded=True), self._config)
+        return await serve(
+            request, self._store, Served(found.key, found.mime, guarded=True), self._config, self._files
+        )
 
     async def _served(self, request: web.Request, found: Found, *, save: bool) -> web.StreamResponse:
         filename = _file_name(found) if save else None
-        return await serve(request, self._store, Served(found.key, found.mime, filename), self._config)
+        return await serve(
+            request, self._store, Served(found.key, found.mime, filename), self._config, self._files
+        )
 
     async def find(
         self, area: Area, sha256: str, width: int | None = None, *, form: Format | None = None

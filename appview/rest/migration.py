@@ -7,7 +7,7 @@ from aiohttp import web
 from appview.legacy import Legacy
 from appview.media.attempt import Place
 from appview.records import WriteFailed
-from appview.rest import shapes
+from appview.rest import account_shapes
 from appview.rest.actors import Actors, unwritten
 from appview.rest.answers import Refused, answer, rest
 from appview.rest.spec import Auth, described
@@ -28,7 +28,7 @@ class Migration:
 
     @described(
         "Whether whoever asks has tracks in the collection of before that are not here yet",
-        answer=shapes.MigrationCheck,
+        answer=account_shapes.MigrationCheck,
         auth=Auth.ACTOR,
     )
     async def check(self, request: web.Request) -> web.StreamResponse:
@@ -50,7 +50,7 @@ class Migration:
 
     @described(
         "Take them along; what is left for another request is said",
-        answer=shapes.Migrated,
+        answer=account_shapes.Migrated,
         auth=Auth.ACTOR,
         errors={400: "migration not available"},
     )

@@ -10,7 +10,6 @@ from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import msgspec
-import orjson
 from aiohttp import web
 from msgspec import Meta
 
@@ -116,10 +115,10 @@ class Playings:
         playing = await now_playing.of(self._reads, name if name.startswith("did:") else name.lower())
         if playing is None:
             return web.Response(status=204)
-        row = await feed.REST.by_id(self._reads, None, playing.track_id) if playing.is_track else None
-        if playing.is_track and row is None:
+        found = await feed.REST.by_id(self._reads, None, playing.track_id) if playing.is_track else None
+        if playing.is_track and found is None:
             return web.Response(status=204)
-        track = None if row is None else orjson.loads(await present.track(self._reads, row, self._sounds))
+        track = None if found is None else present.parsed(found, self._sounds)[0]
         return answer(shown(playing, track, self._home))
 
 

@@ -110,7 +110,10 @@ class PlaylistEdits:
         rkey = fresh_rkey()
         record = new_list(self._catalog, rkey, KIND, _name(asked.name), [], now_text())
         await lists.write(rkey, record)
-        return await self._answer(did, rkey)
+        row = await playlists.at(self._shown.reads, did, rkey)
+        if row is None:  # its PDS did not say enough to show it before the firehose does
+            raise Refused(502, "failed to sync playlist to ATProto")
+        return answer(self._shown.playlist(row))
 
     @described(
         "Changes what a playlist of one's own is called, and whether it is shown with one's profile",
@@ -136,7 +139,7 @@ class PlaylistEdits:
         if on_profile is not None:
             async with self._place.pool.connection() as conn:
                 await list_look.show(conn, did, row.rkey, on_profile)
-        return await self._answer(did, row.rkey)
+        return await self._changed(did, row.rkey)
 
     @described("Deletes a playlist of one's own", answer=PlaylistDeleted, auth=Auth.ACTOR, errors=_ERRORS)
     async def delete(self, request: web.Request) -> web.StreamResponse:
@@ -162,7 +165,7 @@ class PlaylistEdits:
         await lists.rewrite(
             row.rkey, lambda record: with_item(self._catalog, row.rkey, record, added, now_text())
         )
-        return await self._answer(did, row.rkey)
+        return await self._changed(did, row.rkey)
 
     @described(
         "Takes a track out of a playlist of one's own; `track_uri` is its AT-URI",
@@ -176,7 +179,7 @@ class PlaylistEdits:
         await lists.rewrite(
             row.rkey, lambda record: without(self._catalog, row.rkey, record, uri, now_text())
         )
-        return await self._answer(did, row.rkey)
+        return await self._changed(did, row.rkey)
 
     @described(
         "Puts a playlist of one's own in another order",
@@ -191,7 +194,7 @@ class PlaylistEdits:
         await lists.rewrite(
             row.rkey, self._reorder(row.rkey, await body_of(request, Order, max_bytes=MAX_ORDER))
         )
-        return await self._answer(did, row.rkey)
+        return await self._changed(did, row.rkey)
 
     @described(
         "Puts a list of one's own, of whatever kind, in another order; `rkey` is its record's key",
@@ -243,7 +246,7 @@ class PlaylistEdits:
         row = await self._named(request, did)
         async with self._place.pool.connection() as conn, conn.transaction():
             await list_look.cover(conn, did, row.rkey, None)
-        return await self._answer(did, row.rkey)
+        return await self._changed(did, row.rkey)
 
     async def _own(self, request: web.Request) -> tuple[OwnRecords, Did]:
         collection = self._catalog.collections.list
@@ -260,10 +263,10 @@ class PlaylistEdits:
         uris = [each.uri for each in asked.items]
         return lambda record: reordered(self._catalog, rkey, record, uris, now_text())
 
-    async def _answer(self, did: Did, rkey: Rkey) -> web.Response:
+    async def _changed(self, did: Did, rkey: Rkey) -> web.Response:
         row = await playlists.at(self._shown.reads, did, rkey)
-        if row is None:  # its PDS did not say enough to show it before the firehose does
-            raise Refused(502, "failed to sync playlist to ATProto")
+        if row is None:  # it was there: it was deleted meanwhile, or taken down
+            raise Refused(404, "playlist not found")
         return answer(self._shown.playlist(row))
 
 

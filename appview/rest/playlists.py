@@ -9,12 +9,11 @@ import orjson
 from aiohttp import web
 
 from appview import album_ids, views
-from appview.errors import Unauthenticated
-from appview.guards import ViewerOf
 from appview.rest import present, shapes
 from appview.rest.actors import Actors
 from appview.rest.albums import Shown
 from appview.rest.answers import Refused, answer, answer_json, rest
+from appview.rest.asker import Asker
 from appview.rest.ids import number
 from appview.rest.spec import Auth, described, query_of
 from lexicons.catalog import Collections
@@ -105,12 +104,12 @@ class ShownLists:
 
 
 class Playlists:
-    def __init__(self, shown: ShownLists, actors: Actors, viewer_of: ViewerOf) -> None:
+    def __init__(self, shown: ShownLists, actors: Actors, asker: Asker) -> None:
         self._shown = shown
         self._reads = shown.reads
         self._sounds = shown.albums.sounds
         self._actors = actors
-        self._viewer_of = viewer_of
+        self._asker = asker
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         router.add_get("/lists/by-uri", rest(self.list_at))
@@ -123,9 +122,11 @@ class Playlists:
 
     @described("One's own playlists, newest first", answer=list[shapes.Playlist], auth=Auth.SESSION)
     async def mine(self, request: web.Request) -> web.StreamResponse:
-        actor = await people.actor(self._reads, await self._actors.who(request))
-        found = [] if actor is None else await playlists.of_owner(self._reads, actor.repo_id)
-        return answer([self._shown.playlist(row) for row in found])
+        async def own(reads: Reads, did: Did) -> list[PlaylistRow]:
+            actor = await people.actor(reads, did)
+            return [] if actor is None else await playlists.of_owner(reads, actor.repo_id)
+
+        return answer([self._shown.playlist(row) for row in await self._asker.own(request, own)])
 
     @described("The playlists that somebody shows with their profile", answer=list[shapes.Playlist])
     async def of_artist(self, request: web.Request) -> web.StreamResponse:
@@ -196,10 +197,8 @@ class Playlists:
         raise Refused(404, "list not found")
 
     async def _whole(self, request: web.Request, row: PlaylistRow) -> web.Response:
-        try:
-            viewer = await self._viewer_of(request)
-        except Unauthenticated:
-            viewer = None
-        found = await playlists.tracks(self._reads, viewer and viewer.did, row.id)
-        tracks = await present.listed(self._reads, found, self._sounds)
-        return answer_json(present.page(tracks, orjson.dumps(self._shown.playlist(row))[1:-1]))
+        found = await self._asker.shown(
+            request, lambda reads, viewer: playlists.tracks(reads, viewer, row.id)
+        )
+        tracks = present.listed(found, self._sounds)
+        return answer_json(*present.page(tracks, orjson.dumps(self._shown.playlist(row))[1:-1]))

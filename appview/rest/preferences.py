@@ -14,13 +14,13 @@ from aiohttp import web
 from msgspec import Meta
 
 from appview.auth.desk import Desk
-from appview.rest import shapes
+from appview.rest import account_shapes
 from appview.rest.answers import Refused, answer, body_of, object_in, problem, rest, slashed
+from appview.rest.asker import Asker
 from appview.rest.spec import Auth, described
 from lexicons.syntax import Did
 from storage import preferences
 from storage.preferences import MAX_UI_BYTES, TooMuch
-from storage.reader import Reads
 
 Color = Annotated[str, Meta(pattern="^#(?:[0-9a-fA-F]{3}){1,2}$")]
 Theme = Annotated[str, Meta(pattern="^[a-z][a-z0-9-]{0,31}$")]
@@ -49,9 +49,9 @@ class PreferencesUpdate(msgspec.Struct):
 
 
 class Preferences:
-    def __init__(self, desk: Desk, reads: Reads) -> None:
+    def __init__(self, desk: Desk, asker: Asker) -> None:
         self._desk = desk
-        self._reads = reads
+        self._asker = asker
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         slashed(router, "/preferences/")
@@ -59,15 +59,14 @@ class Preferences:
         router.add_post("/preferences/", rest(self.change))
         router.add_post("/account/accept-terms", rest(self.accept))
 
-    @described("What whoever asks has chosen", answer=shapes.Preferences, auth=Auth.SESSION)
+    @described("What whoever asks has chosen", answer=account_shapes.Preferences, auth=Auth.SESSION)
     async def show(self, request: web.Request) -> web.StreamResponse:
-        session = (await self._desk.asking(request)).session
-        return answer(shown(await preferences.of(self._reads, session.did)))
+        return answer(shown(await self._asker.own(request, preferences.of)))
 
     @described(
         "Choose otherwise; what is absent or null stays",
         body=PreferencesUpdate,
-        answer=shapes.Preferences,
+        answer=account_shapes.Preferences,
         auth=Auth.SESSION,
         errors={422: "no such color, theme, address, …"},
     )
@@ -81,7 +80,7 @@ class Preferences:
         except TooMuch:
             raise _refused("ui_settings", f"at most {MAX_UI_BYTES} bytes of them are kept") from None
 
-    @described("Accept the terms of use", answer=shapes.TermsAccepted, auth=Auth.SESSION)
+    @described("Accept the terms of use", answer=account_shapes.TermsAccepted, auth=Auth.SESSION)
     async def accept(self, request: web.Request) -> web.StreamResponse:
         """When the terms were accepted, which the first time counts for."""
         session = (await self._desk.asking(request)).session

@@ -22,7 +22,7 @@ from appview.rest.spec import Auth, described
 from appview.sound_origins import SoundOrigins
 from lexicons.syntax import Did
 from storage import player_queue
-from storage.feed import RestRow
+from storage.feed import REST, Tracks
 from storage.player_queue import MOST_TRACKS, Queue
 from storage.preferences import DEFAULTS
 from storage.reader import Reads
@@ -57,7 +57,7 @@ class Queues:
 
     @described("The queue of whoever asks; `ETag` is its revision", answer=shapes.Queue, auth=Auth.SESSION)
     async def show(self, request: web.Request) -> web.StreamResponse:
-        return await self._shown(*await self._asker.own(request, _held))
+        return self._shown(*await self._asker.own(request, _held))
 
     @described(
         "Replace it; with `If-Match` only the revision that is named there",
@@ -74,29 +74,28 @@ class Queues:
             queue = await player_queue.put(conn, Did(session.did), orjson.dumps(state), expected)
         if queue is None:
             raise Refused(409, _CONFLICT)
-        return await self._shown(queue, await _named(self._reads, session.did, queue))
+        return self._shown(queue, await _named(self._reads, session.did, queue))
 
-    async def _shown(self, queue: Queue, rows: list[RestRow]) -> web.Response:
+    def _shown(self, queue: Queue, tracks: Tracks) -> web.Response:
         """`{state, revision, tracks}`: a track that is in it twice is shown twice."""
-        pieces = await present.listed(self._reads, rows, self._sounds)
         auto = DEFAULTS.auto_advance if queue.auto_advance is None else queue.auto_advance
         state = with_choice(_EMPTY if queue.state is None else queue.state, auto)
         head = b'{"state":%b,"revision":%d,"tracks":[' % (state, queue.revision)
-        response = answer_json(b"".join((head, *pieces, b"]}")))
+        response = answer_json(head, present.listed(tracks, self._sounds), b"]}")
         response.headers[hdrs.ETAG] = f'"{queue.revision}"'
         return response
 
 
-async def _held(reads: Reads, did: Did) -> tuple[Queue, list[RestRow]]:
+async def _held(reads: Reads, did: Did) -> tuple[Queue, Tracks]:
     """Somebody's queue, and the tracks in it."""
-    queue, rows = await player_queue.of(reads, did)
-    return queue, await _named(reads, did, queue) if rows is None else rows
+    queue, tracks = await player_queue.of(reads, did)
+    return queue, await _named(reads, did, queue) if tracks is None else tracks
 
 
-async def _named(reads: Reads, did: Did, queue: Queue) -> list[RestRow]:
+async def _named(reads: Reads, did: Did, queue: Queue) -> Tracks:
     """The tracks that a queue names."""
     ids = [] if queue.state is None else file_ids(orjson.loads(queue.state))
-    return await player_queue.tracks(reads, did, ids) if ids else []
+    return await player_queue.tracks(reads, did, ids) if ids else REST.none
 
 
 def with_choice(state: bytes, auto: bool) -> bytes:

@@ -56,10 +56,10 @@ class Restoring:
             await self._write(actor, rkey, record)
         except WriteFailed as error:
             raise unwritten("failed to restore the record", error) from error
-        row = await feed.REST.by_id(self._reads, actor.did, id)
-        if row is None:
+        found = await feed.REST.by_id(self._reads, actor.did, id)
+        if found is None:
             raise Refused(404, "track not found")
-        track = await present.track(self._reads, row, self._sounds)
+        track = present.listed(found, self._sounds)
         return answer_json(b'{"success":true,"track":%b,"restored_uri":"%b"}' % (track, uri.encode()))
 
     async def _held(self, id: int, actor: Actor) -> tuple[Rkey, Record]:

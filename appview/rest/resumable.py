@@ -24,6 +24,7 @@ import psycopg
 import structlog
 from aiohttp import hdrs, web
 
+from appview import loops
 from appview.auth.acting import Actor
 from appview.errors import AppError
 from appview.guards import GATE, detailed
@@ -209,10 +210,8 @@ class Resumables:
         try:
             yield lease
         finally:
-            keep.cancel()
-            with suppress(asyncio.CancelledError):
-                await keep
             try:
+                await loops.end(keep)
                 async with self._receiver.pool.connection() as conn:
                     await uploads.release(conn, name, lease)
             except psycopg.OperationalError as error:
@@ -237,6 +236,9 @@ class Resumables:
             except psycopg.OperationalError as error:
                 log.warning("cannot keep an upload", reason=str(error).strip())
                 held = now + LEASE_S / 3 < held_until
+            except Exception:
+                log.exception("an upload is not kept", upload=name)
+                held = False
             if not held:
                 if request.transport is not None:
                     request.transport.abort()

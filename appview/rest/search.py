@@ -16,7 +16,7 @@ import msgspec
 import orjson
 from aiohttp import web
 
-from appview.rest import present, shapes
+from appview.rest import present, site_shapes
 from appview.rest.answers import Refused, answer, rest
 from appview.rest.spec import described, query_of
 from appview.rest.tags import normal
@@ -63,7 +63,7 @@ class Search:
 
     @described(
         "Tracks, artists, albums and tags that a text is looking for, the best first",
-        answer=shapes.Search,
+        answer=site_shapes.Search,
         query=SearchQuery,
         errors={400: "`unknown type of search: …`"},
     )
@@ -79,7 +79,7 @@ class Search:
 
     async def _tracks(self, spread: Spread, text: str, limit: int) -> _Found:
         page = await feed.REST.search(self._reads, spread, None, text, keyset.RANK_ID.start, limit)
-        tracks = [orjson.loads(track) for track in await present.tracks(self._reads, page.rows, self._sounds)]
+        tracks = present.parsed(page, self._sounds)
         return [
             {
                 "type": "track",

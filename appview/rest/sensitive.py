@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from appview.rest import shapes
+from appview.clients import origin_of
+from appview.rest import site_shapes
 from appview.rest.answers import answer, rest
 from appview.rest.spec import described
 from indexer.profiles import AVATAR_URL
@@ -25,11 +26,11 @@ class SensitiveImages:
 
     @described(
         "Pictures that were found to be sensitive: `image_ids` as in `/image/`, `urls` where they are",
-        answer=shapes.SensitiveImages,
+        answer=site_shapes.SensitiveImages,
     )
     async def all(self, request: web.Request) -> web.StreamResponse:
         found = await sensitive_images.all(self._reads)
-        origin = self._origin or str(request.url.origin())
+        origin = self._origin or origin_of(request)
         ids = dict.fromkeys(each.sha256 for each in found if each.here)
         urls = [
             f"{origin}/image/{each.sha256}"

@@ -159,47 +159,6 @@ class Restoring(Revision):
     upload_id: str
 
 
-class TrackFound(msgspec.Struct, tag="track"):
-    id: int
-    title: str
-    artist_handle: str
-    artist_display_name: str
-    image_url: str | None
-    relevance: float
-
-
-class ArtistFound(msgspec.Struct, tag="artist"):
-    did: str
-    handle: str
-    display_name: str
-    avatar_url: str | None
-    relevance: float
-
-
-class AlbumFound(msgspec.Struct, tag="album"):
-    id: str
-    title: str
-    slug: str
-    artist_handle: str
-    artist_display_name: str
-    image_url: str | None
-    relevance: float
-
-
-class TagFound(msgspec.Struct, tag="tag"):
-    id: int
-    name: str
-    track_count: int
-    relevance: float
-
-
-class Search(msgspec.Struct):
-    """`counts`: how many results are of each kind."""
-
-    results: list[TrackFound | ArtistFound | AlbumFound | TagFound]
-    counts: dict[str, int]
-
-
 class AudioUrl(msgspec.Struct):
     url: str
     file_id: str
@@ -333,56 +292,6 @@ class Analytics(msgspec.Struct):
     top_liked: TopItem | None
 
 
-class Stats(msgspec.Struct):
-    total_plays: int
-    total_tracks: int
-    total_artists: int
-    total_duration_seconds: int
-
-
-class MigrationCheck(msgspec.Struct):
-    needs_migration: bool
-    old_record_count: int
-    old_collection: str | None
-    new_collection: str
-    did: str
-
-
-class Migrated(msgspec.Struct):
-    migrated_count: int
-    deleted_count: int
-    failed_count: int
-    remaining_count: int
-    errors: list[str]
-
-
-class MappedTrack(msgspec.Struct):
-    id: int
-    updated: str
-
-
-class MappedArtist(msgspec.Struct):
-    handle: str
-    updated: str
-
-
-class MappedAlbum(msgspec.Struct):
-    handle: str
-    slug: str
-    updated: str
-
-
-class Sitemap(msgspec.Struct):
-    tracks: list[MappedTrack]
-    artists: list[MappedArtist]
-    albums: list[MappedAlbum]
-
-
-class SensitiveImages(msgspec.Struct):
-    image_ids: list[str]
-    urls: list[str]
-
-
 class Done(msgspec.Struct):
     status: str
 
@@ -401,124 +310,10 @@ class NowPlaying(msgspec.Struct):
     service_base_url: str
 
 
-class Preferences(msgspec.Struct):
-    accent_color: str
-    auto_advance: bool
-    allow_comments: bool
-    theme: str
-    download_policy: str | None
-    hidden_tags: list[str]
-    enable_teal_scrobbling: bool
-    teal_needs_reauth: bool
-    show_sensitive_artwork: bool
-    show_sensitive_audio: bool
-    show_liked_on_profile: bool
-    support_url: str | None
-    ui_settings: dict[str, Any]
-    terms_accepted_at: str | None
-
-
-class TermsAccepted(msgspec.Struct):
-    terms_accepted_at: str
-
-
 class Queue(msgspec.Struct):
     state: dict[str, Any]
     revision: int
     tracks: list[Track]
-
-
-class Found(msgspec.Struct):
-    """Somebody, to be named as a feature."""
-
-    did: str
-    handle: str
-    display_name: str | None
-    avatar_url: str | None
-
-
-class FoundHandles(msgspec.Struct):
-    results: list[Found]
-
-
-class OEmbed(msgspec.Struct):
-    version: str
-    type: str
-    provider_name: str
-    provider_url: str
-    title: str
-    author_name: str
-    author_url: str
-    width: int
-    height: int
-    html: str
-    thumbnail_url: str | None
-    thumbnail_width: int | None
-    thumbnail_height: int | None
-
-
-class AuthUrl(msgspec.Struct):
-    """Where a browser goes on."""
-
-    auth_url: str
-
-
-class Account(msgspec.Struct):
-    did: str
-    handle: str
-    avatar_url: str | None
-
-
-class Me(msgspec.Struct):
-    did: str
-    handle: str
-    linked_accounts: list[Account]
-    enabled_flags: list[str]
-    permissioned_spaces: dict[str, bool]
-
-
-class SessionKey(msgspec.Struct):
-    session_id: str
-
-
-class DeveloperToken(msgspec.Struct):
-    session_id: str
-    name: str | None
-    created_at: str
-    expires_at: str | None
-
-
-class DeveloperTokens(msgspec.Struct):
-    tokens: list[DeveloperToken]
-
-
-class Switched(msgspec.Struct):
-    did: str
-    handle: str
-    session_id: str
-
-
-class PdsOptions(msgspec.Struct):
-    enabled: bool
-    options: list[dict[str, str]]
-
-
-class Deleted(msgspec.Struct):
-    deleted: dict[str, int]
-    finished: bool
-    warnings: list[str]
-
-
-class Config(msgspec.Struct):
-    max_upload_size_mb: int
-    max_image_size_mb: int
-
-
-class ExportQueued(msgspec.Struct):
-    export_id: str
-    status: str
-    message: str
-    track_count: int
 
 
 class Day(msgspec.Struct):

@@ -78,10 +78,12 @@ class Tags:
     )
     async def tracks(self, request: web.Request) -> web.StreamResponse:
         tag = normal(request.match_info["tag"])
-        viewer = await self._asker.viewer(request)
-        page = await rest_feed.tagged(self._reads, viewer, [tag], None, keyset.TIME_ID.start, 100)
-        if not page.rows:
+        page = await self._asker.shown(
+            request,
+            lambda reads, did: rest_feed.tagged(reads, did, [tag], None, keyset.TIME_ID.start, 100),
+        )
+        if not page.count:
             raise Refused(404, "tag not found")
-        count = len(page.rows) if page.next is None else await rest_feed.tag_count(self._reads, tag)
+        count = page.count if page.next is None else await rest_feed.tag_count(self._reads, tag)
         told = b'"tag":%b,"created_by_handle":null' % orjson.dumps({"name": tag, "track_count": count})
-        return answer_json(present.page(await present.listed(self._reads, page.rows, self._sounds), told))
+        return answer_json(*present.page(present.listed(page, self._sounds), told))

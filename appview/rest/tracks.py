@@ -39,7 +39,7 @@ from lexicons.records import InvalidRecord
 from lexicons.syntax import AtUri, Did, Rkey
 from storage import feed, track_media, tracks
 from storage.blobs.rows import Blob
-from storage.feed import RestRow
+from storage.feed import Tracks as Found
 from storage.postgres import Connection
 from storage.reader import Reads
 
@@ -85,8 +85,8 @@ class Tracks:
     async def show(self, request: web.Request) -> web.StreamResponse:
         """The track, to whoever asks; `is_liked` is for those whose token holds."""
         id = id_of(request, "track_id")
-        row = await self._asker.shown(request, lambda reads, viewer: feed.REST.by_id(reads, viewer, id))
-        return answer_json(await self._shape(row))
+        found = await self._asker.shown(request, lambda reads, viewer: feed.REST.by_id(reads, viewer, id))
+        return answer_json(self._shape(found))
 
     @described(
         "Changes a track of one's own",
@@ -191,12 +191,12 @@ class Tracks:
 
     async def shape(self, id: int, viewer: Did | None) -> bytes:
         """The track as JSON. Raises Refused."""
-        return await self._shape(await feed.REST.by_id(self._reads, viewer, id))
+        return self._shape(await feed.REST.by_id(self._reads, viewer, id))
 
-    async def _shape(self, row: RestRow | None) -> bytes:
-        if row is None:
+    def _shape(self, found: Found | None) -> bytes:
+        if found is None:
             raise Refused(404, "track not found")
-        return await present.track(self._reads, row, self._sounds)
+        return present.listed(found, self._sounds)
 
     async def _read(self, form: Form, room: Path) -> tuple[dict[str, str], Path | None]:
         """The texts of a form, and a file with its picture."""

@@ -18,7 +18,7 @@ from appview.errors import PayloadTooLarge, ScopeMissing, SignInNeeded
 from appview.incoming import expects
 from appview.jobs.watch import JobWatch
 from appview.media.receive import KIND, MIB, REPLACE, Intake, Plan, Receiver, Staged
-from appview.rest import shapes, told
+from appview.rest import shapes, site_shapes, told
 from appview.rest.answers import Refused, answer, rest, slashed
 from appview.rest.features import features_of
 from appview.rest.form import Form
@@ -70,7 +70,7 @@ class Uploads:
 
         app.on_shutdown.append(stop)
 
-    @described("What an upload may be", answer=shapes.Config)
+    @described("What an upload may be", answer=site_shapes.Config)
     async def config(self, _: web.Request) -> web.StreamResponse:
         limits = self.receiver.limits
         return answer(

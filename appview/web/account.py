@@ -19,6 +19,7 @@ from appview.auth.deletion_routes import DeletionRoutes, is_finished
 from appview.auth.desk import HANDLE_INVALID, Asking, SetOut
 from appview.auth.routes import own_path
 from appview.auth.token_routes import TokenRoutes
+from appview.clients import origin_of
 from appview.rest.answers import Refused, rest
 from appview.web.problems import Problem, problem_of, reason
 from appview.web.site import Site
@@ -150,7 +151,7 @@ class AccountPages:
         )
         if fetched is None or fetched.given.kind != Kind.TOKEN:
             return await self._shown(session, problem_of("exchange"), None)
-        base = self._desk.config.origin or f"http://{request.host}"
+        base = self._desk.config.origin or origin_of(request)
         return self._site.page("token.html", {"token": fetched.key.text, "base": base})
 
     # -- forms

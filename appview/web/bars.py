@@ -36,25 +36,28 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """All in the units of a viewBox of WIDTH × HEIGHT."""
+    """All in the units of a viewBox of `width` × `height`."""
 
     bars: tuple[Bar, ...]
     ticks: tuple[Tick, ...]
     bar_width: float
-    left: int = _LEFT
-    right: int = WIDTH - _RIGHT
-    base: int = HEIGHT - _BOTTOM
     width: int = WIDTH
+    left: int = _LEFT
+    base: int = HEIGHT - _BOTTOM
     height: int = HEIGHT
 
+    @property
+    def right(self) -> int:
+        return self.width - _RIGHT
 
-def plot(columns: Sequence[tuple[str, Mapping[str, int]]]) -> Plot:
+
+def plot(columns: Sequence[tuple[str, Mapping[str, int]]], *, width: int = WIDTH) -> Plot:
     """A bar for each label, its counts stacked in their order, the first at the bottom."""
     most = max((sum(counts.values()) for _, counts in columns), default=0)
     step = tick_step(most)
     top = max(step, -(-most // step) * step)
     tall = HEIGHT - _TOP - _BOTTOM
-    place = (WIDTH - _LEFT - _RIGHT) / max(1, len(columns))
+    place = (width - _LEFT - _RIGHT) / max(1, len(columns))
     wide = min(place * 0.7, 48.0)
     bars: list[Bar] = []
     for number, (label, counts) in enumerate(columns):
@@ -70,7 +73,7 @@ def plot(columns: Sequence[tuple[str, Mapping[str, int]]]) -> Plot:
     ticks = [
         Tick(value, round(HEIGHT - _BOTTOM - tall * value / top, 2)) for value in range(0, top + 1, step)
     ]
-    return Plot(tuple(bars), tuple(ticks), round(wide, 2))
+    return Plot(tuple(bars), tuple(ticks), round(wide, 2), width)
 
 
 def tick_step(most: int) -> int:

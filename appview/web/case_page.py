@@ -30,6 +30,7 @@ OPENED_BY = {
     "hand": "a moderator",
     "strikes": "a count of violations",
 }
+_BYTES = {"audio": "sound", "image": "picture"}
 _NAMED = ("title", "name", "displayName", "text")
 _PROOFS = {
     "session": "signed in",
@@ -91,11 +92,16 @@ def name_of(case: CaseView) -> str:
     found = next((str(record[name]) for name in _NAMED if record.get(name)), None)
     if found is not None:
         return found if len(found) <= 120 else found[:119] + "…"
-    if case.handle is None:
-        return case.subject
-    if case.subject == case.did:
-        return f"@{case.handle}"
-    return f"A file of @{case.handle}" if case.subject.startswith(f"{case.did}/") else case.subject
+    if case.subject.startswith(f"{case.did}/"):
+        return _name_of_bytes(case)
+    return f"@{case.handle}" if case.handle is not None and case.subject == case.did else case.subject
+
+
+def _name_of_bytes(case: CaseView) -> str:
+    what = _BYTES.get(case.area or "", "file")
+    if case.shown_with is not None:
+        return f"The {what} of {case.shown_with}"
+    return case.subject if case.handle is None else f"A {what} by @{case.handle}"
 
 
 def summary(counts: Mapping[str, int]) -> list[tuple[str, int]]:

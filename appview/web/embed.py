@@ -5,11 +5,10 @@ Nothing on them acts in anybody's name, so it does no harm who shows them.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import quote
 
-import orjson
 from aiohttp import web
 
 from appview.rest import present
@@ -19,7 +18,7 @@ from appview.rest.ids import number
 from appview.service import Service
 from appview.web.site import Site
 from storage import feed, keyset, media, people, playlists
-from storage.feed import RestRow
+from storage.feed import Tracks
 from storage.media import TrackMedia
 from storage.reader import ReadFailed
 
@@ -63,11 +62,11 @@ class EmbedPages:
 
     async def track(self, request: web.Request) -> web.Response:
         id = number(request.match_info["id"])
-        row = None if id is None else await feed.REST.by_id(self._reads, None, id)
-        if id is None or row is None:
+        found = None if id is None else await feed.REST.by_id(self._reads, None, id)
+        if id is None or found is None:
             raise Missing
         has = TrackMedia() if self._origins is None else await media.of_track(self._reads, id)
-        track = orjson.loads(await present.track(self._reads, row, self._sounds))
+        track = present.parsed(found, self._sounds)[0]
         values = {"track": track, "has": has, "page": f"{self._home or ''}/track/{id}"}
         return self._page("embed_track.html", values)
 
@@ -76,34 +75,36 @@ class EmbedPages:
         found = None if "\0" in handle + slug else await self._albums.whole(self._reads, None, handle, slug)
         if found is None:
             raise Missing
-        row, rows = found
+        row, tracks = found
         by = present.artist(row.author)
         page = f"/u/{quote(handle)}/album/{quote(slug, safe='')}"
-        return await self._list(row.title, by.name, rows[:MOST], page)
+        return self._list(row.title, by.name, tracks, page)
 
     async def playlist(self, request: web.Request) -> web.Response:
         id = number(request.match_info["id"])
         row = None if id is None else await playlists.get(self._reads, id)
         if row is None:
             raise Missing
-        rows = await playlists.tracks(self._reads, None, row.id)
-        return await self._list(row.name, present.artist(row.author).name, rows[:MOST], f"/playlist/{id}")
+        tracks = await playlists.tracks(self._reads, None, row.id)
+        return self._list(row.name, present.artist(row.author).name, tracks, f"/playlist/{id}")
 
     async def artist(self, request: web.Request) -> web.Response:
         handle = request.match_info["handle"]
         found = None if "\0" in handle else await people.actor(self._reads, handle)
         if found is None:
             raise Missing
-        rows = await feed.REST.by_actor(self._reads, None, found.repo_id, keyset.TIME_ID.start, MOST)
-        name = present.artist(rows.rows[0][2] or b"").name if rows.rows else handle
-        return await self._list(name, None, rows.rows, f"/u/{quote(handle)}")
+        tracks = await feed.REST.by_actor(self._reads, None, found.repo_id, keyset.TIME_ID.start, MOST)
+        return self._list(None, None, tracks, f"/u/{quote(handle)}", handle)
 
-    async def _list(self, title: str, by: str | None, rows: Sequence[RestRow], path: str) -> web.Response:
-        """`path`: where a frontend shows more of it."""
+    def _list(
+        self, title: str | None, by: str | None, tracks: Tracks, path: str, handle: str = ""
+    ) -> web.Response:
+        """`path`: where a frontend shows more of it. Without a title it is all by one artist."""
+        shown = present.parsed(tracks, self._sounds)[:MOST]
         values = {
-            "title": title,
+            "title": title or (shown[0]["artist"] if shown else handle),
             "by": by,
-            "tracks": [orjson.loads(each) for each in await present.tracks(self._reads, rows, self._sounds)],
+            "tracks": shown,
             "page": None if self._home is None else self._home + path,
         }
         return self._page("embed_list.html", values)

@@ -17,7 +17,7 @@ import msgspec
 import orjson
 from aiohttp import hdrs, web
 
-from appview.rest import present, shapes
+from appview.rest import present, site_shapes
 from appview.rest.albums import Shown
 from appview.rest.answers import Refused, answer, rest
 from appview.rest.spec import described, query_of
@@ -87,7 +87,7 @@ class OEmbed:
     @described(
         "What shows a page of ours on another, as oEmbed; `format=xml` gives the same as XML",
         query=OEmbedQuery,
-        answer=shapes.OEmbed,
+        answer=site_shapes.OEmbed,
         errors={
             404: "invalid track URL: it is no page of ours; or track, album, playlist, artist not found",
             501: "only json and xml formats are supported",
@@ -133,10 +133,10 @@ class OEmbed:
         return {each.sha256 for each in await sensitive_images.all(self._reads)}
 
     async def _track(self, match: re.Match[str]) -> Embedded | None:
-        row = await feed.REST.by_id(self._reads, None, int(match[1]))
-        if row is None:
+        found = await feed.REST.by_id(self._reads, None, int(match[1]))
+        if found is None:
             return None
-        track: dict[str, Any] = orjson.loads(await present.track(self._reads, row, self._sounds))
+        track = present.parsed(found, self._sounds)[0]
         title = f"{track['title']} - {track['artist']}"
         path, image = f"/embed/track/{match[1]}", track["image_url"]
         actor = actor_name(track["artist_did"], track["artist_handle"])

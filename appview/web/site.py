@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,10 @@ import jinja2
 from aiohttp import hdrs, web
 from markupsafe import Markup
 
+from appview.clients import origin_of
 from appview.service import Service
 
 TEMPLATES = Path(__file__).parent / "templates"
-_HOST = re.compile(r"[a-zA-Z0-9.-]+(:\d{1,5})?|\[[0-9a-fA-F:]+\](:\d{1,5})?")
 
 
 class Site:
@@ -43,11 +42,8 @@ class Site:
         }
 
     def base(self, request: web.Request) -> str:
-        """The address under which whoever asks reaches us. A Host header is anybody's text."""
-        if self._public_url is not None:
-            return self._public_url
-        host = request.host if _HOST.fullmatch(request.host) else "localhost"
-        return f"http://{host}"
+        """The address under which whoever asks reaches us."""
+        return self._public_url or origin_of(request)
 
     def page(
         self,

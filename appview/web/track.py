@@ -33,12 +33,13 @@ class TrackPage:
     async def handle(self, request: web.Request) -> web.Response:
         id = number(request.match_info["id"])
         try:
-            row = None if id is None else await feed.XRPC.by_id(self._service.reads, None, id)
-            if id is None or row is None:
+            found = None if id is None else await feed.XRPC.by_id(self._service.reads, None, id)
+            if id is None or found is None:
                 return self._nothing(404, "There is no such track here", "It was removed, or never was.")
             has = await self._has(id)
         except ReadFailed:
             return self._nothing(503, "The database cannot be reached", "Try again in a moment.")
+        (row,) = found.rows
         track = orjson.loads(b"{%b}" % self._service.config.sounds.in_card(row[1] or b""))
         namespace = self._service.catalog.namespace
         values = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from time import monotonic
 
@@ -12,7 +13,7 @@ from aiohttp import hdrs, web
 from appview.moderation.transparency import PUBLIC, Ledger, Month, ledger
 from appview.rest.answers import answer_json, rest
 from appview.rest.spec import described
-from appview.web.bars import plot
+from appview.web.bars import WIDTH, Plot, plot
 from appview.web.case_page import OPENED_BY, RESOLUTIONS
 from appview.web.site import Site
 from storage import transparency
@@ -20,7 +21,8 @@ from storage.moderation import OpenedBy
 from storage.reader import ReadFailed, Reads
 
 FRESH_S = 60.0
-_PLOTTED = 12
+# Months that are drawn, and how wide: beside one another on a desk, and on a phone.
+_PLOTTED = {"broad": (12, WIDTH), "slim": (6, WIDTH // 2)}
 _KEPT = {hdrs.CACHE_CONTROL: "public, max-age=300"}
 
 
@@ -59,14 +61,10 @@ class Transparency:
         except ReadFailed:
             text = {"title": "The database cannot be reached", "text": "Try again in a moment."}
             return self._site.page("nothing.html", text, status=503)
-        columns = [
-            (month_name(each.month), {name: each.found(name) for name in RESOLUTIONS})
-            for each in known.months[-_PLOTTED:]
-        ]
         values = {
             "ledger": known,
             "found": RESOLUTIONS,
-            "plot": plot(columns),
+            "plots": {name: _drawn(known.months[-most:], width) for name, (most, width) in _PLOTTED.items()},
             "months": [_row(each) for each in reversed(known.months)],
             "kinds": [(OPENED_BY[kind], _of_kind(known, kind)) for kind in OpenedBy],
             "actions": sorted({name for each in known.months for name in each.actions}),
@@ -74,6 +72,20 @@ class Transparency:
         response = self._site.page("transparency.html", values)
         response.headers.update(_KEPT)
         return response
+
+
+def _drawn(months: Sequence[Month], width: int) -> Plot:
+    counts = [{name: each.found(name) for name in RESOLUTIONS} for each in months]
+    return plot(list(zip(axis([each.month for each in months]), counts, strict=True)), width=width)
+
+
+def axis(months: Sequence[str]) -> list[str]:
+    """Names that find room beside one another: the year stands where one begins, and at the first unless the
+    next says it."""
+    named = [month_name(each) for each in months]
+    begins = [each.endswith("-01") for each in months]
+    says_year = [begins[n] or (n == 0 and not any(begins[1:2])) for n in range(len(months))]
+    return [name if says else name[:3] for name, says in zip(named, says_year, strict=True)]
 
 
 def month_name(month: str) -> str:

@@ -10,12 +10,13 @@ import msgspec
 import orjson
 
 from appview import cursors, views
-from appview.errors import ActorNotFound, InvalidRequest, MethodNotImplemented
+from appview.errors import ActorNotFound, InvalidRequest, MethodNotImplemented, SignInNeeded
 from appview.rest.answers import Refused
 from appview.rest.preferences import PreferencesUpdate, choices
 from appview.service import Call, Handler
 from indexer.cards import iso
 from storage import keyset, people, preferences
+from storage.forgotten import Left
 from storage.people import ProfileRow
 from storage.preferences import CHOICES, MAX_UI_BYTES, TooMuch
 
@@ -62,6 +63,8 @@ async def put_preferences(call: Call) -> bytes:
     try:
         async with pool.connection() as conn:
             return _shown(await preferences.put(conn, asker.did, chosen, ui_settings))
+    except Left:
+        raise SignInNeeded from None
     except TooMuch:
         raise InvalidRequest(f"uiSettings may take {MAX_UI_BYTES} bytes") from None
 

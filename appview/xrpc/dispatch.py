@@ -23,6 +23,7 @@ from isal import isal_zlib
 from multidict import CIMultiDict
 
 from appview import errors
+from appview.auth.proviso import Mistaken
 from appview.errors import AppError, Failure, InvalidRequest, MethodNotImplemented
 from appview.guards import EXPOSED, Admitted, Gate
 from appview.labelers import ACCEPT, CONTENT, read_labelers, shown
@@ -101,11 +102,14 @@ class Dispatcher:
         admitted, more = Admitted(), dict[str, str]()
         try:
             admitted = await self._gate.admit(request)
-            if method in self._subscriptions:
-                await _spent(admitted.viewer)
-                params = self._params(request, Nsid(method))
-                return await self._subscriptions[method].handle(request, params)
-            body = await self._answer(request, method, admitted.viewer, more)
+            try:
+                body = await self._told(request, method, admitted.viewer, more)
+            except Mistaken:
+                more.clear()  # and now who it is has to be asked, and counted
+                admitted = await self._gate.admit(request)
+                body = await self._told(request, method, admitted.viewer, more)
+            if not isinstance(body, bytes):
+                return body
         except (AppError, Unavailable, TimedOut, StoreDown, psycopg.OperationalError) as error:
             if isinstance(error, AppError):
                 self._gate.refused(error)
@@ -127,6 +131,22 @@ class Dispatcher:
         )
         return response
 
+    async def _told(
+        self, request: web.Request, method: str, viewer: Viewer | None, headers: dict[str, str]
+    ) -> bytes | web.StreamResponse:
+        """As `_answer`, or what a subscription has said until its end. Raises Mistaken before anybody is told
+        anything who was not presumed."""
+        try:
+            if method in self._subscriptions:
+                await _settled(viewer)
+                params = self._params(request, Nsid(method))
+                return await self._subscriptions[method].handle(request, params)
+            return await self._answer(request, method, viewer, headers)
+        except AppError:
+            if viewer is not None and viewer.session is not None:
+                await _settled(viewer)
+            raise
+
     async def _answer(
         self, request: web.Request, method: str, viewer: Viewer | None, headers: dict[str, str]
     ) -> bytes:
@@ -143,11 +163,11 @@ class Dispatcher:
         if labelers:
             headers[CONTENT] = shown(labelers)
         if request.method not in _ASKING:
-            await _spent(viewer)  # before anything is changed
+            await _settled(viewer)  # before anything is changed
         read, incoming = await body_of(request, self._service.catalog, nsid)
         call = Call(self._service, params, viewer and viewer.did, labelers, viewer, read, incoming, request)
         body = await handler(call)
-        rev = await _spent(viewer)
+        rev = await _settled(viewer)
         if viewer is not None:
             headers[hdrs.CACHE_CONTROL] = "private" if request.method in _ASKING else "no-store"
             if rev is not None:
@@ -176,11 +196,12 @@ class Dispatcher:
         return JSON if output in (None, "application/json") else output
 
 
-async def _spent(viewer: Viewer | None) -> Rev | None:
-    """Up to where the history of whoever asks is here; their token is used up then. Raises BadJwt."""
-    if viewer is None or viewer.unspent is None:
+async def _settled(viewer: Viewer | None) -> Rev | None:
+    """Up to where the history of whoever asks is here; it is certain then who that is. Raises BadJwt where
+    their token was used before, Mistaken where their session is another's or over."""
+    if viewer is None or viewer.proviso is None:
         return None if viewer is None else viewer.rev
-    return await viewer.unspent.spend()
+    return await viewer.proviso.settle()
 
 
 @lru_cache(maxsize=256)

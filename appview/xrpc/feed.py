@@ -27,8 +27,8 @@ async def _track_uris(call: Call, uris: list[str]) -> list[str]:
 
 async def get_track(call: Call) -> bytes:
     uris = await _track_uris(call, [call.params["uri"]])
-    rows = await feed.XRPC.by_uris(call.reads, call.viewer, uris) if uris else []
-    rows, labels = await call.labelled(rows, views.cards_of_track)
+    page = await feed.XRPC.by_uris(call.reads, call.viewer, uris)
+    rows, labels = await call.labelled(page.rows, views.cards_of_track)
     if not rows:
         raise TrackNotFound
     viewer = views.like_prefix(call.viewer, call.service.catalog.collections)
@@ -37,8 +37,7 @@ async def get_track(call: Call) -> bytes:
 
 async def get_tracks(call: Call) -> bytes:
     uris = await _track_uris(call, call.params["uris"])
-    rows = await feed.XRPC.by_uris(call.reads, call.viewer, uris) if uris else []
-    return await _tracks(call, Page(rows, None))
+    return await _tracks(call, await feed.XRPC.by_uris(call.reads, call.viewer, uris))
 
 
 async def get_latest(call: Call) -> bytes:
@@ -61,7 +60,7 @@ async def get_actor_tracks(call: Call) -> bytes:
 async def get_actor_likes(call: Call) -> bytes:
     after = cursors.decode(call.params.get("cursor"), keyset.TIME_RKEY)
     actor = await find_actor(call)
-    page = await feed.XRPC.liked_by(call.reads, call.viewer, actor.repo_id, after, call.params["limit"])
+    page = await feed.liked_by(call.reads, call.viewer, actor.repo_id, after, call.params["limit"])
     collections = call.service.catalog.collections
     rows, labels = await call.labelled(page.rows, lambda row: views.cards_of_track(row[0]))
     viewer = views.like_prefix(call.viewer, collections)

@@ -20,7 +20,7 @@ async def get_list(call: Call) -> bytes:
     shown_lists, of_list = await call.labelled([row], _cards)
     if not shown_lists:
         raise ListNotFound
-    page = await feed.XRPC.in_list(call.reads, call.viewer, row.id, after, call.params["limit"])
+    page = await feed.in_list(call.reads, call.viewer, row.id, after, call.params["limit"])
     rows, labels = await call.labelled(page.rows, lambda row: views.cards_of_track(row[0]))
     viewer = views.like_prefix(call.viewer, collections)
     shown = views.tracks([track for track, _ in rows], viewer, labels, call.service.config.sounds)

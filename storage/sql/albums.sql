@@ -154,16 +154,11 @@ select l.repo_id, l.album_id, l.id as list_id, l.name as title, '' as k, 0 as n,
  where l.id = $1::bigint and l.album_id is not null
 
 -- name: whole
--- The album of account $4 with the id $2, of rank $3; and below it its tracks.
+-- The album of account $4 with the id $2, of rank $3, behind its tracks.
 with album as materialized (
     {album}
-), found as materialized (
-    {tracks}
 )
-select f.*, k.* from album k left join found f on false
-union all
-select f.*, k.* from found f left join album k on false
- order by a desc nulls first
+select f.*, k.* from album k cross join ({tracks}) f
 
 -- name: tracks
 -- The tracks of an album, in its order.

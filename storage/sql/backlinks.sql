@@ -2,25 +2,31 @@
 -- nothing. Pages start behind the place $2, $3, $4 and have at most $5 rows, latest first.
 
 -- name: counts
--- How many records of each kind point at it, and of how many accounts; of kind $2 alone, if it is not null. There are
--- few accounts out of sight, which are looked for once and not for each record.
+-- How many records of each kind point at it, and of how many accounts; of kind $2 alone, if it is not null. Counters know
+-- the accounts that like it and the comments; records of likes are counted if $3. There are few accounts out of sight,
+-- which are looked for once and not for each record.
 with target as (select id from track_uri where uri = $1::text),
      unseen as materialized (select repo_id from profile where hidden)
-select 'like' source, count(*), count(distinct l.repo_id)
-  from "like" l
- where coalesce($2::text, 'like') = 'like' and l.track_id = (select id from target)
-   and l.repo_id not in (select repo_id from unseen)
+select 'like' source,
+       (select count(*)
+          from "like" l
+         where $3::boolean and l.track_id = s.id and l.repo_id not in (select repo_id from unseen)),
+       s.likes
+  from track_stat s
+ where coalesce($2::text, 'like') = 'like' and s.id = (select id from target)
 union all
-select 'comment', count(*), count(distinct c.repo_id)
-  from comment c
- where coalesce($2::text, 'comment') = 'comment' and c.track_id = (select id from target)
-   and c.repo_id not in (select repo_id from unseen)
+select 'comment', s.comments,
+       (select count(distinct c.repo_id)
+          from comment c
+         where c.track_id = s.id and c.repo_id not in (select repo_id from unseen))
+  from track_stat s
+ where coalesce($2::text, 'comment') = 'comment' and s.id = (select id from target)
 union all
-select 'list', count(distinct i.list_id), count(distinct s.repo_id)
+select 'list', count(distinct i.list_id), count(distinct l.repo_id)
   from list_item i
-  join list s on s.id = i.list_id
+  join list l on l.id = i.list_id
  where coalesce($2::text, 'list') = 'list' and i.track_id = (select id from target)
-   and s.repo_id not in (select repo_id from unseen)
+   and l.repo_id not in (select repo_id from unseen)
 
 -- name: likes
 -- Likes of it; the index gives the order.

@@ -1,13 +1,9 @@
 -- name: add
--- A person asks to be forgotten; who asked already is on the way.
+-- A person asks to be forgotten; who asked already is on the way, which an empty change reads and holds.
 insert into account_deletion (did, session_id, remove_records, step, counts, warnings)
 values (%(did)s, %(session_id)s, %(remove_records)s, %(step)s, %(counts)s, %(warnings)s)
-on conflict (did) where finished_at is null do nothing
-returning id
-
--- name: open
--- The one that is on the way.
-select id from account_deletion where did = %(did)s and finished_at is null
+on conflict (did) where finished_at is null do update set did = excluded.did
+returning id, xmax = 0
 
 -- name: take
 -- Those whose time has come and whose next step can be done here. The lease lets nobody else take them, and

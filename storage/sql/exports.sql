@@ -3,6 +3,11 @@
 select count(*) from repo r join profile v on v.repo_id = r.id and not v.hidden join track t on t.repo_id = r.id
 where r.did = %(did)s
 
+-- name: wait
+-- A takedown under way has this row until it commits. Before anything is read, in a transaction of its own: whichever
+-- gets the row only after that is decided at a later time than this one.
+select clock_timestamp() from repo where did = %(did)s for key share
+
 -- name: page
 -- All that is told of each track, and where its bytes are. The original counts; a mirrored one has none.
 select t.rkey, u.uri, t.cid, t.title, t.sort_at, c.block, p.car as proof,
@@ -28,7 +33,7 @@ order by t.rkey limit %(limit)s
 
 -- name: may_have
 -- Neither expired nor out of sight, and with nothing that was taken down since: bytes, or a track, which is in it if
--- it went only after the export was begun.
+-- it went only after the export had begun to read (`wait`; of older ones: was begun).
 select 1 from repo r join profile v on v.repo_id = r.id and not v.hidden
 where r.did = %(did)s and exists (select from blob_owner where kind = 'export' and owner = %(owner)s)
   and not exists (
@@ -36,7 +41,8 @@ where r.did = %(did)s and exists (select from blob_owner where kind = 'export' a
        join track_uri u on u.uri = 'at://' || r.did || '/' || c.collection || '/' || c.rkey
        join decision d on d.did = r.did and d.kind = 'takedown' and starts_with(d.reason, u.uri || ':')
        where c.repo_id = r.id and c.taken_down is not null
-         and d.at >= (select created_at from job where id = %(owner)s::uuid))
+         and d.at >= (select coalesce((facts ->> 'read_at')::timestamptz, created_at) from job
+                      where id = %(owner)s::uuid))
   and (r.withheld is null or not exists (
        select from blob_owner o
        left join track_media m on m.did = r.did and o.blob_id in (m.original_id, m.stream_id)

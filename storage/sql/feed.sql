@@ -10,45 +10,92 @@
 t.card, t.unlisted
 
 -- name: rest
--- Of a track, for REST; what it takes to render it now stands beside it where that was not done yet.
-t.rest, t.features, t.unlisted, t.cid, case when t.rest is null then t.card end card,
-case when t.rest is null then (select pds from repo where id = t.repo_id) end pds
+-- Of a track, for REST, with its author's members of it; what it takes to render it now stands beside it where that was
+-- not done yet.
+t.rest, p.rest artist, t.album, t.unlisted, t.cid, case when t.rest is null then t.card end card,
+case when t.rest is null then (select pds from repo where id = t.repo_id) end pds,
+case when t.rest is null and strpos(t.card, '\u0000') = 0
+     then (select array_agg(x.did order by x.n)
+             from (select f.one ->> 'did' as did, min(f.n) as n
+                     from json_array_elements(('{' || t.card || '}')::json -> 'record' -> 'features')
+                          with ordinality f(one, n)
+                    group by 1) x)
+     else t.features end features
 
 -- name: hydrate_rest
--- As below, for REST. All that changes without the record is one text, since each cell that is read out costs. A scan
--- counts for what the track plays now; what nobody decided about yet is for its artist alone, and what has no verdict by
--- an error is clear. The labels come last, where it is seen at once that there are none.
-select k.id, k.rest, k.author,
-       concat('"play_count":', s.plays, ',"like_count":', s.likes, ',"comment_count":', s.comments,
-              case when (select l.rkey from "like" l
-                          where l.repo_id = (select r.id from repo r where r.did = $1::text) and l.track_id = k.id
-                          limit 1) is null
-                   then ',"is_liked":false,"tags":' else ',"is_liked":true,"tags":' end,
-              coalesce(to_json(s.tags), '[]'),
-              case when k.unlisted
-                   then ',"visibility":"unlisted","unlisted":true,"copyright_flagged":'
-                   else ',"visibility":"public","unlisted":false,"copyright_flagged":' end,
-              coalesce(to_json(c.flagged), 'null'),
-              ',"copyright_match":', coalesce(to_json(case when c.flagged then c.match end), 'null'),
-              ',"operator_labels":', coalesce(to_json(l.labels), '[]')),
-       k.features, k.card, k.pds, k.a, k.b
-  from ({skeleton}) k
-  join track_stat s on s.id = k.id
-  join track_uri u on u.id = k.id
-  left join lateral (
-      select c.is_flagged and (c.resolution = 'violation'
-                               or c.resolution = 'pending' and c.did is not distinct from $1::text) flagged,
-             c.dominant->>'title' || ' by ' || (c.dominant->>'artist') as match
-        from track_media m
-        join copyright_scan c on c.did = m.did and c.rkey = m.rkey and c.blob_id = m.stream_id and c.state <> 'off'
-       where m.did = split_part(u.uri, '/', 3) and m.rkey = split_part(u.uri, '/', 5)) c on true
-  cross join lateral (
-      select array_agg(distinct l.val) labels from label l
-       where l.uri = u.uri and not l.neg and (l.cid is null or l.cid = k.cid)
-         and (l.exp is null or l.exp::timestamptz > now())
-         and not exists (
-             select from label n where n.uri = l.uri and n.val = l.val and n.src = l.src and n.seq > l.seq)) l
- order by k.a desc, k.b desc
+-- As below, for REST: all of them are one row, since each cell and each row that is read out costs. `tracks` are whole
+-- JSON objects in order, of which line breaks tell where one ends, as there is none within; a and b are the keys of the
+-- last but one, behind which the next page begins where the last is one too many. Where `unready` holds, labels of an
+-- artist's own are to be put to ours, or a track is to be rendered. What a record says comes first, so that what
+-- strangers wrote stands behind all that is looked for. It is unpacked once, by the addition of nothing; of where it
+-- ends only bytes are looked at, as to count its characters would take longer than all the rest. Labels are put together
+-- only where there are any.
+-- A scan counts for what the track plays now; what nobody decided about yet is for its artist alone, and what has no
+-- verdict by an error is clear.
+select string_agg(x.track, E',\n') as tracks, count(*) as rows, bool_or(x.unready) as unready,
+       (array_agg(x.a))[count(*)::int - 1]::text as a, (array_agg(x.b))[count(*)::int - 1]::text as b
+  from (
+      select concat('{"id":', k.id, ',',
+                    coalesce(w.rest, concat('"card":{', k.card, '},"pds":', coalesce(to_json(k.pds)::text, 'null'))),
+                    case when k.album is not null
+                              and get_byte(convert_to(w.rest, 'UTF8'), octet_length(w.rest) - 1) = ascii(':')
+                         then split_part(k.artist, ',"artist_avatar_url":', 2) || '}' end,
+                    k.artist,
+                    case when k.features is null then ',"features":[],"play_count":'
+                         else ',"features":[' || ({people}) || '],"play_count":' end,
+                    s.plays, ',"like_count":', s.likes, ',"comment_count":', s.comments,
+                    case when {liked} then ',"is_liked":true,"tags":' else ',"is_liked":false,"tags":' end,
+                    coalesce(to_json(s.tags)::text, '[]'),
+                    case when k.unlisted
+                         then ',"visibility":"unlisted","unlisted":true,"copyright_flagged":'
+                         else ',"visibility":"public","unlisted":false,"copyright_flagged":' end,
+                    coalesce(c.flagged::text, 'null'), ',"copyright_match":',
+                    case when c.flagged then coalesce(to_json(c.match)::text, 'null') else 'null' end,
+                    ',"operator_labels":', coalesce(w.labels, '[]'), ',"labels":', coalesce(w.labels, '[]'),
+                    ',"gated":false,"download_policy":"open","is_optimizing":false}') as track,
+             w.rest is null or strpos(w.rest, '"self_labels":["') > 0 as unready,
+             k.a, k.b
+        from ({skeleton}) k
+        join track_stat s on s.id = k.id
+        join track_uri u on u.id = k.id
+        left join lateral (
+            select c.is_flagged and (c.resolution = 'violation'
+                                     or c.resolution = 'pending' and c.did is not distinct from $1::text) flagged,
+                   c.dominant->>'title' || ' by ' || (c.dominant->>'artist') as match
+              from track_media m
+              join copyright_scan c on c.did = m.did and c.rkey = m.rkey and c.blob_id = m.stream_id
+                                   and c.state <> 'off'
+             where m.did = split_part(u.uri, '/', 3) and m.rkey = split_part(u.uri, '/', 5)) c on true
+        cross join lateral (
+            select k.rest || '' as rest, case when (select true from label where uri = u.uri limit 1) then (
+                       select json_agg(distinct l.val)::text from label l
+                        where l.uri = u.uri and not l.neg and (l.cid is null or l.cid = k.cid)
+                          and (l.exp is null or l.exp::timestamptz > now())
+                          and not exists (
+                              select from label n
+                               where n.uri = l.uri and n.val = l.val and n.src = l.src and n.seq > l.seq)) end as labels
+            offset 0) w
+       order by k.a desc, k.b desc) x
+
+-- name: is_liked
+-- Whether the viewer likes track k.
+(select l.rkey from "like" l
+  where l.repo_id = (select r.id from repo r where r.did = $1::text) and l.track_id = k.id
+  limit 1) is not null
+
+-- name: people
+-- Those who are featured in track k, as far as they can be shown: a card's members by the names that REST has for them.
+select string_agg(
+           case when o.card is null
+                then concat('{"did":', to_json(f.did), ',"handle":"handle.invalid","display_name":null,"avatar_url":null}')
+                else concat('{', split_part(split_part(o.card, ',"displayName":', 1), ',"avatar":', 1), ',"display_name":',
+                            coalesce(nullif(split_part(split_part(o.card, ',"displayName":', 2), ',"avatar":', 1), ''),
+                                     'null'),
+                            ',"avatar_url":', coalesce(nullif(split_part(o.card, ',"avatar":', 2), ''), 'null'), '}')
+           end, ',' order by f.n)
+  from unnest(k.features) with ordinality f(did, n)
+  left join repo r on r.did = f.did
+  left join profile o on o.repo_id = r.id and not o.hidden
 
 -- name: hydrate
 -- A skeleton's tracks ready to show, with what the viewer did to them. Below stand the skeletons.

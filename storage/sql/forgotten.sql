@@ -18,11 +18,17 @@ select did_hash from forgotten
 -- One of them?
 select exists (select from forgotten where did_hash = %(did_hash)s)
 
+-- name: left
+-- Or about to be one.
+select exists (select from account_deletion where did = %(did)s and finished_at is null)
+    or exists (select from forgotten where did_hash = %(did_hash)s)
+
 -- name: erase
 -- All rows of one account. What it liked and said was taken out of the counters when it went out of sight; numbers
 -- of its tracks are looked at later (`names`).
 with tags as (update track_stat set tags = null
               where tags is not null and id in (select id from track where repo_id = %(repo_id)s)),
+     tagged as (delete from track_tag where track_id in (select id from track where repo_id = %(repo_id)s)),
      tracks as (delete from track where repo_id = %(repo_id)s),
      likes as (delete from "like" where repo_id = %(repo_id)s),
      comments as (delete from comment where repo_id = %(repo_id)s),

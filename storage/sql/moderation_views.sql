@@ -36,6 +36,16 @@ left join lateral (
     order by f.id desc limit 1) s on split_part(c.subject, '/', 4) = %(track)s
 where c.id = any(%(ids)s)
 
+-- name: bytes
+-- What we have bytes as that cases are about, and the title of a track of their account that plays or shows them.
+select distinct on (k.id) k.id, b.area, t.title
+from json_to_recordset(%(bytes)s) as k (id bigint, did text, sha256 text)
+join blob b on b.sha256 = decode(k.sha256, 'hex') and b.area in ('audio', 'image') and b.state = 'published'
+left join repo r on r.did = k.did
+left join track_media m on m.did = k.did and (m.stream_id = b.id or m.cover_id = b.id)
+left join track t on t.repo_id = r.id and t.rkey = m.rkey
+order by k.id, t.id desc nulls last, b.area
+
 -- name: flag
 -- What the sound of a track was last taken for, and whether it is what the track plays now.
 select s.id, encode(s.sha256, 'hex') as sha256, s.matches, s.dominant, s.dominant_share, s.scanned_at,

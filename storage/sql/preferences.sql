@@ -10,9 +10,11 @@ select (chosen -> 'allow_comments')::boolean from preference where did = $1::tex
 
 -- name: put
 -- Change what is named and leave the rest, in one statement: what two devices change at once is all kept. No row
--- comes back where `ui_settings` would grow beyond what it may.
+-- comes back where `ui_settings` would grow beyond what it may, nor of who asked to be forgotten since they were let in.
 insert into preference as p (did, chosen)
-values (%(did)s, %(chosen)s::jsonb || jsonb_build_object('ui_settings', %(ui)s::jsonb))
+select %(did)s, %(chosen)s::jsonb || jsonb_build_object('ui_settings', %(ui)s::jsonb)
+ where not exists (select from account_deletion where did = %(did)s and finished_at is null)
+   and not exists (select from forgotten where did_hash = sha256(convert_to(%(did)s, 'UTF8')))
 on conflict (did) do update
 set chosen = p.chosen || %(chosen)s::jsonb
              || jsonb_build_object('ui_settings', coalesce(p.chosen -> 'ui_settings', '{}') || %(ui)s::jsonb),
@@ -21,9 +23,11 @@ where octet_length((coalesce(p.chosen -> 'ui_settings', '{}') || %(ui)s::jsonb):
 returning chosen, terms_accepted_at
 
 -- name: accept_terms
--- The first time counts.
+-- The first time counts. Likewise.
 insert into preference as p (did, terms_accepted_at)
-values (%(did)s, now())
+select %(did)s, now()
+ where not exists (select from account_deletion where did = %(did)s and finished_at is null)
+   and not exists (select from forgotten where did_hash = sha256(convert_to(%(did)s, 'UTF8')))
 on conflict (did) do update
 set terms_accepted_at = coalesce(p.terms_accepted_at, now()), updated_at = now()
 returning terms_accepted_at

@@ -1,10 +1,14 @@
 -- name: freeze
--- Writers of records wait until the rebuild is over; readers don't notice.
-lock table record, repo in share row exclusive mode
+-- Writers of records and tags wait until the rebuild is over; readers don't notice.
+lock table record, repo, track_tag in share row exclusive mode
 
 -- name: shadow_track
 -- Temporary tables of the same names hide the real ones from the statements that fill them.
 create temporary table track (like public.track including indexes) on commit drop
+
+-- name: shadow_track_tag
+-- As above.
+create temporary table track_tag (like public.track_tag including indexes) on commit drop
 
 -- name: shadow_like
 -- As above.
@@ -24,7 +28,7 @@ create temporary table list_item (like public.list_item including indexes) on co
 
 -- name: shadow_profile
 -- A row for each account, with the visibility that its status gives it.
-create temporary table profile (like public.profile including indexes) on commit drop
+create temporary table profile (like public.profile including indexes including generated) on commit drop
 
 -- name: start_profile
 -- The looks are put in later, by the statement that always does it.
@@ -49,6 +53,14 @@ left join (
 select r.did || '/' || coalesce(old.rkey, new.rkey), old.id is null, new.id is null
 from public.track old full join pg_temp.track new on new.id = old.id
 join repo r on r.id = coalesce(old.repo_id, new.repo_id)
+where old.* is distinct from new.*
+
+-- name: differ_track_tag
+-- Tags are in no record: these are rows of tags that are there, of tracks as they are made anew.
+select coalesce(old.tag, new.tag) || ' of ' || u.uri, old.tag is null, new.tag is null
+from public.track_tag old
+full join pg_temp.track_tag new on (new.tag, new.sort_at, new.track_id) = (old.tag, old.sort_at, old.track_id)
+join track_uri u on u.id = coalesce(old.track_id, new.track_id)
 where old.* is distinct from new.*
 
 -- name: differ_like
@@ -103,6 +115,21 @@ where not exists (select from pg_temp.track new where new.id = old.id and new.* 
 -- What is missing now is what was missing or wrong.
 insert into public.track select * from pg_temp.track new
 where not exists (select from public.track old where old.id = new.id)
+
+-- name: replace_track_tag
+-- As for tracks.
+delete from public.track_tag old
+where not exists (
+    select from pg_temp.track_tag new
+    where (new.tag, new.sort_at, new.track_id) = (old.tag, old.sort_at, old.track_id)
+      and new.* is not distinct from old.*)
+
+-- name: fill_track_tag
+-- As for tracks.
+insert into public.track_tag select * from pg_temp.track_tag new
+where not exists (
+    select from public.track_tag old
+    where (new.tag, new.sort_at, new.track_id) = (old.tag, old.sort_at, old.track_id))
 
 -- name: replace_like
 -- As for tracks.
@@ -168,7 +195,8 @@ where not exists (
 
 -- name: fill_profile
 -- As for tracks.
-insert into public.profile select * from pg_temp.profile new
+insert into public.profile (repo_id, hidden, display_name, avatar, bio, created_at, card, search)
+select repo_id, hidden, display_name, avatar, bio, created_at, card, search from pg_temp.profile new
 where not exists (select from public.profile old where old.repo_id = new.repo_id)
 
 -- name: replace_track_stat

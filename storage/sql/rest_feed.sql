@@ -13,30 +13,20 @@ select * from (
  limit $4::int
 
 -- name: tagged
--- Everybody's tracks with any of the tags $5, or those of the account with DID $6. Few are sorted by time; among many,
--- as they come by time, a page is soon full; and an account has so many tracks as it has.
-with few as materialized (
-    select id from track_stat where tags && $5::text[] limit 10001
-), these as materialized (
-    select count(*) > 10000 as many from few
-)
+-- Everybody's tracks with any of the tags $5, or those of the account with DID $6. Each tag has its tracks in order, so
+-- of each the first that can be shown are enough; and an account has so many tracks as it has.
 select t.id, {track}, p.card author, page.a, page.b
-  from ((select t.sort_at a, t.id b
-           from few
-           join track t on t.id = few.id and not t.unlisted
-           join profile p on p.repo_id = t.repo_id and not p.hidden
-          where $6::text is null and not (select many from these)
-            and (t.sort_at, t.id) < ($2::timestamptz, $3::bigint)
-          order by t.sort_at desc, t.id desc
-          limit 101)
-        union all
-        (select t.sort_at, t.id
-           from track t
-           join profile p on p.repo_id = t.repo_id and not p.hidden
-          where $6::text is null and (select many from these) and not t.unlisted
-            and (t.sort_at, t.id) < ($2::timestamptz, $3::bigint)
-            and (select n.tags && $5::text[] from track_stat n where n.id = t.id)
-          order by t.sort_at desc, t.id desc
+  from ((select distinct n.sort_at a, n.track_id b
+           from unnest($5::text[]) asked (tag)
+          cross join lateral (
+                select n.sort_at, n.track_id
+                  from track_tag n
+                  join profile p on p.repo_id = n.repo_id and not p.hidden
+                 where n.tag = asked.tag and (n.sort_at, n.track_id) < ($2::timestamptz, $3::bigint)
+                 order by n.sort_at desc, n.track_id desc
+                 limit 101) n
+          where $6::text is null
+          order by 1 desc, 2 desc
           limit 101)
         union all
         (select t.sort_at, t.id
@@ -84,13 +74,15 @@ select t.id, {track}, p.card author, m.a, t.id b
  where -m.a > $5::bigint and -m.a <= $5::bigint + $4::bigint
 
 -- name: unproven
--- The viewer's own tracks of collection $3 that nobody has proven since rev $2.
+-- The newest $4 of the viewer's own tracks of collection $3 that nobody has proven since rev $2.
 select t.id, {track}, p.card author, t.sort_at a, t.id b
   from repo r
   join record c on c.repo_id = r.id and c.collection = $3::text and not c.verified and c.rev < $2::text
   join track t on t.repo_id = r.id and t.rkey = c.rkey
   join profile p on p.repo_id = r.id
  where r.did = $1::text
+ order by t.sort_at desc, t.id desc
+ limit $4::int
 
 -- name: by_ids
 -- The tracks of the numbers in $2 that are listed, in their order.
@@ -136,8 +128,10 @@ select tag, count(*), sum(having_it.plays)
  limit $2::int
 
 -- name: tag
--- How many tracks that are listed have this tag, of 10,000 at most.
+-- How many tracks that are listed have this tag, of 10,000 at most. Whose account is out of sight, an index of those
+-- alone knows.
 select count(*)
-  from (select id from track_stat where tags @> array[$1::text] limit 10000) n
-  cross join lateral (select repo_id from track where id = n.id and not unlisted limit 1) t
-  cross join lateral (select from profile where repo_id = t.repo_id and not hidden limit 1) p
+  from (select from track_tag n
+         where n.tag = $1::text
+           and not exists (select from profile p where p.repo_id = n.repo_id and p.hidden)
+         limit 10000) n

@@ -11,6 +11,7 @@ create unlogged table plyr_replay.record (like public.record including all exclu
 create unlogged table plyr_replay.track_uri (like public.track_uri including all excluding indexes);
 create unlogged table plyr_replay.track_stat (like public.track_stat including all excluding indexes);
 create unlogged table plyr_replay.track (like public.track including all excluding indexes);
+create unlogged table plyr_replay.track_tag (like public.track_tag including all excluding indexes);
 create unlogged table plyr_replay."like" (like public."like" including all excluding indexes);
 create unlogged table plyr_replay.comment (like public.comment including all excluding indexes);
 create unlogged table plyr_replay.list (like public.list including all excluding indexes);
@@ -179,6 +180,13 @@ left join (
 ) c on c.track_id = u.id
 left join public.track_stat o on o.id = u.id
 
+-- name: finish_track_tag
+-- Of those tags, too.
+insert into plyr_replay.track_tag (tag, sort_at, track_id, repo_id)
+select distinct n.tag, t.sort_at, t.id, t.repo_id
+from plyr_replay.track_stat s join plyr_replay.track t on t.id = s.id cross join unnest(s.tags) as n (tag)
+where not t.unlisted
+
 -- name: snapshot
 -- Everything that this connection reads from now on is as of one moment.
 set transaction isolation level repeatable read
@@ -233,7 +241,7 @@ from list l join repo r on r.id = repo_id
 
 -- name: facts_profile
 -- All of it.
-select r.did as key, hidden, display_name, avatar, bio, created_at, card, search::text as search
+select r.did as key, hidden, display_name, avatar, bio, created_at, card, rest, search::text as search
 from profile join repo r on r.id = repo_id
 
 -- name: facts_track_stat
@@ -276,9 +284,9 @@ drop table plyr_replay.real
 
 -- name: freeze
 -- Whoever indexes waits from here on, whoever reads does not notice.
-lock table public.repo, public.record, public.track_uri, public.track_stat, public.track, public."like",
-    public.comment, public.list, public.list_item, public.profile, public.rejected_event, public.forgotten, public.outbox_head
-    in exclusive mode
+lock table public.repo, public.record, public.track_uri, public.track_stat, public.track, public.track_tag,
+    public."like", public.comment, public.list, public.list_item, public.profile, public.rejected_event,
+    public.forgotten, public.outbox_head in exclusive mode
 
 -- name: index
 -- The shadows become what the real tables are: logged, with their settings, indexes and constraints. After the

@@ -1,10 +1,16 @@
 -- name: take
--- One at a time. A turn that was left, or ran out, leaves the key of what it may have written to the next.
-insert into write_turn (did, what, rkey, held_until)
-values (%(did)s, %(what)s, %(rkey)s, now() + make_interval(secs => %(lease_s)s))
+-- One at a time. A turn that was left, or ran out, leaves the key of what it may have written to the next, and so does
+-- one whose connection is gone. When a backend began is hidden from other roles; then its pid has to do.
+insert into write_turn (did, what, rkey, held_until, holder_pid, holder_since)
+values (%(did)s, %(what)s, %(rkey)s, now() + make_interval(secs => %(lease_s)s), pg_backend_pid(),
+        (select backend_start from pg_stat_get_activity(pg_backend_pid())))
 on conflict (did, what) do update
-set held_until = excluded.held_until, rkey = coalesce(write_turn.rkey, excluded.rkey)
+set held_until = excluded.held_until, rkey = coalesce(write_turn.rkey, excluded.rkey),
+    holder_pid = excluded.holder_pid, holder_since = excluded.holder_since
 where write_turn.held_until <= now()
+   or write_turn.holder_pid is not null
+      and not exists (select from pg_stat_get_activity(write_turn.holder_pid) held
+                      where coalesce(held.backend_start = write_turn.holder_since, true))
 returning rkey, held_until
 
 -- name: end

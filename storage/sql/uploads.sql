@@ -1,5 +1,6 @@
 -- name: lock
--- One upload of an account is begun at a time, so that their number holds. Until the transaction ends.
+-- One upload of an account is begun at a time, so that their number holds; and neither that nor a sign-in goes on
+-- beside its deletion. Until the transaction ends.
 select pg_advisory_xact_lock(hashtextextended('upload ' || %(did)s, 0))
 
 -- name: unfinished

@@ -11,10 +11,10 @@ import pytest
 from tests.acceptance import town as towns
 from tests.acceptance.town import Town
 from tests.acceptance.world import World, opened
-from tests.devnet.fixtures import _devnet_when_marked, devnet_packages
+from tests.devnet.fixtures import _devnet_when_marked, devnet_packages, net
 from tests.devnet.install import InstallFailed, ensure
 
-__all__ = ["_devnet_when_marked", "devnet_packages", "town", "world"]
+__all__ = ["_devnet_when_marked", "devnet_packages", "net", "town", "world"]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

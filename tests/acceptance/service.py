@@ -171,6 +171,7 @@ async def until(condition: Callable[[], Awaitable[bool]], timeout_s: float, what
 
 async def cursors(dsn: str) -> dict[str, int]:
     """How far each source is committed, by its origin."""
-    async with await psycopg.AsyncConnection.connect(dsn) as conn:
+    # Autocommit: who is cancelled during the commit at the end of the block leaves the connection open.
+    async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as conn:
         rows = await (await conn.execute("select url, seq from source_cursor")).fetchall()
     return {url.partition("/xrpc/")[0]: seq for url, seq in rows}

@@ -69,6 +69,13 @@ class Held:
                 await asyncio.sleep(0.02)
         self.pids[stop] = found
 
+    async def let_go(self, stop: Stop) -> None:
+        """Whoever waits there has gone on when this returns."""
+        await self.conn.execute("select pg_advisory_unlock(%s, %s)", (_KEY, self.numbers[stop]))
+        async with asyncio.timeout(60):
+            while await self._waiting(stop):
+                await asyncio.sleep(0.02)
+
     async def settle(self) -> None:
         """Whoever waited is gone afterwards, with the commit or without it."""
         for stop, pids in self.pids.items():
@@ -77,7 +84,7 @@ class Held:
                 await self.conn.execute("select pg_terminate_backend(p) from unnest(%s) p", (pids,))
                 await self._gone(pids)
         for stop, pids in self.pids.items():
-            await self.conn.execute("select pg_advisory_unlock(%s, %s)", (_KEY, self.numbers[stop]))
+            await self.let_go(stop)
             await self._gone(pids)
         self.pids.clear()
 

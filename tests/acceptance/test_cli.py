@@ -312,12 +312,15 @@ def test_up_starts_a_killed_child_again_and_a_killed_postgres_too(up: Up) -> Non
     time.sleep(0.2)
     up.started = time.monotonic()
     up.until_it_answers()
+    assert web not in descendants(up.process.pid)
 
     server = int((up.output.parent / "postgres" / "postmaster.pid").read_text().split()[0])
     os.kill(server, signal.SIGKILL)
     up.until_it_says("Postgres is back")
     up.started = time.monotonic()
     up.until_it_answers()
+    assert int((up.output.parent / "postgres" / "postmaster.pid").read_text().split()[0]) != server
+    assert up.process.poll() is None
 
 
 def test_a_second_up_on_the_same_folder_is_refused(up: Up, data_dir: Path) -> None:

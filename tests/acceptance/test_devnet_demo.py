@@ -103,6 +103,7 @@ async def test_a_killed_demo_takes_its_children_along() -> None:
         children = psutil.Process(process.pid).children(recursive=True)
         process.kill()
         await process.wait()
+        assert len(children) > 3
         try:
             await all_gone(children)
         finally:

@@ -86,12 +86,6 @@ GONE = Stop("delete on track_media", "true", kept=True)
 TRACKS_RENAMED = _turn(LIST)
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def net(devnet_packages: Path) -> AsyncIterator[Devnet]:
-    async with Devnet(pds=1) as net:
-        yield net
-
-
 @pytest_asyncio.fixture(loop_scope="module")
 async def shop(net: Devnet, database: str, tmp_path: Path) -> AsyncIterator[Workshop]:
     async with workshop(net, database, tmp_path, heavy_jobs=AT_ONCE) as shop:

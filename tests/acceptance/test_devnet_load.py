@@ -209,10 +209,11 @@ async def test_a_new_track_is_answered_at_once(world: World, measured: Callable[
         answered = time.perf_counter()
         async with asyncio.timeout(60):
             while True:
-                status, _ = await world.answers.get(f"{NS}.feed.getTrack", uri=made["uri"])
+                status, shown = await world.answers.get(f"{NS}.feed.getTrack", uri=made["uri"])
                 if status == 200:
                     break
                 await asyncio.sleep(0.005)
+        assert shown["track"]["record"]["title"] == f"Fresh {i}"
         taken_ms.append((time.perf_counter() - answered) * 1000)
         await asyncio.sleep(0.05)
     p95 = quantiles(taken_ms, n=20)[-1]

@@ -85,6 +85,7 @@ async def test_an_outage_of_a_host_hides_and_loses_nothing_and_what_was_before_u
             await silence(net, early, 3)
             await whole.settled()
             await whole.is_right([early, late])
+            assert [await indexed(whole, each) for each in (early, late)] == [1, 2]
 
 
 async def test_what_happened_while_events_were_lost_is_found(

@@ -82,12 +82,11 @@ class Workshop:
         await until(over, 120, "all jobs to end")
 
     async def much_later(self) -> None:
-        """Whoever died has been silent for long, and has no turn any more."""
+        """Whoever died has been silent for long."""
         async with self.here.pool.connection() as conn:
             await conn.execute(
                 "update procrastinate.procrastinate_workers set last_heartbeat = now() - interval '1 minute'"
             )
-            await conn.execute("update write_turn set held_until = now()")
 
     async def swept(self) -> None:
         """What the PDS has no more is not kept here either."""

@@ -9,6 +9,7 @@ from typing import Any
 from aiohttp import web
 
 from appview.media.body import answer
+from appview.media.open_files import OpenFiles
 from appview.media.serve import ALONE, Served, serve
 from appview.media.ziplayout import Layout, Member
 from appview.media.zipped import ZipBody
@@ -22,9 +23,10 @@ async def serve_files(task: dict[str, Any]) -> None:
     """Answers `/area/hash`, and `/all.zip` for `{zip: {key, size, crc32, count}}`, until its input closes."""
     folder = Path(task["folder"])
     store = FilesystemStore(folder)
+    files = OpenFiles(store)
 
     async def ours(request: web.Request) -> web.StreamResponse:
-        return await serve(request, store, Served(Key.parse(request.path[1:]), "audio/mpeg"), ALONE)
+        return await serve(request, store, Served(Key.parse(request.path[1:]), "audio/mpeg"), ALONE, files)
 
     async def common(request: web.Request) -> web.StreamResponse:
         path = store.path(Key.parse(request.path[1:]))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from tests.conftest import require
 from tests.devnet.install import InstallFailed, ensure
+from tests.devnet.network import Devnet
 
 
 @pytest.fixture(scope="session")
@@ -17,6 +20,13 @@ def devnet_packages() -> Path:
         return ensure()
     except InstallFailed as failure:
         require("the test network", str(failure))
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def net(devnet_packages: Path) -> AsyncIterator[Devnet]:
+    """A network with one PDS, of the module."""
+    async with Devnet(pds=1) as net:
+        yield net
 
 
 @pytest.fixture(autouse=True)

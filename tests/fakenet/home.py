@@ -14,8 +14,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter, defaultdict
-from types import TracebackType
-from typing import Any, Self
+from collections.abc import Iterable
+from typing import Any
 
 import libipld
 import orjson
@@ -28,41 +28,33 @@ from firehose.keys import PublicKey
 from lexicons.syntax import Did
 from tests.fakenet.authserver import METADATA, REVOKE, metadata_of
 from tests.fakenet.http import Page, json_page
+from tests.fakenet.port import OnPort
 from tests.fakenet.server import xrpc_error
 from tests.fakenet.world import Author
 
 REPO = "com.atproto.repo."
 
 
-class HomePds:
+class HomePds(OnPort):
     """`people` by DID; `asked` counts calls by name; records of `lost_blobs` are refused."""
 
+    host = "localhost"
+
     def __init__(self) -> None:
+        super().__init__()
         self.people: dict[Did, Author] = {}
         self.commits: dict[Did, list[Commit]] = defaultdict(list)
         self.instead: dict[str, Page] = {}
         self.held: dict[str, asyncio.Event] = {}
         self.lost_blobs: set[str] = set()
         self.asked: Counter[str] = Counter()
-        self.url = ""
-        self._runner: web.AppRunner | None = None
 
-    async def __aenter__(self) -> Self:
-        app = web.Application()
-        app.router.add_route("*", "/xrpc/{nsid}", self._answer)
-        app.router.add_get(METADATA, self._metadata)
-        app.router.add_post(REVOKE, self._revoke)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        self.url = f"http://localhost:{self._runner.addresses[0][1]}"
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        assert self._runner is not None
-        await self._runner.cleanup()
+    def routes(self) -> Iterable[web.RouteDef]:
+        return (
+            web.route("*", "/xrpc/{nsid}", self._answer),
+            web.get(METADATA, self._metadata),
+            web.post(REVOKE, self._revoke),
+        )
 
     async def _metadata(self, _: web.Request) -> web.Response:
         return web.json_response(metadata_of(self.url))

@@ -16,6 +16,8 @@ TABLES: dict[str, LiteralString] = {
     # A URI that somebody once mentioned and nobody does any more is of no consequence.
     "track_stat": """select uri, likes, comments, plays from track_stat join track_uri using (id)
                      where likes <> 0 or comments <> 0 or plays <> 0 order by uri""",
+    "track_tag": """select tag, uri, sort_at from track_tag
+                    join track_uri s on s.id = track_id order by tag, uri""",
     "like": """select did, rkey, uri, sort_at from "like" join repo on repo.id = repo_id
                join track_uri s on s.id = track_id order by did, rkey, uri""",
     "comment": """select did, rkey, uri, timestamp_ms, sort_at, card from comment

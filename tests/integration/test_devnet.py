@@ -22,12 +22,9 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests.devnet import install
 from tests.devnet.drive import Drive
-from tests.devnet.fixtures import _devnet_when_marked, devnet_packages
 from tests.devnet.load import make_plan
 from tests.devnet.network import Account, Devnet, XrpcFailed
 from tests.fakenet.proxy import FaultyProxy
-
-__all__ = ["_devnet_when_marked", "devnet_packages"]
 
 pytestmark = pytest.mark.timeout(600)  # the first may have to install the network
 

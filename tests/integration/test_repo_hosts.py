@@ -20,10 +20,7 @@ from firehose.keys import PublicKey
 from firehose.net import GuardedClient
 from firehose.repo import RepoFile
 from lexicons.syntax import Did, Nsid
-from tests.devnet.fixtures import _devnet_when_marked, devnet_packages
 from tests.devnet.network import Account, Devnet
-
-__all__ = ["_devnet_when_marked", "devnet_packages"]
 
 pytestmark = [pytest.mark.devnet, pytest.mark.slow, pytest.mark.timeout(600)]
 

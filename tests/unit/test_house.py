@@ -92,3 +92,16 @@ def test_every_link_in_the_docs_leads_somewhere() -> None:
         if not (page.parent / target).exists()
     ]
     assert broken == []
+
+
+def test_a_connection_of_ones_own_commits_by_itself() -> None:
+    """Psycopg leaves one open whose user is cancelled while it commits at the end of its block."""
+    waiting = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in modules(*FOLDERS)
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func).endswith("AsyncConnection.connect")
+        and "autocommit" not in {each.arg for each in node.keywords}
+    ]
+    assert waiting == []

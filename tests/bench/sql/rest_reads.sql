@@ -28,6 +28,9 @@ insert into list_look (did, name, on_profile)
 select r.did, l.rkey, l.rkey = 'playlist-1' from list l join repo r on r.id = l.repo_id where l.rkey like 'playlist-%';
 
 update track_stat set tags = array['genre ' || id / 10 % 7, 'mood ' || id / 10 % 97] where id % 10 = 0;
+insert into track_tag (tag, sort_at, track_id, repo_id)
+select n.tag, t.sort_at, t.id, t.repo_id
+from track t join track_stat s on s.id = t.id cross join unnest(s.tags) as n (tag);
 
 insert into preference (did, chosen)
 select r.did, '{"allow_comments": true}'
@@ -79,5 +82,5 @@ insert into far_sound (track_id, record_cid, url, due, checked_at)
 select t.id, t.cid, o.audio_url, now() + interval '1 day', now() from track t join orm.track o on o.id = t.id
 where t.id <= 10000;
 
-vacuum analyze list, list_item, list_look, track_stat, preference, now_playing, blob, blob_owner, sound, track_media,
+vacuum analyze list, list_item, list_look, track_stat, track_tag, preference, now_playing, blob, blob_owner, sound, track_media,
                track_revision, job, staged_upload, moderation_case, moderation_event, far_sound, session

@@ -77,8 +77,10 @@ async def labelling(
     keys: Path,
     config: Mapping[str, Any] | None = None,
     src: Did = SRC,
+    told: str | None = None,
     **live: Any,
 ) -> AsyncIterator[Bench]:
+    """`told`: where the server hears of new labels, if not at `dsn`."""
     ring = KeyRing(KeyFile(keys))
     labels = Labels(ring, src)
     async with (
@@ -87,7 +89,7 @@ async def labelling(
         serving(
             reads,
             catalog,
-            dsn=dsn,
+            dsn=told or dsn,
             parts=lambda _: {"labels": (labels, pool)},
             service_did=src,
             live=LiveConfig(**live),

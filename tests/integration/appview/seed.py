@@ -200,4 +200,9 @@ class Seed:
                              where c.track_id = s.id and not p.hidden)
             """
         )
+        self.conn.execute("delete from track_tag")
+        self.conn.execute(
+            "insert into track_tag (tag, sort_at, track_id, repo_id) select tag, sort_at, id, repo_id"
+            " from track join track_stat using (id), unnest(tags) tag where not unlisted"
+        )
         self.conn.commit()

@@ -25,7 +25,9 @@ from appview.jobs.work import Attempt
 from appview.media.export import Exporter
 from firehose.car import read_car, write_car
 from firehose.proof import record_proof
+from indexer.sanctions import restore, take_down
 from lexicons.catalog import Catalog
+from lexicons.subject import read_subject
 from lexicons.syntax import Did
 from storage import accounts, jobs, repos, sessions
 from storage.blobs import rows
@@ -417,6 +419,66 @@ async def test_what_is_taken_down_is_in_no_export_neither_begun_nor_made(disk: A
     assert "two" in sounds[0]
     await withhold(None)
     assert (await disk.request("GET", where)).status == 200
+
+
+async def test_a_takedown_that_began_before_the_export_and_ends_after_it_is_heeded(
+    disk: Archive, catalog: Catalog
+) -> None:
+    """Decided within a transaction that is older than the export, and committed only once that is made."""
+    ann = disk.person("ann")
+    subject = read_subject(await disk.track(ann, "one", noise(5000)))
+    await disk.track(ann, "two", noise(6000, 2))
+    key = await disk.key(ann)
+    async with disk.pool.connection() as conn:
+        async with conn.transaction():
+            await conn.execute("select now()")
+            id, _ = await begun(disk, key)
+            await disk.work(id)
+            where = await address(disk, id, key)
+            assert await take_down(conn, subject, "copyright", catalog)
+        assert (await disk.request("GET", where)).status == 404
+        assert await restore(conn, subject, catalog)
+    assert (await disk.request("GET", where)).status == 200
+
+
+async def test_a_takedown_before_the_export_is_read_leaves_the_rest_to_its_owner(
+    disk: Archive, catalog: Catalog
+) -> None:
+    ann = disk.person("ann")
+    subject = read_subject(await disk.track(ann, "one", noise(5000)))
+    await disk.track(ann, "two", noise(6000, 2))
+    key = await disk.key(ann)
+    id, _ = await begun(disk, key)
+    async with disk.pool.connection() as conn, conn.transaction():
+        assert await take_down(conn, subject, "copyright", catalog)
+    await disk.work(id)
+    names = (await fetched(disk, id, key)).namelist()
+    assert [name for name in names if name.endswith(".flac")] == ["two.flac"]
+
+
+async def test_a_takedown_that_is_about_to_commit_is_waited_for(disk: Archive, catalog: Catalog) -> None:
+    ann = disk.person("ann")
+    subject = read_subject(await disk.track(ann, "one", noise(5000)))
+    await disk.track(ann, "two", noise(6000, 2))
+    key = await disk.key(ann)
+    async with disk.pool.connection() as conn, conn.transaction():
+        assert await take_down(conn, subject, "copyright", catalog)
+        id, _ = await begun(disk, key)
+        making = asyncio.create_task(disk.work(id))
+        await blocked(disk)
+    await making
+    names = (await fetched(disk, id, key)).namelist()
+    assert [name for name in names if name.endswith(".flac")] == ["two.flac"]
+
+
+async def blocked(here: Archive) -> None:
+    """Until somebody waits for a lock."""
+    async with asyncio.timeout(10), here.pool.connection() as conn:
+        waiting = (
+            "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+        )
+        while not await (await conn.execute(waiting)).fetchall():
+            await asyncio.sleep(0.01)
 
 
 async def test_who_was_taken_for_dead_lets_go_of_nothing(disk: Archive) -> None:

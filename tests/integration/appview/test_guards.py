@@ -187,6 +187,9 @@ class Known:
         found = self.tokens.get(token)
         return None if found is None else Viewer(Did(found))
 
+    def presumed(self, token: str) -> None:
+        """Remembers nobody."""
+
 
 class Stored:
     """Sessions by the hash of their token, out of their table."""
@@ -197,6 +200,9 @@ class Stored:
     async def viewer(self, token: str) -> Viewer | None:
         found = await viewers.viewer(self._reads, hashed(token))
         return None if found is None else Viewer(found.did, found.rev)
+
+    def presumed(self, token: str) -> None:
+        """Remembers nobody."""
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+from structlog.testing import capture_logs
 
 from appview.moderation.labels import NoLabel
 from firehose.keys import PublicKey
@@ -228,6 +229,23 @@ async def test_who_takes_nothing_is_too_slow(database: str, catalog: Catalog, tm
                     await asyncio.sleep(0.05)
         async with following(bench, 1) as follower:
             assert await follower.seqs(2999) == list(range(2, 3001))
+
+
+async def test_what_keeps_it_from_hearing_is_told_at_once_and_labels_come_all_the_same(
+    database: str, catalog: Catalog, tmp_path: Path
+):
+    nowhere = f"{database} options=\ud800"  # no text for libpq, which is no error of the database
+    async with (
+        labelling(database, catalog, tmp_path / "keys", told=nowhere) as bench,
+        following(bench) as follower,
+    ):
+        with capture_logs() as logs:
+            async with asyncio.timeout(60):
+                while not logs:
+                    await asyncio.sleep(0.01)
+        assert (logs[0]["event"], logs[0]["loop"]) == ("a loop broke, it begins anew", "labels")
+        assert await bench.emit(ANN, "spam") == 1
+        assert (await follower.next())["seq"] == 1
 
 
 async def metrics(bench: Bench) -> str:

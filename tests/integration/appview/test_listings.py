@@ -8,9 +8,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from appview.rest import shapes
+from appview.app import make_reader
+from appview.rest import present, shapes
+from appview.sound_origins import ANYWHERE, SoundOrigins
 from lexicons.catalog import Catalog
 from lexicons.syntax import tid_from_us
+from storage import rest_feed
 from tests.integration.appview.house import House
 
 
@@ -153,11 +156,14 @@ async def test_who_is_not_signed_in_has_nothing(house: House, path: str) -> None
     assert await house.refused(path, 401, "no such key") == "invalid or expired session"
 
 
-async def test_broken_is_what_nobody_has_proven_for_a_while(house: House, catalog: Catalog) -> None:
+async def test_broken_is_what_nobody_has_proven_for_a_while(
+    house: House, database: str, catalog: Catalog
+) -> None:
     ann, bob = house.seed.account("ann"), house.seed.account("bob")
     now_us = int(datetime.now(UTC).timestamp() * 1e6)
     old, new = (tid_from_us(now_us - minutes * 60_000_000) for minutes in (60, 1))
     for who, title, rev, verified in (
+        (ann, "older", old, False),
         (ann, "old", old, False),
         (ann, "proven", old, True),
         (ann, "new", new, False),
@@ -172,7 +178,10 @@ async def test_broken_is_what_nobody_has_proven_for_a_while(house: House, catalo
     house.seed.commit()
     answer = await house.get("/tracks/me/broken", await house.key(ann))
     msgspec.convert(answer, shapes.BrokenTracks)
-    assert (titles(answer), answer["count"]) == (["old"], 1)
+    assert (titles(answer), answer["count"]) == (["old", "older"], 2)
+    async with make_reader(database, connections=1) as reads:
+        one = await rest_feed.unproven(reads, house.seed.dids[ann], new, catalog.collections.track, 1)
+    assert [track["title"] for track in present.parsed(one, SoundOrigins([ANYWHERE]))] == ["old"]
 
 
 async def test_likes_come_by_when_they_were_given(house: House) -> None:
@@ -290,5 +299,7 @@ async def test_tags_are_counted_and_lead_to_tracks(house: House) -> None:
         assert titles(await house.get(path)) == ["three"]
     assert await house.refused("/tracks/tags/none", 404) == "tag not found"
     assert titles(await house.get("/tracks/?tags=drone&tags=noise")) == ["two", "one"]
+    many = "&".join(f"tags=drone{number}" for number in range(11))
+    assert await house.refused(f"/tracks/?{many}", 400) == "maximum 10 tags allowed"
     assert titles(await house.get("/tracks/", tags="drone", artist_did="ann.test")) == ["one"]
     assert titles(await house.get("/tracks/", tags="drone", artist_did="eve.test")) == []

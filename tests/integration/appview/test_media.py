@@ -32,6 +32,7 @@ from tests.integration.appview.sounds import keep, owner_of
 
 RING = KeyRing(GivenKeys([new_key()]))
 LINKS = Links(RING)
+LIST = "/moderation/sensitive-images"
 SOUND, OTHER = b"sound" * 1000, b"other" * 1000
 ANN = Did("did:plc:aaaaaaaaaaaaaaaaaaaaaaaa")
 LIMIT = Limit(10, 60)
@@ -155,6 +156,12 @@ async def test_a_sound_is_saved_under_the_name_of_its_track(world: World, store:
     assert "Night%20Ferry.mp3" in saved.headers["Content-Disposition"]
     told = await world.server.request("GET", path + "/url")
     assert told.json == {"url": world.server.url + path, "file_id": blob.sha256, "file_type": "mp3"}
+    for none in ("é..b", "a/b", ""):  # hosts that are none
+        answers = [
+            await world.server.request("GET", p, headers={"Host": none}) for p in (path + "/url", LIST)
+        ]
+        assert [answer.status for answer in answers] == [200, 200]
+        assert answers[0].json["url"] == f"http://localhost{path}"
 
 
 async def test_what_a_track_does_not_play_is_not_found(world: World, store: FilesystemStore) -> None:

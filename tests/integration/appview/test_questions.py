@@ -43,12 +43,15 @@ class Counting:
         self._reads = reads
         self.extensions = reads.extensions
         self.asked: list[str] = []
+        self.exchanges: list[list[str]] = []  # what was asked together
 
     async def fetch(self, name: str, *params: Cell) -> Rows:
+        self.exchanges.append([name])
         self.asked.append(name)
         return await self._reads.fetch(name, *params)
 
     async def fetch_all(self, *questions: Question) -> list[Rows]:
+        self.exchanges.append([name for name, _ in questions])
         self.asked += [name for name, _ in questions]
         return await self._reads.fetch_all(*questions)
 

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from appview.rest import shapes
+from appview.rest import site_shapes
 from appview.rest.search import LEAST, relevance
 from indexer.albums import album_id
 from tests.integration.appview.house import House
@@ -33,7 +33,7 @@ async def shelf(house: House) -> House:
 async def found(house: House, **query: Any) -> dict[str, list[str]]:
     """What was found of each kind, in its order, by name."""
     answer = await house.get("/search/", **query)
-    told = msgspec.convert(answer, shapes.Search)
+    told = msgspec.convert(answer, site_shapes.Search)
     relevances = [each.relevance for each in told.results]
     assert relevances == sorted(relevances, reverse=True)
     names: dict[str, list[str]] = {kind: [] for kind in told.counts}

@@ -14,8 +14,9 @@ import pytest
 import pytest_asyncio
 
 from appview.app import make_reader, make_writer
+from appview.auth.proviso import Proviso
 from appview.auth.service_jwt import MAX_BYTES, MAX_LIFE_S, SKEW_S
-from appview.auth.unspent import Unspent
+from appview.auth.unspent import unspent as unspent_token
 from appview.clients import Clients
 from appview.errors import BadJwt
 from appview.guards import GuardConfig
@@ -121,6 +122,10 @@ REFUSED = {
     "iat no number": (lambda ann: good(ann, iat="now"), "BadJwt"),
     "no aud": (lambda ann: good(ann, aud=None), "BadJwtAudience"),
     "aud of another service": (lambda ann: good(ann, aud="did:web:other.test"), "BadJwtAudience"),
+    "aud of another service with our part": (
+        lambda ann: good(ann, aud="did:web:other.test#plyr_appview"),
+        "BadJwtAudience",
+    ),
     "aud of another part of ours": (lambda ann: good(ann, aud=f"{OURS}#atproto_labeler"), "BadJwtAudience"),
     "aud with an empty fragment": (lambda ann: good(ann, aud=f"{OURS}#"), "BadJwtAudience"),
     "aud with our labeler, for no method of labelers": (
@@ -268,23 +273,23 @@ async def test_of_questions_at_once_one_takes_the_token_along(world: World):
     ann = world.known("ann")
     async with make_reader(world.dsn, connections=2) as reads, make_writer(world.dsn) as writes:
 
-        def unspent(jti: str) -> Unspent:
-            return Unspent(reads, writes, Did(ann.did), jti, time.time() + 60)
+        def unspent(jti: str) -> Proviso:
+            return unspent_token(reads, writes, Did(ann.did), jti, time.time() + 60)
 
         one = unspent("one")
         asked = [one.fetch("people_key", ann.did.encode()) for _ in range(10)]
         assert [rows.cell(0, 0) for rows in await asyncio.gather(*asked)] == [ann.key.did_key.encode()] * 10
-        assert await one.spend() is None
+        assert await one.settle() is None
         with pytest.raises(BadJwt):
             await unspent("one").fetch("people_key", ann.did.encode())
         failed = unspent("two")
         with pytest.raises(BadValue):
             await failed.fetch("feed_by_id", None, b"no number")
         assert await used(world) == ["one"]  # nobody saw an answer
-        await failed.spend()
+        await failed.settle()
         assert await used(world) == ["one", "two"]
         early = unspent("three")
-        await early.spend()
+        await early.settle()
         assert (await early.fetch("people_key", ann.did.encode())).cell(0, 0) == ann.key.did_key.encode()
 
 

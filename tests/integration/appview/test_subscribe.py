@@ -261,6 +261,8 @@ async def test_a_subscriber_that_takes_nothing_is_dropped_after_a_while(
                 not in (await server.request("GET", "/metrics")).body.decode()
             ):
                 await asyncio.sleep(0.1)
+    async with listening(server.url, catalog, cursor=1) as again:
+        assert await again.seqs(1) == [2]
 
 
 async def test_a_subscriber_that_answers_no_ping_is_dropped(start: Start, database: str, catalog: Catalog):

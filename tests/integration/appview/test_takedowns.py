@@ -38,8 +38,8 @@ from indexer.profiles import refresh_profiles
 from indexer.sanctions import restore, take_down
 from lexicons.catalog import Catalog
 from lexicons.subject import read_subject
-from lexicons.syntax import Did
-from storage import repos
+from lexicons.syntax import AtUri, Did
+from storage import repos, tracks
 from storage.blobs.filesystem import FilesystemStore
 from storage.blobs.store import Area
 from storage.postgres import make_pool
@@ -164,7 +164,9 @@ async def walking(dsn: str, folder: Path) -> AsyncIterator[tuple[Walk, Author]]:
         await conn.execute("update repo set handle = 'ann.test' where did = %s", (ann.did,))
         await conn.execute("update repo set handle = 'eve.test' where did = %s", (eve.did,))
         await refresh_profiles(conn, await repos.all_ids(conn), CATALOG)
-        await conn.execute("update track_stat set tags = '{noise}', plays = 1")
+        await conn.execute("update track_stat set plays = 1")
+        for uri in (anns, song):
+            await tracks.tag(conn, AtUri(uri), ["noise"])
         await conn.execute("insert into play_day select id, current_date, 1 from track")
         store = FilesystemStore(folder / "blobs")
         keep_image = partial(keep, dsn, store, area=Area.IMAGE, mime="image/png")

@@ -13,6 +13,8 @@ from indexer.apply import apply_batch
 from indexer.prepare import prepare
 from indexer.sanctions import delist, relist
 from lexicons.subject import read_subject
+from lexicons.syntax import AtUri
+from storage import tracks
 from storage.postgres import Connection
 from tests.fakenet.world import LIST, TRACK, Author, album
 from tests.integration.appview.test_takedowns import CATALOG, EVE_KEY, Walk, timeless, walking
@@ -43,10 +45,7 @@ async def index(conn: Connection, eve: Author) -> str:
     named = album("Yonder", [eve.uri(TRACK, EVE_KEY)]) | {"listType": "playlist"}
     batch = prepare([eve.create(LIST, NAMING_KEY, named)], CATALOG)
     await apply_batch(conn, batch, catalog=CATALOG, source="wss://x", seq=None, identities=[eve.identity])
-    await conn.execute(
-        "update track_stat set tags = '{noise,xylonoise}' where id = (select id from track where rkey = %s)",
-        (EVE_KEY,),
-    )
+    await tracks.tag(conn, AtUri(eve.uri(TRACK, EVE_KEY)), ["noise", "xylonoise"])
     row = await (await conn.execute("select id from list where rkey = %s", (NAMING_KEY,))).fetchone()
     assert row is not None
     return str(row[0])

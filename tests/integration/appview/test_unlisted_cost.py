@@ -9,7 +9,6 @@ import psycopg
 import pytest
 
 from storage import albums, feed, finding, keyset, rest_feed, sitemap
-from storage.feed import text_array
 from tests.integration.appview.test_search_bounds import FILL, read
 
 ROWS = 5_000
@@ -29,10 +28,8 @@ ASKED: dict[str, tuple[bytes | None, ...]] = {
     "rest_top": (None, *keyset.COUNT_ID.start, LIMIT),
     "feed_search": (None, *RANK, LIMIT, ZEBRA, ZEBRA, b"{}", b"false"),
     "rest_search": (None, *RANK, LIMIT, TRACK, None, b"{}", b"true"),
-    "rest_tagged": (None, *TIME, LIMIT, text_array(["rain"]), None),
     "rest_by_ids": (None, b"{1,2,3}"),
     "rest_tags": (None, b"20"),
-    "rest_tag": (b"rain",),
     "finding_albums": (TRACK, b"{%track%}", None, b"true"),
     "sitemap_newest": (b"1000",),
     "albums_page": (b"", b"0", b"00000000-0000-0000-0000-000000000000", b"0", LIMIT),

@@ -173,6 +173,7 @@ async def test_a_repo_that_the_host_it_left_refuses_is_fetched_where_it_is_now(
         await conn.execute("update repo set resync_due = null, resync_error = 'no', account_due = now()")
     async with ingesting(net, pool, tools):
         await until(lambda: one(pool, "select pds, resync_due <= now() from repo"), (net.other.origin, True))
+    assert await one(pool, "select pds, resync_due <= now() from repo") == (net.other.origin, True)
 
 
 @pytest.mark.parametrize("first", ["old", "new"])
@@ -358,6 +359,8 @@ async def test_c10_a_did_that_was_given_up_is_a_deleted_account(net: Net, pool: 
         net.emit("#identity", ana.identity_body(None))  # nobody sends an #account
         await until(lambda: standing(pool, ana), (False, "deleted"))
         await until(lambda: one(pool, "select count(*) from record where cid is not null"), 0)
+    told = [(entry.did, entry.reason) for entry in await entries(pool, Kind.ACCOUNT)]
+    assert told == [(ana.did, f"{ana.did}: tombstoned says deleted")]
 
 
 async def test_what_a_deleted_account_wrote_and_comes_late_is_erased_too(

@@ -190,7 +190,9 @@ async def test_our_own_labeler_can_be_followed(database: str, catalog: Catalog, 
             await publish()
             await bench.emit(ANN, "rude", neg=True)
             await bench.emit(ANN, "kind")
-            await until([(TRACK, "loud", CID, False), (ANN, "rude", None, True), (ANN, "kind", None, False)])
+            wanted = [(ANN, "kind", None, False), (ANN, "rude", None, True), (TRACK, "loud", CID, False)]
+            await until(wanted)
+        assert sorted(await kept()) == sorted(wanted)
 
 
 HOSTILE: dict[str, tuple[Callable[[Eve], Any], str]] = {

@@ -198,10 +198,11 @@ async def asked(net: Net, repo: FakeRepo) -> bool:
 async def test_a_deletion_after_a_fork_is_computed_again_from_what_was_told(
     net: Net, pool: Pool, tools: Tools, database: str, tmp_path: Path
 ) -> None:
-    """The rev of its tombstones is above all that was ever told, the ghost too."""
+    """Its tombstones have the newest rev that was ever told, the ghost's."""
     async with ingesting(net, pool, tools), resyncing(database):
         ana = await sung(net, pool)
-        net.emit("#commit", ghost(moved(net, ana)))
+        told = ghost(moved(net, ana))
+        net.emit("#commit", told)
         await committed(pool, net)
         await pointed(net, pool, ana)
         await in_step(pool, ana)
@@ -209,4 +210,6 @@ async def test_a_deletion_after_a_fork_is_computed_again_from_what_was_told(
         net.says(ana, "deleted")
         await until(lambda: one(pool, "select count(*) from record where cid is not null"), 0)
         await until(lambda: one(pool, "select account_due is null from repo"), True)
+    newest, there = await one(pool, "select max(rev), count(cid) from record")
+    assert (newest, there) == (told["rev"], 0)
     await sound(pool, database, tmp_path)

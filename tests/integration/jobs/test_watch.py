@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from uuid import uuid4
 
 import pytest
+from structlog.testing import capture_logs
 
 from appview.errors import TooManyFollowed, TooManyFollowers
 from appview.jobs.watch import MOST_OF_ONE, JobWatch
@@ -84,6 +85,30 @@ async def test_what_happened_while_the_connection_was_away_is_told(
         assert (await waiting).phase == "one"
         await jobs.finish(conn, id, JobState.DONE, message="Done.")
         assert (await next_of(following)).state is JobState.DONE
+    finally:
+        await watch.stop()
+
+
+async def test_what_nobody_understands_is_logged_and_the_rest_is_told(
+    conn: Connection, database: str, pool: Pool
+) -> None:
+    id = await QUEUE.enqueue(conn, "note")
+    assert id is not None
+    watch = JobWatch(database, pool)
+    try:
+        following = watch.follow(id, ANN)
+        await next_of(following)
+        with capture_logs() as logs:
+            async with asyncio.timeout(60):
+                while not logs:  # it begins to listen a moment later
+                    await conn.execute("select pg_notify(%s, 'no id of a job')", (jobs.CHANNEL,))
+                    await asyncio.sleep(0.02)
+        assert [(each["event"], each["loop"]) for each in logs] == [
+            ("a loop broke, it begins anew", "job watch")
+        ]
+        await jobs.report(conn, id, "one", "One.", 0.1)
+        assert (await next_of(following)).phase == "one"
+        await following.aclose()
     finally:
         await watch.stop()
 

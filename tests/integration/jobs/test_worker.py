@@ -10,11 +10,13 @@ from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import pytest
+from structlog.testing import capture_logs
 
-from appview.jobs.tasks import UnknownTask
+from appview.jobs.attempt import Attempts
+from appview.jobs.tasks import Done, Task, UnknownTask, Work
 from storage import jobs, queue
 from storage.jobs import Job, JobState
-from storage.postgres import Connection
+from storage.postgres import Connection, make_pool
 from tests.integration.jobs.doing import QUEUE, connect, ended, seen, until_seen, working
 
 
@@ -68,6 +70,25 @@ async def test_two_workers_do_each_of_fifty_jobs_once(conn: Connection, database
     rows = await (await conn.execute("select job from seen")).fetchall()
     assert Counter(row[0] for row in rows) == dict.fromkeys(ids, 1)
     assert await tickets(conn) == 0
+
+
+async def test_a_job_is_done_though_what_it_reports_cannot_be_written(
+    conn: Connection, database: str
+) -> None:
+    async def run(work: Work) -> Done:
+        await work.report("one", "no text of a database: \0", 0.5)
+        async with asyncio.timeout(60):
+            while not logs:
+                await asyncio.sleep(0.01)
+        return Done("Done.")
+
+    id = await QUEUE.enqueue(conn, "note")
+    assert id is not None
+    async with make_pool(database, max_size=2, name="test") as pool:
+        with capture_logs() as logs:
+            await Attempts(pool, [Task("note", run)]).make(id)
+    assert [each["loop"] for each in logs] == ["progress of a job"]
+    assert (await ended(conn, id)).state is JobState.DONE
 
 
 @pytest.mark.once

@@ -96,7 +96,10 @@ async def test_it_keeps_to_a_core_until_it_is_released() -> None:
 
 
 async def test_a_core_that_was_taken_away_is_no_reason_to_fail() -> None:
-    await run([*ENDLESS, "-t", "1", "-f", "null", "-"], GENEROUS, core=1023)
+    done_s: list[float] = []
+    arguments = [*ENDLESS, "-t", "1", "-f", "null", "-"]
+    await run(arguments, GENEROUS, core=1023, on_progress=done_s.append)
+    assert done_s[-1] == pytest.approx(1, abs=0.1)
 
 
 async def test_a_cancelled_task_leaves_no_process() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,6 @@ from uuid import UUID
 
 import aiohttp
 import pytest
-import pytest_asyncio
 from PIL import Image
 
 from appview.media.pipeline import Uploads
@@ -23,15 +22,11 @@ from bin.kinds import job_queue
 from lexicons.syntax import Rkey
 from storage.blobs.store import Area, Key
 from storage.jobs import JobState
-from tests.acceptance.service import Program
-from tests.devnet.fixtures import _devnet_when_marked, devnet_packages
 from tests.devnet.network import Account, Devnet
-from tests.integration.media.doomed import Processes, doomed
+from tests.integration.media.doomed import Processes
 from tests.integration.media.order import in_order
-from tests.integration.media.studio import ORIGIN, TRACK, Studio, did_of, studio
+from tests.integration.media.studio import ORIGIN, TRACK, Studio, did_of
 from tests.music import aiff, music
-
-__all__ = ["_devnet_when_marked", "devnet_packages"]
 
 pytestmark = [
     pytest.mark.devnet,
@@ -40,35 +35,6 @@ pytestmark = [
     pytest.mark.timeout(300),
     pytest.mark.asyncio(loop_scope="module"),
 ]
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def net(devnet_packages: Path) -> AsyncIterator[Devnet]:
-    async with Devnet(pds=1) as net:
-        yield net
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def here(net: Devnet, database: str, tmp_path: Path) -> AsyncIterator[Studio]:
-    environ = net.service_settings() | {"PLYR_DATABASE_URL": database, "PLYR_DATA_DIR": str(tmp_path)}
-    async with (
-        studio(net, database, tmp_path) as here,
-        Program("ingest", environ, tmp_path / "ingest.log"),
-    ):
-        yield here
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def processes(here: Studio) -> AsyncIterator[Processes]:
-    async with doomed(here.at) as processes:
-        yield processes
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def ann(net: Devnet, here: Studio) -> Account:
-    ann = await net.account(f"a{secrets.token_hex(4)}")
-    await here.sign_in(ann)
-    return ann
 
 
 def sound(folder: Path, seed: int) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -15,43 +14,21 @@ from storage import jobs, sessions
 from storage.jobs import JobState
 from storage.sessions import End
 from tests.acceptance.service import Program
-from tests.devnet.fixtures import _devnet_when_marked, devnet_packages
 from tests.devnet.network import Account, Devnet
-from tests.integration.media.doomed import Processes, doomed
+from tests.integration.media.doomed import Processes
 from tests.integration.media.order import in_order
 from tests.integration.media.studio import TRACK, Studio, studio
 from tests.integration.media.test_killed import sound
-
-__all__ = ["_devnet_when_marked", "devnet_packages"]
 
 pytestmark = [pytest.mark.devnet, pytest.mark.timeout(120), pytest.mark.asyncio(loop_scope="module")]
 
 BEFORE_RECORD, BEHIND_RECORD = "step offer", "before step record"
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def net(devnet_packages: Path) -> AsyncIterator[Devnet]:
-    async with Devnet(pds=1) as net:
-        yield net
-
-
 @pytest_asyncio.fixture(loop_scope="module")
 async def here(net: Devnet, database: str, tmp_path: Path) -> AsyncIterator[Studio]:
     async with studio(net, database, tmp_path) as here:
         yield here
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def processes(here: Studio) -> AsyncIterator[Processes]:
-    async with doomed(here.at) as processes:
-        yield processes
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def ann(net: Devnet, here: Studio) -> Account:
-    ann = await net.account(f"a{secrets.token_hex(4)}")
-    await here.sign_in(ann)
-    return ann
 
 
 @pytest.fixture

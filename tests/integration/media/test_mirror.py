@@ -34,7 +34,6 @@ from storage.blobs.store import Area, BlobStore, Key
 from storage.health import Mirrored
 from storage.jobs import Job, JobState
 from storage.postgres import Pool, make_pool
-from tests.devnet.fixtures import _devnet_when_marked, devnet_packages
 from tests.devnet.network import Devnet
 from tests.integration.appview.seed import Seed
 from tests.integration.blobs.conftest import store
@@ -42,7 +41,7 @@ from tests.integration.media.mortal import dies
 from tests.music import aiff, decoded, ffmpeg, music
 from tests.s3.fixtures import swift, swift_packages
 
-__all__ = ["_devnet_when_marked", "devnet_packages", "store", "swift", "swift_packages"]
+__all__ = ["store", "swift", "swift_packages"]
 
 CATALOG = Catalog.load()
 TRACK = CATALOG.collections.track

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,32 +26,13 @@ from lexicons.syntax import Rkey
 from storage import jobs, track_media
 from storage.jobs import Job, JobState
 from storage.postgres import Connection
-from tests.acceptance.service import Program, until
-from tests.devnet.fixtures import _devnet_when_marked, devnet_packages
+from tests.acceptance.service import until
 from tests.devnet.network import Account, Devnet
 from tests.integration.media.order import in_order
-from tests.integration.media.studio import CATALOG, TRACK, Studio, did_of, studio
+from tests.integration.media.studio import CATALOG, TRACK, Studio, did_of
 from tests.music import aiff, music
 
-__all__ = ["_devnet_when_marked", "devnet_packages"]
-
 pytestmark = [pytest.mark.devnet, pytest.mark.timeout(300), pytest.mark.asyncio(loop_scope="module")]
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def net(devnet_packages: Path) -> AsyncIterator[Devnet]:
-    async with Devnet(pds=1) as net:
-        yield net
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def here(net: Devnet, database: str, tmp_path: Path) -> AsyncIterator[Studio]:
-    environ = net.service_settings() | {"PLYR_DATABASE_URL": database, "PLYR_DATA_DIR": str(tmp_path)}
-    async with (
-        studio(net, database, tmp_path) as here,
-        Program("ingest", environ, tmp_path / "ingest.log"),
-    ):
-        yield here
 
 
 @pytest.fixture(scope="module")

@@ -29,15 +29,12 @@ from storage.blobs.s3 import S3Store
 from storage.blobs.store import Area, Key
 from storage.jobs import JobState
 from storage.sessions import End
-from tests.devnet.fixtures import _devnet_when_marked, devnet_packages
 from tests.devnet.network import Account, Devnet
 from tests.integration.media.order import in_order
 from tests.integration.media.studio import ORIGIN, Studio, did_of, studio
 from tests.music import aiff, decoded, ffmpeg, music
 from tests.s3.fixtures import two_buckets
 from tests.s3.server import Swift
-
-__all__ = ["_devnet_when_marked", "devnet_packages"]
 
 pytestmark = [pytest.mark.devnet, pytest.mark.timeout(300), pytest.mark.asyncio(loop_scope="module")]
 
@@ -63,14 +60,6 @@ async def net(devnet_packages: Path) -> AsyncIterator[Devnet]:
 async def here(net: Devnet, database: str, tmp_path: Path) -> AsyncIterator[Studio]:
     async with studio(net, database, tmp_path) as here:
         yield here
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def ann(net: Devnet, here: Studio) -> Account:
-    """Somebody of this test's own, signed in."""
-    ann = await net.account(f"a{secrets.token_hex(4)}")
-    await here.sign_in(ann)
-    return ann
 
 
 def picture() -> bytes:

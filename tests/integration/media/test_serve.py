@@ -22,6 +22,7 @@ import pytest
 from aiohttp import web
 
 from appview.media.body import Outlet, answer
+from appview.media.open_files import OpenFiles
 from appview.media.serve import ALONE, ServeConfig, Served, serve
 from storage.blobs.filesystem import FilesystemStore
 from storage.blobs.s3 import S3Store
@@ -41,11 +42,12 @@ async def served(
     store: BlobStore, config: ServeConfig = ALONE, *, tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[str]:
     """A server that shows everything of a store at /area/hash; its address."""
+    files = OpenFiles(store)
 
     async def handler(request: web.Request) -> web.StreamResponse:
         key = Key.parse(request.path.removeprefix("/"))
         wanted = Served(key, "audio/mpeg", request.query.get("filename"))
-        return await serve(request, store, wanted, config)
+        return await serve(request, store, wanted, config, files)
 
     app = web.Application()
     app.router.add_get("/{area}/{hash}", handler)
@@ -154,6 +156,20 @@ async def test_what_is_gone_is_not_found(
         assert answer.status == 404
 
 
+async def test_what_was_just_listened_to_is_soon_gone_when_it_is_removed(
+    address: str, store: FilesystemStore, client: aiohttp.ClientSession
+) -> None:
+    async with client.get(address, headers={"Range": "bytes=5-9"}) as answer:
+        assert await answer.read() == DATA[5:10]
+    await store.delete(KEY)
+    status = 206
+    async with asyncio.timeout(30):
+        while status == 206:
+            async with client.get(address, headers={"Range": "bytes=5-9"}) as answer:
+                status = answer.status
+    assert status == 404
+
+
 async def test_a_deletion_does_not_cut_who_is_listening(
     address: str, store: FilesystemStore, client: aiohttp.ClientSession
 ) -> None:
@@ -167,6 +183,8 @@ async def test_a_name_to_save_it_under(address: str, client: aiohttp.ClientSessi
     async with client.get(address, params={"filename": "Stück.mp3"}) as answer:
         assert answer.content_disposition is not None
         assert answer.content_disposition.filename == "Stück.mp3"
+    async with client.get(address) as answer:
+        assert answer.content_disposition is None
 
 
 async def test_a_private_blob_is_not_kept_by_anybody(
@@ -175,6 +193,7 @@ async def test_a_private_blob_is_not_kept_by_anybody(
     key = await publish(store, b"mine", Area.PRIVATE)
     async with served(store) as base, client.get(f"{base}/{key}") as answer:
         assert answer.headers["Cache-Control"] == "private, no-store"
+        assert "Access-Control-Allow-Origin" not in answer.headers
 
 
 async def raw(address: str, *lines: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

@@ -162,8 +162,12 @@ async def test_a_client_who_goes_away_takes_the_encoders_along(service: Service,
     while not processes(f"file:{service.scratch}"):
         await asyncio.sleep(0.01)
     task.cancel()
-    while processes(f"file:{service.scratch}") or service.left():
-        await asyncio.sleep(0.02)
+    async with asyncio.timeout(60):
+        while processes(f"file:{service.scratch}") or service.left():
+            await asyncio.sleep(0.02)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert service.left() == []
 
 
 async def test_health(service: Service) -> None:

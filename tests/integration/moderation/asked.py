@@ -32,6 +32,9 @@ def groups(*parts: tuple[str, list[dict[str, Any]]]) -> bytes:
     return success([{"offset": offset, "songs": songs} for offset, songs in parts])
 
 
+MATCHED = groups(("00:00", [song()]), ("00:12", [song()]), ("00:24", [song("Elegia")]))
+
+
 def error(code: int | str, message: str) -> bytes:
     # It repeats what it was asked.
     params = {"api_token": TOKEN, "url": "https://plyr.example/audio/x", "accurate_offsets": "1"}

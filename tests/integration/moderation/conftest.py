@@ -1,4 +1,4 @@
-"""What tests of decisions start from."""
+"""What tests of scans and decisions start from."""
 
 from __future__ import annotations
 
@@ -8,9 +8,24 @@ from pathlib import Path
 import pytest
 
 from tests.integration.moderation.judging import Bench, judging
+from tests.integration.moderation.scanned import House, housed
 
 
 @pytest.fixture
 async def bench(database: str, tmp_path: Path) -> AsyncIterator[Bench]:
     async with judging(database, tmp_path) as bench:
         yield bench
+
+
+@pytest.fixture
+async def house(database: str, tmp_path: Path) -> AsyncIterator[House]:
+    async with housed(database, tmp_path) as house:
+        yield house
+
+
+@pytest.fixture
+async def track(house: House) -> str:
+    """In the house, its sound is `one`."""
+    uri = house.seed.track(house.seed.account("ann"), "one")
+    await house.play(uri, b"one")
+    return uri

@@ -13,6 +13,7 @@ from appview.moderation.copies import joined
 from appview.moderation.fingerprint import Variant, matches
 from appview.moderation.scanning import Came, Outcome
 from indexer.forgetting import forget
+from storage.migrate import MIGRATIONS
 from storage.scans import Match, Scan, ScanState, Source, Verdict
 from tests.integration.moderation import asked
 from tests.integration.moderation.asked import error, groups, success
@@ -52,6 +53,12 @@ async def other(house: House) -> str:
     uri = house.seed.track(house.seed.account("eve"), "Another")
     await house.play(uri, b"other", heard=OTHER)
     return uri
+
+
+async def anew(house: House) -> None:
+    (migration,) = MIGRATIONS.glob("*_scans_anew.sql")
+    async with house.pool.connection() as conn:
+        await conn.execute(migration.read_bytes())
 
 
 async def known(house: House, uri: str, data: bytes) -> Scan:
@@ -145,6 +152,33 @@ async def test_a_fingerprint_that_comes_later_is_compared_without_asking_audd_ag
     scan = await known(house, copy, b"copy")
     assert (scan.asked, scan.raw) == ((Source.AUDD, Source.PLYR), success(None).decode())
     assert len(house.audd.heard) == 1
+
+
+async def test_what_was_clear_before_other_speeds_were_asked_for_is_scanned_anew_and_audd_not_paid_twice(
+    house: House, copy: str, other: str
+) -> None:
+    """As by the scanner of before: it said that all is clear, in both ways in which it may have."""
+    assert (await house.scan(other, off=True)).came is Came.CLEAR
+    await house.rows("update sound set fingerprint = null where fingerprint = %s", COPY)
+    assert (await house.scan(copy)).came is Came.CLEAR
+    await house.rows("update sound set fingerprint = %s where fingerprint is null", COPY)
+    await house.rows("update copyright_scan set asked = '{audd,plyr}' where did = %s", named(copy)[0])
+    assert (await house.sweep(off=True)).result == {"begun": 1}  # hers
+    await house.work(off=True)
+    assert (await house.sweep(off=True)).result == {"begun": 0}
+    await anew(house)
+    assert (await house.sweep(off=True)).result == {"begun": 3}
+    await house.work(off=True)
+    assert (await known(house, other, b"other")).state is ScanState.OK
+    scan = await known(house, copy, b"copy")
+    assert (scan.is_flagged, scan.asked, scan.raw) == (
+        True,
+        (Source.AUDD, Source.PLYR),
+        success(None).decode(),
+    )
+    assert len(house.audd.heard) == 1
+    await anew(house)
+    assert await known(house, copy, b"copy") == scan
 
 
 async def test_both_say_what_they_find_and_audd_what_is_dominant(house: House, copy: str) -> None:

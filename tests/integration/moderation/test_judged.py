@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import orjson
-import pytest
 
 from appview.app import make_reader
 from appview.moderation.scanning import Came, Outcome
@@ -19,31 +17,17 @@ from storage import feed, scans
 from storage.scans import Resolution
 from tests.integration.appview.labelling import labelling
 from tests.integration.appview.seed import Seed
-from tests.integration.moderation.asked import error, groups, song, success
-from tests.integration.moderation.scanned import House, housed
+from tests.integration.moderation.asked import MATCHED, error, success
+from tests.integration.moderation.scanned import House
 
-MATCHED = groups(("00:00", [song()]), ("00:12", [song()]), ("00:24", [song("Elegia")]))
 CLEAR = (False, None)
 MATCH = (True, "Blue Monday by New Order")
-
-
-@pytest.fixture
-async def house(database: str, tmp_path: Path) -> AsyncIterator[House]:
-    async with housed(database, tmp_path) as house:
-        yield house
-
-
-@pytest.fixture
-async def track(house: House) -> str:
-    uri = house.seed.track(house.seed.account("ann"), "one")
-    await house.play(uri, b"one")
-    return uri
 
 
 async def copyright_of(house: House, uri: str, viewer: str | None = None) -> tuple[Any, Any]:
     async with make_reader(house.dsn, connections=1) as reads:
         rows = await feed.REST.by_uris(reads, viewer, [uri])
-        shown = orjson.loads(await present.track(reads, rows[0], SoundOrigins([ANYWHERE])))
+        shown = orjson.loads(present.listed(rows, SoundOrigins([ANYWHERE])))
     return shown["copyright_flagged"], shown["copyright_match"]
 
 

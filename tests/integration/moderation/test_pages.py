@@ -132,6 +132,11 @@ async def test_25_flags_are_reviewed_in_a_browser_without_scripts_and_8_11_6_are
         await page.goto(f"{court.url}/transparency")
         row = page.get_by_role("row").filter(has=page.get_by_role("rowheader", name="a scan"))
         assert (await row.inner_text()).split() == ["a", "scan", "25", "8", "11", "6", "0"]
+        await page.set_viewport_size({"width": 390, "height": 844})
+        for each in [*await page.locator("table").all(), page.locator("svg:visible").last]:
+            box = await each.bounding_box()
+            assert box is not None
+            assert 0 <= box["x"] < box["x"] + box["width"] <= 390
         assert [text for text in said if "favicon" not in text] == []
 
     made = await court.rows(

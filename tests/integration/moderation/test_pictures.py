@@ -70,6 +70,8 @@ async def test_a_picture_is_seen_by_moderators_alone_while_it_is_down_and_comes_
     alone = f"/moderation/cases/{case}/picture"
     page = await court.ask("GET", f"/moderation/cases/{case}", key)
     assert f'<img src="{alone}"'.encode() in page.body
+    assert b"<h1><bdi>The picture of Blue Tuesday</bdi></h1>" in page.body
+    assert b"The picture of Blue Tuesday" in (await court.ask("GET", "/moderation", key)).body
     assert b"<audio" not in page.body
     assert (await court.ask("GET", PATH)).status == 200
     assert (await court.decide(key, case, "takedown", reason="sexual")).status == 303

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -22,23 +21,8 @@ from lexicons.catalog import Catalog
 from storage import scans
 from storage.scans import ErrorKind, Resolution, ScanState, Source, Verdict
 from tests.integration.appview.sounds import owner_of
-from tests.integration.moderation.asked import TOKEN, error, groups, song, success
-from tests.integration.moderation.scanned import House, housed, named
-
-MATCHED = groups(("00:00", [song()]), ("00:12", [song()]), ("00:24", [song("Elegia")]))
-
-
-@pytest.fixture
-async def house(database: str, tmp_path: Path) -> AsyncIterator[House]:
-    async with housed(database, tmp_path) as house:
-        yield house
-
-
-@pytest.fixture
-async def track(house: House) -> str:
-    uri = house.seed.track(house.seed.account("ann"), "one")
-    await house.play(uri, b"one")
-    return uri
+from tests.integration.moderation.asked import MATCHED, TOKEN, error, success
+from tests.integration.moderation.scanned import House, named
 
 
 async def test_what_matches_is_flagged_and_kept_with_the_answer_and_waits_for_a_person(

@@ -67,8 +67,20 @@ def test_what_cannot_be_read_has_no_name_of_its_own() -> None:
     assert case_page.name_of(case(block=b"\xff")) == TRACK
     assert case_page.name_of(case(subject=DID)) == "@ann.test"
     assert case_page.name_of(case(subject=DID, handle=None)) == DID
-    assert case_page.name_of(case(subject=BLOB)) == "A file of @ann.test"
     assert case_page.name_of(case(subject=BLOB, handle=None)) == BLOB
+
+
+@pytest.mark.parametrize(
+    ("about", "name"),
+    [
+        ({}, "A file by @ann.test"),
+        ({"area": "image"}, "A picture by @ann.test"),
+        ({"area": "image", "shown_with": "Night ferry"}, "The picture of Night ferry"),
+        ({"area": "audio", "shown_with": "Night ferry", "handle": None}, "The sound of Night ferry"),
+    ],
+)
+def test_bytes_are_called_by_what_they_are_and_where_they_are_shown(about: dict[str, Any], name: str) -> None:
+    assert case_page.name_of(case(subject=BLOB, **about)) == name
 
 
 def test_a_line_says_how_it_came_when_and_what_was_before() -> None:

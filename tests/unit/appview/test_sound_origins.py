@@ -101,6 +101,46 @@ def test_rest_members_keep_the_address_of_a_blob() -> None:
     assert FEW.in_rest(of_a_blob) is of_a_blob
 
 
+@pytest.mark.parametrize("sly", [SLY, {"r2_url": FAR}])
+def test_rest_members_without_an_address_stay_whatever_a_stranger_named_behind_it(
+    sly: dict[str, Any],
+) -> None:
+    record = {"title": "x", "fileType": "mp3", "createdAt": "", "audioUrl": f"{OURS}/{'ab' * 32}"}
+    nowhere = track_rest(
+        record | {"supportGate": sly},
+        uri=URI, did=DID, cid=CID, pds="https://pds.example", withheld=["ab" * 32],
+    ).rest.encode()  # fmt: skip
+    assert b'"r2_url":null' in nowhere
+    assert FEW.in_rest(nowhere) is nowhere
+    assert FEW.pass_all(nowhere)
+
+
+@pytest.mark.parametrize(
+    "far",
+    [
+        FAR,
+        "https://evil.example",
+        'https://evil.example/"a\\"',
+        "https://audio.plyr.fm.evil.example/a",
+        "https://audio.plyr.fm@evil.example/a",
+        "https://audio.plyr.fm:80/a",
+    ],
+)
+def test_a_page_passes_if_each_of_its_tracks_would(far: str) -> None:
+    anew = SoundOrigins(["https://*.plyr.fm"])
+    good, blob, bad = (
+        rest(audioUrl=GOOD, supportGate=SLY),
+        rest(audioBlob=BLOB),
+        rest(audioUrl=far, supportGate=SLY),
+    )
+    another = rest(audioUrl="https://other.plyr.fm/a.mp3")
+    for _ in range(2):  # the second time by heart
+        for page in ([], [good], [good, blob, good], [blob], [good, another, good], [blob, another]):
+            assert anew.pass_all(b",\n".join(page))
+        for page in ([bad], [good, bad], [bad, good], [blob, bad, blob]):
+            assert not anew.pass_all(b",\n".join(page))
+
+
 def card(audio: dict[str, Any], /, **record: Any) -> bytes:
     return members(
         {"uri": URI, "record": record, "verified": True, "audio": audio, "image": '"audio":{'}

@@ -6,7 +6,7 @@ import pytest
 
 from appview.moderation.transparency import between, ledger
 from appview.web.bars import HEIGHT, WIDTH, plot, tick_step
-from appview.web.transparency import month_name, took
+from appview.web.transparency import axis, month_name, took
 from storage.transparency import Tally, What
 
 TALLIES = [
@@ -62,6 +62,16 @@ def test_bars_are_stacked_and_within_the_picture() -> None:
         assert drawn.left < bar.x < bar.x + drawn.bar_width < WIDTH
     assert all(0 <= tick.y <= HEIGHT for tick in drawn.ticks)
     assert plot([]).bars == ()
+    slim = plot([("Jan", {"a": 3})], width=WIDTH // 2)
+    assert (slim.width, slim.right) == (WIDTH // 2, drawn.right - WIDTH // 2)
+    assert slim.bars[0].x + slim.bar_width < slim.right
+
+
+def test_a_year_is_named_where_one_begins_and_at_the_first_where_there_is_room() -> None:
+    assert axis(["2025-11", "2025-12", "2026-01", "2026-02"]) == ["Nov 2025", "Dec", "Jan 2026", "Feb"]
+    assert axis(["2025-12", "2026-01"]) == ["Dec", "Jan 2026"]
+    assert axis(["2026-01"]) == ["Jan 2026"]
+    assert axis([]) == []
 
 
 def test_words_for_months_and_spans() -> None:

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
 
 import aiohttp
 from aiohttp import web
@@ -28,51 +26,34 @@ from indexer.deletion import Wiper
 from lexicons.catalog import Catalog
 from lexicons.syntax import Did
 from storage.postgres import make_pool
+from tests.fakenet.port import OnPort
+from tests.integration.appview.auth.signing import asked_at, credentials_at
 
 NAME = "forgetting"
 
 
-class HomeServer:
+class HomeServer(OnPort):
     """`records` are paths. `stall` is a word: the next request of that kind arrives (`arrived` is set) and is
     never answered, before or after it did something. `status`: what the list is answered with instead."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.records: list[str] = []
         self.revoked: list[str] = []
         self.stall: str | None = None
         self.arrived = asyncio.Event()
         self.status = 200
         self.batches = 0
-        self.url = ""
-        self._runner: web.AppRunner | None = None
 
-    async def __aenter__(self) -> Self:
-        app = web.Application()
-        app.router.add_get("/xrpc/com.atproto.repo.listRecords", self._list)
-        app.router.add_post("/xrpc/com.atproto.repo.applyWrites", self._apply)
-        app.router.add_post("/revoke", self._revoke)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        assert self._runner is not None
-        await self._runner.cleanup()
+    def routes(self) -> Iterable[web.RouteDef]:
+        return (
+            web.get("/xrpc/com.atproto.repo.listRecords", self._list),
+            web.post("/xrpc/com.atproto.repo.applyWrites", self._apply),
+            web.post("/revoke", self._revoke),
+        )
 
     def credentials(self, did: Did) -> Credentials:
-        return Credentials(
-            did=did,
-            access_token="access",
-            refresh_token=f"refresh-{did}",
-            dpop_key="{}",
-            issuer=self.url,
-            pds=self.url,
-            scope="atproto",
-        )
+        return credentials_at(self.url, did)
 
     async def _stalled(self, word: str) -> None:
         if self.stall == word:
@@ -117,7 +98,9 @@ class HomeClient:
         raise SignInFailed(Refusal.GRANT_GONE)
 
     async def revoke(self, credentials: Credentials) -> None:
-        await self._send("POST", credentials.issuer + "/revoke", json={"token": credentials.refresh_token})
+        await asked_at(
+            self._http, "POST", credentials.issuer + "/revoke", json={"token": credentials.refresh_token}
+        )
 
     async def call_pds(
         self,
@@ -133,15 +116,8 @@ class HomeClient:
         assert not isinstance(body, Streamed)  # who is forgotten uploads nothing
         url = f"{credentials.pds}/xrpc/{nsid}"
         headers = {} if content_type is None else {"Content-Type": content_type}
-        answer = await self._send(method, url, params=params, data=body, headers=headers)
+        answer = await asked_at(self._http, method, url, params=params, data=body, headers=headers)
         return answer, credentials
-
-    async def _send(self, method: str, url: str, **options: Any) -> PdsAnswer:
-        try:
-            async with self._http.request(method, url, **options) as answer:
-                return PdsAnswer(answer.status, answer.headers, await answer.read(), False)
-        except aiohttp.ClientError:
-            raise SignInFailed(Refusal.UNREACHABLE) from None
 
 
 async def _main(dsn: str, keys: str, archive: str, dumps: str) -> None:

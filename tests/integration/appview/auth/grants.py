@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import aiohttp
 import msgspec
@@ -26,15 +26,17 @@ from appview.auth.oauth import PdsAnswer
 from appview.pds import Pds
 from lexicons.syntax import Did
 from storage.postgres import make_pool
+from tests.fakenet.port import OnPort
 
 DID = Did("did:plc:aaaaaaaaaaaaaaaaaaaaaaaa")
 
 
-class GrantServer:
+class GrantServer(OnPort):
     """One grant: its tokens have numbers, and only the newest pair is good. A refresh token that was used
     before ends the grant, as at a real server."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.number = 0
         self.gone = False
         self.down = False
@@ -47,8 +49,6 @@ class GrantServer:
         self.asked = asyncio.Event()
         self.answer = asyncio.Event()
         self.answer.set()
-        self._runner: web.AppRunner | None = None
-        self.url = ""
 
     def credentials(self) -> Credentials:
         return Credentials(
@@ -61,23 +61,18 @@ class GrantServer:
             scope="atproto",
         )
 
-    async def __aenter__(self) -> Self:
-        app = web.Application()
-        app.router.add_post("/refresh", self._refresh)
-        app.router.add_post("/revoke", self._revoke)
-        app.router.add_post("/use", self._use)
-        self._runner = web.AppRunner(app, access_log=None)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
-        return self
+    def routes(self) -> Iterable[web.RouteDef]:
+        return (
+            web.post("/refresh", self._refresh),
+            web.post("/revoke", self._revoke),
+            web.post("/use", self._use),
+        )
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.answer.set()
-        assert self._runner is not None
-        await self._runner.cleanup()
+        await super().__aexit__(kind, error, trace)
 
     async def _refresh(self, request: web.Request) -> web.Response:
         if self.down:

@@ -108,6 +108,28 @@ class Village:
         return PdsAnswer(401, {}, b"", credentials.refresh_token not in self.grants), credentials
 
 
+def credentials_at(url: str, did: Did) -> Credentials:
+    """A grant of somebody whose PDS and authorization server are there."""
+    return Credentials(
+        did=did,
+        access_token="access",
+        refresh_token=f"refresh-{did}",
+        dpop_key="{}",
+        issuer=url,
+        pds=url,
+        scope="atproto",
+    )
+
+
+async def asked_at(http: aiohttp.ClientSession, method: str, url: str, **options: Any) -> PdsAnswer:
+    """What a server says that wants no proof of anything."""
+    try:
+        async with http.request(method, url, **options) as answer:
+            return PdsAnswer(answer.status, answer.headers, await answer.read(), False)
+    except aiohttp.ClientError:
+        raise SignInFailed(Refusal.UNREACHABLE) from None
+
+
 class Person:
     """Somebody with a browser, or a program; cookies are theirs."""
 

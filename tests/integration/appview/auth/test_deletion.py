@@ -15,6 +15,7 @@ from typing import Any
 import aiohttp
 import psycopg
 import pytest
+from structlog.testing import capture_logs
 
 from appview.auth.credentials import CredentialStore
 from appview.auth.deletion import PATIENCE, Deletions
@@ -27,6 +28,7 @@ from lexicons.catalog import Catalog
 from storage import forgotten, sessions
 from storage.postgres import Pool, make_pool
 from storage.sessions import Kind, NewSession
+from tests.acceptance.stops import Stop, stops_in
 from tests.conftest import ROOT
 from tests.fakenet.world import TRACK
 from tests.integration.appview.auth.forgetting import NAME, HomeClient, HomeServer
@@ -416,7 +418,7 @@ async def test_who_signs_in_meanwhile_stays_signed_in_and_begins_anew(home: Home
 
 def test_whoever_adds_a_table_about_accounts_says_who_empties_it(database: str) -> None:
     """A deletion must not forget a table that came later."""
-    erased = {"repo", "record", "track", "like", "comment", "list", "profile", "commit_proof"}
+    erased = {"repo", "record", "track", "track_tag", "like", "comment", "list", "profile", "commit_proof"}
     erased |= {"decision", "rejected_event", "session", "oauth_flow", "exchange_token", "used_token"}
     erased |= {"audit_event", "account_deletion", "track_uri", "track_stat", "list_item", "staged_upload"}
     erased |= {"copyright_scan", "foreign_label", "sensitive_image"}
@@ -460,6 +462,21 @@ async def house(database: str, tmp_path: Path, catalog: Catalog) -> AsyncIterato
         yield house
 
 
+async def test_what_breaks_is_told_at_once_and_deletions_go_on(house: House, database: str) -> None:
+    ann = await house.person()
+    await ann.sign_in("ann")
+    async with await psycopg.AsyncConnection.connect(database, autocommit=True) as conn:
+        with capture_logs() as logs:
+            await conn.execute("alter table account_deletion rename to away")
+            async with asyncio.timeout(60):
+                while not logs:
+                    await asyncio.sleep(0.01)
+            await conn.execute("alter table away rename to account_deletion")
+    assert {(each["event"], each["loop"]) for each in logs} == {("a loop broke, it begins anew", "deletions")}
+    answer = await ann.ask("DELETE", "/account/", json={"confirmation": "ann.test"})
+    assert (answer.status, answer.json["finished"]) == (200, True)
+
+
 async def test_a_person_deletes_their_account(house: House, database: str) -> None:
     ann, ann_elsewhere, bob = [await house.person() for _ in range(3)]
     await ann.sign_in("ann")
@@ -499,6 +516,38 @@ async def test_a_person_deletes_their_account(house: House, database: str) -> No
     with psycopg.connect(database) as conn:
         assert conn.execute("select count(*) from forgotten").fetchone() == (0,)
         assert conn.execute("select count(*) from repo where did = %s", (did,)).fetchone() == (1,)
+
+
+ERASING = Stop("update on account_deletion", "new.step = 'erase'", kept=True)
+ERASED_OR_WAITS = """
+select step = 'files' or (select count(*) from pg_locks l join pg_database d on d.oid = l.database
+                          where locktype = 'advisory' and not granted and datname = current_database()) > 1
+from account_deletion
+"""
+ARRIVED = Stop("insert on session", "new.kind = 'browser'", kept=True)
+
+
+async def test_who_signs_in_while_they_are_forgotten_begins_anew(house: House, database: str) -> None:
+    """Their session is committed only once the last that is asked before the rows go was asked."""
+    ann, elsewhere = await house.person(), await house.person(server=1)
+    await ann.sign_in("ann")
+    async with stops_in(database, [ERASING, ARRIVED]) as held, asyncio.timeout(30):
+        await held.hold(ERASING)
+        leaving = asyncio.create_task(ann.ask("DELETE", "/account/", json={"confirmation": "ann.test"}))
+        await held.caught(ERASING)
+        await held.hold(ARRIVED)
+        arriving = asyncio.create_task(elsewhere.sign_in("ann"))
+        await held.caught(ARRIVED)
+        await held.let_go(ERASING)
+        while await (await held.conn.execute(ERASED_OR_WAITS)).fetchone() != (True,):
+            await asyncio.sleep(0.02)
+        await held.let_go(ARRIVED)
+        assert (await leaving).json["finished"]
+        await arriving
+    assert (await elsewhere.me())["did"] == house.village.dids["ann"]
+    with psycopg.connect(database) as conn:
+        assert conn.execute("select count(*) from forgotten").fetchone() == (0,)
+        assert conn.execute("select count(*) from repo").fetchone() == (1,)
 
 
 async def test_a_program_deletes_by_its_key_and_hears_what_its_grant_cannot_do(house: House) -> None:

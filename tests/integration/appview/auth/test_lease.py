@@ -20,6 +20,7 @@ import aiohttp
 import orjson
 import psycopg
 import pytest
+from structlog.testing import capture_logs
 
 from appview.auth.credentials import CredentialStore, NoGrant, NotNow, SessionEnded
 from appview.auth.grant import Refusal
@@ -170,6 +171,26 @@ async def test_once_asked_the_answer_is_saved_though_nobody_waits(world: World) 
     assert (await world.store.refreshed(id, 0)).version == 1
     assert await use(world.pds, id) == "200"
     assert world.server.refreshes == 1
+
+
+async def test_a_refresh_that_breaks_is_told_though_nobody_waits(world: World) -> None:
+    id = await world.session()
+    world.server.expired = True
+    world.server.answer.clear()
+    asking = asyncio.create_task(use(world.pds, id))
+    await asyncio.wait_for(world.server.asked.wait(), 60)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    async with world.pool.connection() as conn:
+        await conn.execute("alter table session rename to away")
+    with capture_logs() as logs:
+        world.server.answer.set()
+        async with asyncio.timeout(60):
+            while not logs:
+                await asyncio.sleep(0.01)
+    assert [(each["event"], each["session"]) for each in logs] == [("a refresh broke off", id)]
+    assert logs[0]["reason"].startswith("UndefinedTable: ")
 
 
 async def test_a_refused_refresh_token_is_believed_after_a_look_whether_somebody_was_faster(

@@ -21,11 +21,8 @@ from appview.auth.oauth import OAuthClient
 from firehose.identity import IdentityResolver
 from firehose.net import GuardedClient
 from lexicons.catalog import Catalog
-from tests.devnet.fixtures import _devnet_when_marked, devnet_packages
 from tests.devnet.network import Account, Devnet
 from tests.devnet.person import Person
-
-__all__ = ["_devnet_when_marked", "devnet_packages"]
 
 pytestmark = [pytest.mark.devnet, pytest.mark.timeout(600), pytest.mark.asyncio(loop_scope="module")]
 

@@ -28,14 +28,11 @@ from firehose.net import GuardedClient
 from lexicons.catalog import Catalog
 from storage.postgres import make_pool
 from tests.acceptance.service import Program, until
-from tests.devnet.fixtures import _devnet_when_marked, devnet_packages
 from tests.devnet.network import Account, Devnet
 from tests.devnet.person import Person
 from tests.integration.appview.auth.leaks import dump, found
 from tests.integration.appview.service import Answer
 from tests.ports import free_port
-
-__all__ = ["_devnet_when_marked", "devnet_packages"]
 
 pytestmark = [pytest.mark.devnet, pytest.mark.timeout(600), pytest.mark.asyncio(loop_scope="module")]
 

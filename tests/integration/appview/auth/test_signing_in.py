@@ -460,3 +460,22 @@ async def test_what_happened_is_in_the_audit_log(house: House):
         ("sign_in_failed", None, "127.0.0.1", {"kind": "sign_in", "reason": "denied"}),
         ("signed_out", did, "127.0.0.1", {}),
     ]
+
+
+async def test_who_is_signed_out_everywhere_on_their_way_back_is_told_so(own_pages: House):
+    """The session is over right behind the commit that made it."""
+    await rows(
+        own_pages,
+        """
+        create function over_at_once() returns trigger language plpgsql as $$ begin
+            update session set ended_at = now(), end_reason = 'signed_out' where id = new.id; return null;
+        end $$;
+        create constraint trigger over_at_once after insert on session deferrable initially deferred
+            for each row execute function over_at_once()
+        """,
+    )
+    ann = await own_pages.person()
+    started = await ann.ask("GET", "/auth/start", params={"handle": "ann.test"})
+    back = await ann.go(started.headers["Location"], code="ann")
+    assert (back.status, back.headers["Location"]) == (303, "/sign-in?error=session_expired")
+    assert "session_id" not in ann.cookies()

@@ -86,10 +86,11 @@ async def shelved(dsn: str, folder: Path, *, servers: int = 1) -> AsyncIterator[
     def more(reads: Reads, actors: Actors, place: Place) -> list[Any]:
         shown = Shown(reads, "https://plyr.test", CATALOG.collections, SoundOrigins([ANYWHERE]))
         lists, pictures = ShownLists(reads, shown, CATALOG.collections), Pictures(place, MIB)
+        asker = Asker(reads, actors.desk, viewer_of)
         return [
-            Albums(shown, Asker(reads, None, viewer_of)),
+            Albums(shown, asker),
             AlbumEdits(shown, actors, place, pictures),
-            Playlists(lists, actors, viewer_of),
+            Playlists(lists, actors, asker),
             PlaylistEdits(lists, actors, place, pictures),
             Media(reads, place.store, Links(RING), ALONE, SoundOrigins([ANYWHERE])),
         ]

@@ -16,12 +16,9 @@ from appview.own_records import NoSuchRecord, OwnRecords
 from appview.records import fresh_rkey, now_text
 from appview.turns import Turns
 from lexicons.syntax import Rkey
-from tests.devnet.fixtures import _devnet_when_marked, devnet_packages
 from tests.devnet.network import Devnet
 from tests.fakenet.world import LIST, TRACK, ref
 from tests.integration.media.studio import CATALOG, Studio, did_of, studio
-
-__all__ = ["_devnet_when_marked", "devnet_packages"]
 
 pytestmark = [pytest.mark.devnet, pytest.mark.timeout(300), pytest.mark.asyncio(loop_scope="module")]
 

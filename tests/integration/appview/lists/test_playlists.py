@@ -9,18 +9,23 @@ from urllib.parse import quote
 
 import aiohttp
 import orjson
+import psycopg
 import pytest
 
 from appview.list_record import MOST_ITEMS
 from appview.rest import shapes
 from appview.rest.playlist_edits import PlaylistDeleted, Written
 from appview.rest.playlists import ListAt, Suggestions
+from indexer.sanctions import take_down
+from lexicons.subject import read_subject
 from lexicons.syntax import Did
+from tests.fakenet.home import REPO
 from tests.fakenet.world import LIST, TRACK, album
-from tests.integration.appview.lists.shelf import Shelf, picture, shelved
+from tests.integration.appview.lists.shelf import CATALOG, Shelf, picture, shelved
 from tests.integration.appview.lists.test_album_edits import R, cover
 
 PLAYLISTS = "/lists/playlists"
+PUT = REPO + "putRecord"
 
 
 async def made(shelf: Shelf, who: Did, name: str = "Evenings") -> Any:
@@ -70,6 +75,24 @@ async def test_a_playlist_is_a_list_on_its_owners_pds(shelf: Shelf) -> None:
     by_uri = f"{PLAYLISTS}/by-uri?uri={quote(after['atproto_record_uri'], safe='')}"
     assert await shelf.told("GET", by_uri, shapes.PlaylistWithTracks, shelf.ana) == whole
     await shelf.proven()
+
+
+async def test_a_playlist_that_is_taken_down_while_it_is_changed_is_not_found(shelf: Shelf) -> None:
+    one, _, _ = await three(shelf)
+    bob = await shelf.square.person("bob")
+    playlist = await made(shelf, bob)
+    shelf.square.pds.held[PUT] = answered = asyncio.Event()
+    body = await reference(shelf, one)
+    adding = asyncio.create_task(
+        shelf.refused("POST", f"{PLAYLISTS}/{playlist['id']}/tracks", bob, json=body)
+    )
+    while not shelf.lists(bob)[0]["items"]:
+        await asyncio.sleep(0.01)
+    subject = read_subject(playlist["atproto_record_uri"])
+    async with await psycopg.AsyncConnection.connect(shelf.square.dsn) as conn:
+        assert await take_down(conn, subject, "spam", CATALOG)
+    answered.set()
+    assert await adding == (404, "playlist not found")
 
 
 async def test_fifty_tracks_put_in_at_once_are_all_there(database: str, tmp_path: Path) -> None:

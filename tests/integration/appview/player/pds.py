@@ -3,68 +3,48 @@
 from __future__ import annotations
 
 import time
-from types import TracebackType
-from typing import Any, Self
+from collections.abc import Iterable
+from typing import Any
 
 import aiohttp
 from aiohttp import web
 
-from appview.auth.grant import Credentials, Refusal, SignInFailed
+from appview.auth.grant import Credentials
 from appview.auth.oauth import PdsAnswer
 from lexicons.datamodel import cid_of, encode, from_json
 from lexicons.syntax import Did, Tid, tid_from_us
-from tests.integration.appview.auth.signing import Village
+from tests.fakenet.port import OnPort
+from tests.integration.appview.auth.signing import Village, asked_at, credentials_at
 
 Path = tuple[str, str, str]  # DID, collection, rkey
 
 
-class RecordKeeper:
+class RecordKeeper(OnPort):
     """`records` by path. `status`: what is answered instead, while it is not 200. `refuses`: rkeys that are
     never written; `puts_left`: how many writes it takes before it is away. `unseen`: how many questions
     for a record it says there is none to, though there is. `asked`: the calls that came, in order."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.records: dict[Path, dict[str, Any]] = {}
         self.status = 200
         self.refuses: set[str] = set()
         self.puts_left: int | None = None
         self.unseen = 0
         self.asked: list[str] = []
-        self.url = ""
         self._rev_us = 0
-        self._runner: web.AppRunner | None = None
 
-    async def __aenter__(self) -> Self:
-        app = web.Application()
+    def routes(self) -> Iterable[web.RouteDef]:
         for verb, name, handler in (
             ("GET", "getRecord", self._get),
             ("GET", "listRecords", self._list),
             ("POST", "putRecord", self._put),
             ("POST", "deleteRecord", self._delete),
         ):
-            app.router.add_route(verb, f"/xrpc/com.atproto.repo.{name}", self._ready(name, handler))
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        assert self._runner is not None
-        await self._runner.cleanup()
+            yield web.route(verb, f"/xrpc/com.atproto.repo.{name}", self._ready(name, handler))
 
     def credentials(self, did: Did) -> Credentials:
-        return Credentials(
-            did=did,
-            access_token="access",
-            refresh_token=f"refresh-{did}",
-            dpop_key="{}",
-            issuer=self.url,
-            pds=self.url,
-            scope="atproto",
-        )
+        return credentials_at(self.url, did)
 
     def rev(self) -> Tid:
         """Newer than all before, and not in the future."""
@@ -151,8 +131,5 @@ class Neighbours(Village):
         kind = options.get("content_type")
         headers = {} if kind is None else {"Content-Type": kind}
         url, params, body = f"{credentials.pds}/xrpc/{nsid}", options.get("params"), options.get("body")
-        try:
-            async with self._http.request(method, url, params=params, data=body, headers=headers) as answer:
-                return PdsAnswer(answer.status, answer.headers, await answer.read(), False), credentials
-        except aiohttp.ClientError:
-            raise SignInFailed(Refusal.UNREACHABLE) from None
+        answer = await asked_at(self._http, method, url, params=params, data=body, headers=headers)
+        return answer, credentials

@@ -12,7 +12,7 @@ from appview.app import make_reader
 from appview.jobs import house
 from appview.jobs.attempt import Attempts
 from appview.jobs.tasks import Task
-from appview.rest import shapes
+from appview.rest import site_shapes
 from appview.service import TotalsCache
 from storage import jobs, stats
 from storage.postgres import make_pool
@@ -30,7 +30,7 @@ async def test_what_there_is_is_counted_as_far_as_it_can_be_seen(room: Room) -> 
     room.track(bob, "Hidden", duration=100)
     await room.rows("update track_stat set plays = 4")
     told = await room.told("GET", "/stats")
-    msgspec.convert(told, shapes.Stats)
+    msgspec.convert(told, site_shapes.Stats)
     assert told == {
         "total_plays": 12, "total_tracks": 3, "total_artists": 1, "total_duration_seconds": 3607,
     }  # fmt: skip
@@ -79,7 +79,7 @@ async def test_a_sitemap_has_what_can_be_seen_newest_first(room: Room) -> None:
     room.track(bob, "Hidden")
     three, _ = room.track(nobody, "Three", album="Nameless")
     told = await room.told("GET", "/sitemap-data")
-    msgspec.convert(told, shapes.Sitemap)
+    msgspec.convert(told, site_shapes.Sitemap)
     assert [track["id"] for track in told["tracks"]] == [three, two, one]
     assert told["artists"] == [{"handle": "ann.test", "updated": "2026-03-01"}]
     assert told["albums"] == [{"handle": "ann.test", "slug": "my-album", "updated": "2026-03-01"}]
@@ -91,7 +91,7 @@ async def test_people_are_found_by_how_they_are_called(room: Room) -> None:
     room.person("bob", hidden=True, display_name="Anton")
     room.person("carl", display_name=None)
     found = await room.told("GET", "/search/handles", params={"q": "ann"})
-    msgspec.convert(found, shapes.FoundHandles)
+    msgspec.convert(found, site_shapes.FoundHandles)
     assert sorted(each["handle"] for each in found["results"]) == ["anna.test", "annika.test"]
     [anna] = (await room.told("GET", "/search/handles", params={"q": "@anna"}))["results"]
     assert anna == {

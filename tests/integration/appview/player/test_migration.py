@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from appview.legacy import MOST_AT_ONCE
-from appview.rest import shapes
+from appview.rest import account_shapes
 from lexicons.catalog import Catalog
 from lexicons.syntax import Nsid, tid_from_us
 from tests.integration.appview.player.room import Room, detail, opened
@@ -49,14 +49,14 @@ def new(room: Room, name: str) -> dict[str, dict[str, Any]]:
 
 async def check(room: Room, key: str) -> tuple[bool, int]:
     told = await room.told("GET", "/migration/check", key, server=1)
-    msgspec.convert(told, shapes.MigrationCheck)
+    msgspec.convert(told, account_shapes.MigrationCheck)
     assert (told["old_collection"], told["new_collection"]) == (OLD, NEW)
     return told["needs_migration"], told["old_record_count"]
 
 
 async def migrate(room: Room, key: str, *, server: int = 0) -> tuple[int, int, int, list[str]]:
     told = await room.told("POST", "/migration/migrate", key, server=server)
-    msgspec.convert(told, shapes.Migrated)
+    msgspec.convert(told, account_shapes.Migrated)
     assert told["deleted_count"] == 0
     return told["migrated_count"], told["failed_count"], told["remaining_count"], told["errors"]
 

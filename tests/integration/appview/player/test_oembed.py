@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import msgspec
 import pytest
 
-from appview.rest import shapes
+from appview.rest import site_shapes
 from tests.integration.appview.player.room import FRONT, Room, detail, places
 
 OURS = "https://plyr.test"
@@ -30,7 +30,7 @@ class Frame(HTMLParser):
 
 async def oembed(room: Room, url: str, **params: Any) -> Any:
     told = await room.told("GET", "/oembed", params={"url": url} | params)
-    msgspec.convert(told, shapes.OEmbed)
+    msgspec.convert(told, site_shapes.OEmbed)
     return told
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,11 +11,13 @@ import msgspec
 import pytest
 
 from appview.app import make_reader
-from appview.rest import shapes
+from appview.rest import account_shapes
 from lexicons.catalog import Catalog
 from lexicons.syntax import Nsid
 from lexicons.validate import validate_output
 from storage import preferences
+from storage.forgotten import Left
+from storage.postgres import make_pool
 from tests.integration.appview.player.room import Room, detail, places
 from tests.integration.mentions import in_tables
 
@@ -28,7 +31,7 @@ DEFAULTS = {
 
 async def change(room: Room, key: str, **body: Any) -> Any:
     told = await room.told("POST", "/preferences/", key, json=body)
-    msgspec.convert(told, shapes.Preferences)
+    msgspec.convert(told, account_shapes.Preferences)
     assert told == await room.told("GET", "/preferences/", key, server=1)
     return told
 
@@ -219,3 +222,32 @@ async def test_by_xrpc_too_what_makes_no_sense_is_refused(room: Room, wish: Any)
 async def test_by_xrpc_they_are_for_who_brings_a_token(room: Room) -> None:
     assert (await room.ask("GET", GET)).status == 401
     assert (await room.ask("POST", PUT, json={"preferences": {}})).status == 401
+
+
+async def test_what_comes_in_slowly_of_who_leaves_meanwhile_is_not_kept(room: Room) -> None:
+    """They were let in when they began, and are forgotten before they end."""
+    room.person("ann")
+    did, program, browser = room.names["ann"], await room.key("ann"), await room.key("ann", granted=False)
+    go = asyncio.Event()
+
+    async def slowly(body: bytes) -> AsyncIterator[bytes]:
+        yield body[:5]
+        await go.wait()
+        yield body[5:]
+
+    slow = [
+        asyncio.create_task(room.ask("PUT", "/queue/", program, data=slowly(b'{"state":{"track_ids":[]}}'))),
+        asyncio.create_task(room.ask("POST", "/preferences/", program, data=slowly(b'{"theme":"light"}'))),
+    ]
+    for _ in range(3):  # those before were let in by now
+        await room.told("GET", "/preferences/", program)
+    leaving = await room.told("DELETE", "/account/", browser, json={"confirmation": "ann.test"})
+    assert leaving["finished"]
+    go.set()
+    assert [detail(await each) for each in slow] == [(401, "session_expired")] * 2
+    async with make_pool(room.dsn, max_size=1, name="test") as pool, pool.connection() as conn:
+        with pytest.raises(Left):  # as by whoever asks through their PDS
+            await preferences.put(conn, did, {"theme": "light"}, {})
+        with pytest.raises(Left):
+            await preferences.accept_terms(conn, did)
+    assert await room.rows("select did from queue union all select did from preference") == []

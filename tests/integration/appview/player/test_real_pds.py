@@ -15,21 +15,12 @@ from appview.legacy import Legacy
 from appview.own_records import OwnRecords
 from appview.records import Swapped
 from lexicons.syntax import Nsid, Rkey
-from tests.devnet.fixtures import _devnet_when_marked, devnet_packages
 from tests.devnet.network import Account, Devnet
 from tests.integration.media.studio import Studio, did_of, studio
-
-__all__ = ["_devnet_when_marked", "devnet_packages"]
 
 pytestmark = [pytest.mark.devnet, pytest.mark.timeout(300), pytest.mark.asyncio(loop_scope="module")]
 
 OLD, NEW, PROFILE = Nsid("app.relay.track"), Nsid("fm.plyr.track"), Nsid("fm.plyr.actor.profile")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def net(devnet_packages: Path) -> AsyncIterator[Devnet]:
-    async with Devnet(pds=1) as net:
-        yield net
 
 
 @pytest_asyncio.fixture(loop_scope="module")

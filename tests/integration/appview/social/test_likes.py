@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from appview.turns import Turns
+from lexicons.syntax import Rkey
 from storage import turns
 from tests.fakenet.home import REPO
 from tests.fakenet.http import json_page
@@ -199,21 +200,26 @@ async def test_a_track_of_ours_without_its_record_says_so(square: Square) -> Non
     assert (answer.status, answer.json["detail"]["error"]) == (422, "missing_atproto_record")
 
 
-async def test_who_died_in_the_middle_is_waited_for_as_long_as_the_lease(
+async def test_who_stands_still_in_the_middle_is_waited_for_as_long_as_the_lease(
     database: str, tmp_path: Path
 ) -> None:
     async with squared(database, tmp_path, turns=Turns(lease_s=2, wait_s=1)) as square:
-        await _died(square)
+        bob = await square.person("bob")
+        async with await psycopg.AsyncConnection.connect(square.dsn, autocommit=True) as conn:
+            what = f"like {square.track_id}"
+            assert await turns.take(conn, bob, what, None, lease_s=2)
+            assert await turns.take(conn, bob, what, None, lease_s=2) is None
+            assert (await square.like(bob)).status == 502
+            async with asyncio.timeout(5):
+                while (await square.like(bob)).status != 200:
+                    pass
+        assert len(square.pds.records(bob, LIKE)) == 1
 
 
-async def _died(square: Square) -> None:
+async def test_who_died_in_the_middle_is_not_waited_for_and_leaves_the_key(square: Square) -> None:
     bob = await square.person("bob")
     async with await psycopg.AsyncConnection.connect(square.dsn, autocommit=True) as conn:
-        what = f"like {square.track_id}"
-        assert await turns.take(conn, bob, what, None, lease_s=2)
-        assert await turns.take(conn, bob, what, None, lease_s=2) is None
-    assert (await square.like(bob)).status == 502
-    async with asyncio.timeout(5):
-        while (await square.like(bob)).status != 200:
-            pass
-    assert len(square.pds.records(bob, LIKE)) == 1
+        left = Rkey("3mpt222222223")
+        assert await turns.take(conn, bob, f"like {square.track_id}", left, lease_s=3600)
+    assert (await square.like(bob)).status == 200
+    assert list(square.pds.records(bob, LIKE)) == [left]

@@ -15,6 +15,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from structlog.testing import capture_logs
 
 from appview.media.receive import UploadLimits
 from lexicons.catalog import Catalog
@@ -304,6 +305,25 @@ async def test_another_process_waits_for_its_turn(studio: Studio, catalog: Catal
         writer.transport.abort()
     (args,) = await studio.args()
     assert await studio.staged(args["name"]) == b"abcdefghij"
+
+
+async def test_who_cannot_keep_an_upload_is_cut_off_and_the_next_goes_on(studio: Studio) -> None:
+    key = await studio.key()
+    place = await begun(studio, key, 10)
+    with capture_logs() as logs:
+        writer = await hanging(studio, key, place)
+        await studio.rows("alter table staged_upload rename to away")
+        async with asyncio.timeout(60):
+            while not logs:
+                await asyncio.sleep(0.1)
+        await studio.rows("alter table away rename to staged_upload")
+        await studio.rows("update staged_upload set lease_until = now() - interval '1 second'")
+        answer = await patch(studio, key, place, 3, b"defghij")
+    assert logs[0]["event"] == "an upload is not kept"
+    assert answer.headers["Upload-Job"]
+    (args,) = await studio.args()
+    assert await studio.staged(args["name"]) == b"abcdefghij"
+    writer.close()
 
 
 async def test_many_that_end_it_at_once_make_one_job(studio: Studio) -> None:
