@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 from psycopg import sql
+from psycopg.rows import TupleRow
 
 from storage.embedded import THROWAWAY, EmbeddedPostgres
 from storage.migrate import migrate
@@ -100,10 +101,32 @@ def postgres_dsn() -> Iterator[str]:
     given = os.environ.get("PLYR_TEST_DATABASE_URL")
     if given:
         yield given
+        _Admin.leave()
         return
     settings = {**THROWAWAY, "max_wal_size": "128MB"}
     with reachable_folder() as folder, EmbeddedPostgres(folder, server_settings=settings) as postgres:
         yield postgres.dsn
+        _Admin.leave()
+
+
+class _Admin:
+    """A connection that makes and drops databases, kept from test to test: to open one for each would take
+    half as long as what it is for."""
+
+    _kept: tuple[str, psycopg.Connection[TupleRow]] | None = None
+
+    @classmethod
+    def of(cls, dsn: str) -> psycopg.Connection[TupleRow]:
+        if cls._kept is None or cls._kept[0] != dsn or cls._kept[1].broken:
+            cls.leave()
+            cls._kept = dsn, psycopg.connect(dsn, autocommit=True)
+        return cls._kept[1]
+
+    @classmethod
+    def leave(cls) -> None:
+        if cls._kept is not None:
+            cls._kept[1].close()
+            cls._kept = None
 
 
 @pytest.fixture(scope="session")
@@ -152,15 +175,14 @@ def new_database(dsn: str, template: str) -> Iterator[str]:
     """DSN of a copy of the template, on the same server, until the block ends."""
     name = f"plyr_{uuid.uuid4().hex[:16]}"
     names = {"name": sql.Identifier(name), "template": sql.Identifier(template)}
-    with psycopg.connect(dsn, autocommit=True) as admin:
-        # Before 15 there was no other way; the newer one writes every page to the log, too.
-        copied = sql.SQL(" strategy file_copy" if admin.info.server_version >= 150_000 else "")
-        admin.execute(sql.SQL("create database {name} template {template}").format(**names) + copied)
+    admin = _Admin.of(dsn)
+    # Before 15 there was no other way; the newer one writes every page to the log, too.
+    copied = sql.SQL(" strategy file_copy" if admin.info.server_version >= 150_000 else "")
+    admin.execute(sql.SQL("create database {name} template {template}").format(**names) + copied)
     try:
         yield with_database(dsn, name)
     finally:
-        with psycopg.connect(dsn, autocommit=True) as admin:
-            admin.execute(sql.SQL("drop database {name} with (force)").format(**names))
+        _Admin.of(dsn).execute(sql.SQL("drop database {name} with (force)").format(**names))
 
 
 @pytest.fixture(scope="session")

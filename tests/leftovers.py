@@ -58,14 +58,18 @@ def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.Abstrac
     return {"patient": PatientLoop}
 
 
-def pytest_collection() -> None:
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
     """What is found and imported stays: to look for garbage in it would take a tenth of the time."""
     gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
 
 
 def pytest_collection_finish() -> None:
     """What is there before the first test stays to the end: looking through it each time would take long."""
-    gc.enable()
     gc.collect()
     gc.freeze()
 

@@ -15,11 +15,11 @@ _PERIOD = 32_767
 
 def crc16(data: bytes | memoryview, crc: int = 0) -> int:
     """The CRC of the data, going on from that of what came before."""
-    import numpy as np  # here: with the first sound, not with the process
-
     whole = len(data) // _PERIOD
     if whole < 2:
         return _through(data, crc)
+    import numpy as np  # here: with the first long sound, not with the process
+
     head = len(data) - whole * _PERIOD
     rows = np.frombuffer(data, dtype=np.uint8, offset=head).reshape(whole, _PERIOD)
     return _through(np.bitwise_xor.reduce(rows, axis=0).tobytes(), _through(data[:head], crc))

@@ -9,13 +9,15 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import signal
 import subprocess
 import tempfile
 from contextlib import suppress
 from pathlib import Path
-from threading import Lock
+from threading import Lock, Timer
 from typing import Any
 
+START_TIMEOUT_S = 60
 STOP_TIMEOUT_S = 15
 
 
@@ -46,9 +48,12 @@ class House:
         process = self._running(program)
         assert process.stdin is not None
         assert process.stdout is not None
+        late = Timer(START_TIMEOUT_S, os.killpg, (process.pid, signal.SIGKILL))
+        late.start()
         with suppress(BrokenPipeError):
             print(json.dumps(options), file=process.stdin, flush=True)
         line = process.stdout.readline()
+        late.cancel()
         if not line:
             self._end()
         return line
@@ -80,7 +85,7 @@ class House:
         try:
             process.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)
             process.wait()
         process.stdout.close()
         assert self._told is not None
