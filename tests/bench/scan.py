@@ -13,17 +13,21 @@ from __future__ import annotations
 
 import os
 import time
+from typing import TYPE_CHECKING
 
 import numpy as np
 import psycopg
 
 from appview.moderation.fingerprint import Variant, matches
-from appview.moderation.terms import Words, terms
+from appview.moderation.terms import terms
 from appview.moderation.variants import SPEEDS
 from lexicons.syntax import Did
 from tests.bench import database, machine
 from tests.bench.measure import Contestant, Finding, Goal, Sample, Target, require_equal
 from tests.bench.options import Options
+
+if TYPE_CHECKING:
+    from appview.moderation.terms import Words
 
 GOAL_S = 0.25
 WORDS, CUT, BLOCK = 1_700, 140, 5_000  # 3 minutes and a half; 20 s
