@@ -3,7 +3,7 @@
 Of every answer aiohttp finds out whether it is chunked, compressed, without an end, or for a client of the
 old HTTP, and copies it once more to put it behind its head. One that is bytes, to a request of today, is none
 of these: its head is made in one step, and put before the pieces of its body as these are joined. To any
-other request it is an answer like all. A page of tracks has 80 kB, and each copy is a twentieth of its cost.
+other request it is an answer like all. A page of tracks has 80 kB.
 """
 
 from __future__ import annotations
