@@ -76,7 +76,7 @@ async def run(options: Options, postgres: database.Server) -> Finding:
     askers = await asyncio.to_thread(let_in, dsn)
     postgres.checkpoint()
     cores = machine.cores() or (None, None)
-    count = options.size(5_000, 1_500)
+    count = options.size(3_000, 1_500)
     task = {
         "dsn": dsn,
         "folder": str(options.scratch),
@@ -96,7 +96,7 @@ async def run(options: Options, postgres: database.Server) -> Finding:
         for way in WAYS:
             await turn(way, count // 4)
         rounds: list[dict[str, Load]] = []
-        for number in range(options.size(5, 3)):
+        for number in range(options.size(15, 3)):
             order = WAYS[number % 3 :] + WAYS[: number % 3]
             done = {way: await turn(way, count) for way in order}
             rounds.append({way: done[way] for way in WAYS})

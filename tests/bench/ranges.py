@@ -99,7 +99,7 @@ async def run(options: Options) -> Finding:
         def reading(server: Server, part: int) -> Callable[[], Awaitable[Sample]]:
             async def one() -> Sample:
                 # Enough of the long ones that most are asked for by connections that have found their speed.
-                total = (options.size(768, 512) if part > 1 << 18 else options.size(256, 128)) << 20
+                total = (options.size(2048, 512) if part > 1 << 18 else options.size(256, 128)) << 20
                 count = max(CONNECTIONS, total // part // CONNECTIONS * CONNECTIONS)
                 told = {"file": str(path), "size": size, "part_bytes": part, "count": count}
                 return await _read(server, told, cores[0])
@@ -108,7 +108,7 @@ async def run(options: Options) -> Finding:
 
         for label, (part, of_nginx, of_common) in SIZES.items():
             for other in others:
-                rounds = options.size(3 if other is file else 5, 3)
+                rounds = options.size(5 if other is file or part < 1 << 18 else 11, 3)
                 pairs: list[Pair] = await interleave(rounds, reading(ours, part), reading(other, part))
                 wanted = of_common if other is file else of_nginx
                 ratios = tuple(pair.by_cpu for pair in pairs)
