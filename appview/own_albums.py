@@ -20,8 +20,7 @@ from appview.media.track_record import Edit, edited
 from appview.own_records import OwnRecords
 from appview.own_tracks import NoSuchTrack, OwnTracks
 from appview.records import Away, Put, Record, WriteFailed, fresh_rkey, now_text
-from indexer.albums import album_id, slug
-from indexer.decide import ALBUM
+from indexer.albums import ALBUM, album_id, slug
 from lexicons.syntax import Did, Rkey
 from storage import albums, list_look, people
 from storage.albums import AlbumRow, Member

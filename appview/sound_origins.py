@@ -12,7 +12,8 @@ from collections.abc import Iterable
 
 from yarl import URL
 
-from firehose.address import Blocked, check_url
+from firehose.address import check_url
+from firehose.fetch_errors import Blocked
 
 ANYWHERE = "*"
 _MOST_KNOWN = 10_000

@@ -15,9 +15,10 @@ from bin.stopping import until_stopped
 from firehose.events import Frame
 from firehose.filter import Interest
 from firehose.frames import BadFrame
-from firehose.hosts import Lanes, SyncHost
+from firehose.hosts import SyncHost
 from firehose.identity import IdentityResolver
 from firehose.jetstream import read_any
+from firehose.lanes import Lanes
 from firehose.net import GuardedClient
 from firehose.relay import BadSource, Source, SourceKind, SourceState, SourceStatus, parse_source
 from indexer.hosting import Hosting

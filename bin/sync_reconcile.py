@@ -10,8 +10,9 @@ from collections.abc import Sequence
 
 from bin import logs
 from bin.settings import Settings
-from firehose.hosts import Lanes, SyncHost
+from firehose.hosts import SyncHost
 from firehose.identity import IdentityResolver
+from firehose.lanes import Lanes
 from firehose.net import GuardedClient
 from indexer.discover import track
 from indexer.reconcile import Checked, Found, Reconciler

@@ -20,8 +20,9 @@ from psycopg_pool import PoolTimeout
 from bin.settings import Settings
 from bin.status import PartStatus, StatusWriter
 from bin.stopping import until_stopped
-from firehose.hosts import Lanes, SyncHost
+from firehose.hosts import SyncHost
 from firehose.identity import IdentityResolver
+from firehose.lanes import Lanes
 from firehose.net import GuardedClient
 from indexer.archivist import Archivist
 from indexer.deletion import Wiper

@@ -13,6 +13,8 @@ import re
 
 from yarl import URL
 
+from firehose.fetch_errors import Blocked
+
 _PORTS = frozenset({80, 443})
 
 _URL = re.compile(
@@ -53,14 +55,6 @@ _PUBLIC_V6 = ipaddress.IPv6Network("2000::/3")
 _NOT_PUBLIC_V6 = tuple(
     ipaddress.IPv6Network(net) for net in ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20")
 )
-
-
-class FetchFailed(Exception):
-    """A request to a foreign host gave no usable answer. `firehose.net` draws the tree."""
-
-
-class Blocked(FetchFailed):
-    """The URL, or an address that its host resolves to, is none that we go to."""
 
 
 def is_public_address(address: str) -> bool:

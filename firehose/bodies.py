@@ -1,6 +1,6 @@
 """How the answers of strangers are read: decompressed, no more than was allowed, and no slower.
 
-The client library's errors become ours here; `firehose.net` draws the tree of them.
+The client library's errors become ours here (`firehose.fetch_errors`).
 """
 
 from __future__ import annotations
@@ -14,30 +14,10 @@ from typing import Any
 
 import aiohttp
 
-from firehose.address import FetchFailed
 from firehose.dns import NoSuchName
+from firehose.fetch_errors import NoSuchHost, TimedOut, TooLarge, TooSlow, Unreachable
 
 _MAX_PIECE = 262_144
-
-
-class TooLarge(FetchFailed):
-    """The body is larger than the caller allowed."""
-
-
-class TimedOut(FetchFailed):
-    """The exchange, redirects and body included, took longer than the caller allowed."""
-
-
-class TooSlow(TimedOut):
-    """The body stood still, or came in more slowly than the caller allowed."""
-
-
-class Unreachable(FetchFailed):
-    """No connection, or no valid HTTP answer."""
-
-
-class NoSuchHost(Unreachable):
-    """The host's name certainly has no address."""
 
 
 @contextmanager

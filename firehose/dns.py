@@ -1,4 +1,4 @@
-"""Questions to name servers: addresses for the guarded client, TXT records for handles.
+"""Questions to name servers: addresses for the guarded client, each looked at, TXT records for handles.
 
 Without threads, unlike `getaddrinfo`: a slow name server delays its own question and no other.
 """
@@ -11,6 +11,8 @@ import time
 from typing import TYPE_CHECKING
 
 from aiohttp.abc import AbstractResolver, ResolveResult
+
+from firehose.address import check_address, is_loopback_host
 
 if TYPE_CHECKING:  # it is loaded with the first question, not with the process
     import dns.asyncresolver
@@ -100,3 +102,29 @@ class Dns(AbstractResolver):
         if self._configured is None or now - self._configured[0] > 60:
             self._configured = (now, dns.asyncresolver.Resolver())
         return self._configured[1]
+
+
+class CheckedResolver(AbstractResolver):
+    """Answers only if every address of the host is one that we may go to."""
+
+    def __init__(self, inner: AbstractResolver, *, allow_loopback: bool) -> None:
+        self._inner = inner
+        self._allow_loopback = allow_loopback
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        if is_loopback_host(host):
+            # Never a question for a name server, which might answer with something else.
+            pairs = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
+            return [
+                ResolveResult(hostname=host, host=ip, port=port, family=af, proto=0, flags=0)
+                for af, ip in pairs
+            ]
+        found = await self._inner.resolve(host, port, family)
+        for result in found:
+            check_address(result["host"], host, allow_loopback=self._allow_loopback)
+        return found
+
+    async def close(self) -> None:
+        await self._inner.close()

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from typing import Any, cast
 from urllib.parse import urlencode
 
-from firehose.address import Blocked
 from firehose.did_document import has_usable_tld
 from firehose.dns import Dns, DnsFailed
-from firehose.net import BadBody, BadStatus, FetchFailed, GuardedClient, NoSuchHost, TooLarge, Unreachable
+from firehose.fetch_errors import BadBody, BadStatus, Blocked, FetchFailed, NoSuchHost, TooLarge, Unreachable
+from firehose.net import GuardedClient
 from lexicons.syntax import Did, Handle, is_did, is_handle
 
 MAX_ANSWER_BYTES = 4096  # a DID has at most 2048

@@ -1,19 +1,5 @@
-"""What a host of repos (a PDS or a relay) says over XRPC, in types; every refusal has its error.
-
-    HostError                   `retry_after_s` where the host, or our patience with it, sets a time
-    ├── RepoUnavailable         the host knows about the repo and does not give it: see `status`
-    │   ├── RepoNotFound        status deleted: or it was never there
-    │   ├── RepoTakendown
-    │   ├── RepoSuspended
-    │   ├── RepoDeactivated
-    │   └── RepoDesynchronized  the host itself has to catch up
-    ├── RateLimited             429 in whatever form (T40), or the host still rests after one
-    ├── MethodMissing           this kind of host has no such method
-    └── HostUnreachable         no answer, 5xx, HTML for JSON, a blocked address: says nothing about the repo
-        └── HostRefused         a refusal of another name, or more bytes than we take
-
-Cannot tell never means gone (rule C6): only a `RepoUnavailable` says something about an account, and
-only if its *current* PDS said it (rule C5); who is asked is for the caller to choose.
+"""What a host of repos (a PDS or a relay) says over XRPC, in types; every refusal is an error of
+`firehose.host_errors`.
 
 Nothing here asks twice. `Lanes` shares out the host's slots and remembers its rests, across all
 who ask it; when to ask again is the caller's, in the database.
@@ -27,113 +13,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from time import time
-from typing import Any, BinaryIO, ClassVar, NamedTuple, TypeGuard, cast
+from typing import Any, BinaryIO, NamedTuple, TypeGuard, cast
 from urllib.parse import urlencode, urlsplit
 
 import orjson
 
+from firehose.fetch_errors import FetchFailed, TooLarge
+from firehose.host_errors import (
+    UNAVAILABLE,
+    HostError,
+    HostRefused,
+    HostUnreachable,
+    MethodMissing,
+    RateLimited,
+)
 from firehose.lanes import MAX_REST_S, Lanes, Resting
-from firehose.net import FetchFailed, GuardedClient, Response, TooLarge, retry_after_s
+from firehose.net import GuardedClient, Response, retry_after_s
 from lexicons.syntax import Cid, Did, Nsid, Rev, is_cid, is_did, is_nsid, is_tid
-
-__all__ = [
-    "Download",
-    "HostError",
-    "HostRefused",
-    "HostUnreachable",
-    "Lanes",
-    "LatestCommit",
-    "ListedRepo",
-    "MethodMissing",
-    "Page",
-    "RateLimited",
-    "RepoDeactivated",
-    "RepoDesynchronized",
-    "RepoNotFound",
-    "RepoStatus",
-    "RepoSuspended",
-    "RepoTakendown",
-    "RepoUnavailable",
-    "SyncHost",
-]
 
 CAR_TYPE = "application/vnd.ipld.car"
 MAX_JSON_BYTES = 4 * 1024 * 1024
 _MAX_CURSOR = 4096
 _MAX_STATUS = 64
-
-
-class HostError(Exception):
-    """The host did not give what it was asked for."""
-
-    def __init__(self, origin: str, what: str, retry_after_s: float | None = None) -> None:
-        super().__init__(f"{origin}: {what}")
-        self.origin = origin
-        self.retry_after_s = retry_after_s
-
-
-class RepoUnavailable(HostError):
-    """The host knows about the repo and does not give it; `status` as in `getRepoStatus`."""
-
-    status: ClassVar[str] = "inactive"
-
-
-class RepoNotFound(RepoUnavailable):
-    """The host has no such repo: deleted, or never there."""
-
-    status = "deleted"
-
-
-class RepoTakendown(RepoUnavailable):
-    """The host took the repo down."""
-
-    status = "takendown"
-
-
-class RepoSuspended(RepoUnavailable):
-    """The host suspended the account for a time."""
-
-    status = "suspended"
-
-
-class RepoDeactivated(RepoUnavailable):
-    """The account's owner deactivated it; after a migration, the old host says so too."""
-
-    status = "deactivated"
-
-
-class RepoDesynchronized(RepoUnavailable):
-    """The host follows the repo and has lost its thread."""
-
-    status = "desynchronized"
-
-
-class RateLimited(HostError):
-    """Too many requests; `retry_after_s` is for how long the host is left alone."""
-
-
-class MethodMissing(HostError):
-    """The host has no such method."""
-
-
-class HostUnreachable(HostError):
-    """No usable answer; the repo may be as well as ever."""
-
-
-class HostRefused(HostUnreachable):
-    """A 4xx whose name says nothing about a repo, or an answer of more bytes than we take."""
-
-
-_UNAVAILABLE: dict[str, type[RepoUnavailable]] = {
-    "RepoNotFound": RepoNotFound,
-    "RepoDeleted": RepoNotFound,
-    "RepoTakendown": RepoTakendown,
-    "RepoSuspended": RepoSuspended,
-    "RepoDeactivated": RepoDeactivated,
-    "RepoDesynchronized": RepoDesynchronized,
-    "RepoNotSynchronized": RepoDesynchronized,
-    "RepoInactive": RepoUnavailable,
-}
 
 
 class Download(NamedTuple):
@@ -331,8 +232,8 @@ class SyncHost:
             wait_s = retry_after_s(response.headers)
             return HostUnreachable(self.origin, what, None if wait_s is None else min(wait_s, MAX_REST_S))
         self._lanes.answered(self.origin)
-        if 400 <= status < 500 and name in _UNAVAILABLE:
-            return _UNAVAILABLE[name](self.origin, what)
+        if 400 <= status < 500 and name in UNAVAILABLE:
+            return UNAVAILABLE[name](self.origin, what)
         # a PDS would pass on a call that it does not know, and says this if it knows nobody to pass it to
         nobody = name == "InvalidRequest" and message.startswith("No service configured for ")
         if status in (404, 405, 501) or nobody or name in ("MethodNotImplemented", "UnknownMethod"):

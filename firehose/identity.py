@@ -25,11 +25,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from firehose.address import Blocked
 from firehose.did_document import Claims, WrongDocument, document_url, read_claims
 from firehose.dns import Dns
+from firehose.fetch_errors import BadBody, BadStatus, Blocked, FetchFailed, TooLarge
 from firehose.handles import HandleLookup
-from firehose.net import BadBody, BadStatus, FetchFailed, GuardedClient, TooLarge
+from firehose.net import GuardedClient
 from lexicons.syntax import Did, Handle
 
 MAX_DOCUMENT_BYTES = 256 * 1024

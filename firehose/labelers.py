@@ -10,8 +10,9 @@ from urllib.parse import urlsplit
 
 from firehose.address import is_loopback_host, is_public_address
 from firehose.did_document import WrongDocument, document_url, read_labeler
+from firehose.fetch_errors import FetchFailed
 from firehose.keys import PublicKey
-from firehose.net import FetchFailed, GuardedClient
+from firehose.net import GuardedClient
 from lexicons.syntax import Did
 
 ENDPOINT = "/xrpc/com.atproto.label.subscribeLabels"

@@ -5,17 +5,8 @@ address is looked at, and the socket goes to an address that was looked at: a na
 answers differently the second time finds no second time. Redirects are followed by hand,
 through the same door. Nothing waits longer than `timeout_s` or holds more than `max_bytes`
 (rules D8, D9; T34, T35). `download` is for bodies too large to hold: it fills a file. `body` gives one
-piece by piece, from where another left off. `request` sends something, and follows nothing.
-
-    FetchFailed
-    ├── Blocked        the URL, or an address behind it, is none that we go to
-    ├── TooLarge       the body is larger than the caller allowed
-    ├── TimedOut       the whole exchange took longer than the caller allowed
-    │   └── TooSlow    download: a body that stood still, or came in more slowly than allowed
-    ├── Unreachable    no connection, or no valid answer
-    │   └── NoSuchHost the host's name certainly has no address
-    ├── BadStatus      get_json, body: the answer's status is not 200
-    └── BadBody        get_json: the body is not JSON
+piece by piece, from where another left off. `request` sends something, and follows nothing. What
+they raise is a `FetchFailed` (`firehose.fetch_errors`).
 """
 
 from __future__ import annotations
@@ -31,56 +22,16 @@ from urllib.parse import urlencode, urljoin
 
 import aiohttp
 import orjson
-from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.abc import AbstractResolver
 
-from firehose.address import Blocked, FetchFailed, check_address, check_url, is_loopback_host
-from firehose.bodies import (
-    NoSuchHost,
-    TimedOut,
-    TooLarge,
-    TooSlow,
-    Unreachable,
-    nothing,
-    pieces_of,
-    receive,
-    timed_out,
-    translated,
-)
-from firehose.dns import Dns
-
-__all__ = [
-    "BadBody",
-    "BadStatus",
-    "Blocked",
-    "Body",
-    "FetchFailed",
-    "GuardedClient",
-    "NoSuchHost",
-    "Response",
-    "Streamed",
-    "TimedOut",
-    "TooLarge",
-    "TooSlow",
-    "Unreachable",
-    "retry_after_s",
-]
+from firehose.address import check_address, check_url
+from firehose.bodies import nothing, pieces_of, receive, timed_out, translated
+from firehose.dns import CheckedResolver, Dns
+from firehose.fetch_errors import BadBody, BadStatus, Blocked, TooLarge, TooSlow, Unreachable
 
 MAX_REDIRECTS = 3
 MAX_REFUSAL_BYTES = 65_536
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-
-
-class BadStatus(FetchFailed):
-    """The answer's status is not 200."""
-
-    def __init__(self, url: str, status: int, retry_after_s: float | None) -> None:
-        super().__init__(f"{url}: HTTP status {status}")
-        self.status = status
-        self.retry_after_s = retry_after_s
-
-
-class BadBody(FetchFailed):
-    """The body is not what was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,32 +58,6 @@ class Response:
     headers: Mapping[str, str]
     body: bytes
     url: str
-
-
-class _CheckedResolver(AbstractResolver):
-    """Answers only if every address of the host is one that we may go to."""
-
-    def __init__(self, inner: AbstractResolver, *, allow_loopback: bool) -> None:
-        self._inner = inner
-        self._allow_loopback = allow_loopback
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[ResolveResult]:
-        if is_loopback_host(host):
-            # Never a question for a name server, which might answer with something else.
-            pairs = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
-            return [
-                ResolveResult(hostname=host, host=ip, port=port, family=af, proto=0, flags=0)
-                for af, ip in pairs
-            ]
-        found = await self._inner.resolve(host, port, family)
-        for result in found:
-            check_address(result["host"], host, allow_loopback=self._allow_loopback)
-        return found
-
-    async def close(self) -> None:
-        await self._inner.close()
 
 
 class GuardedClient:
@@ -162,7 +87,7 @@ class GuardedClient:
 
     async def __aenter__(self) -> Self:
         connector = aiohttp.TCPConnector(
-            resolver=_CheckedResolver(self._resolver or Dns(), allow_loopback=self.allow_loopback),
+            resolver=CheckedResolver(self._resolver or Dns(), allow_loopback=self.allow_loopback),
             ssl=self._ssl_context or True,
             limit=self._max_connections,
             limit_per_host=self._max_connections_per_host,

@@ -30,7 +30,7 @@ from urllib.parse import urlencode
 
 import orjson
 
-from firehose.address import FetchFailed
+from firehose.fetch_errors import FetchFailed
 from firehose.identity import IdentityError, IdentityResolver, IdentityUnreachable
 from firehose.net import GuardedClient, Response, retry_after_s
 from lexicons.publication import COLLECTION

@@ -21,7 +21,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from firehose.hosts import HostError, MethodMissing, RepoNotFound, RepoUnavailable, SyncHost
+from firehose.host_errors import HostError, MethodMissing, RepoNotFound, RepoUnavailable
+from firehose.hosts import SyncHost
 from firehose.identity import (
     IdentityDoc,
     IdentityError,

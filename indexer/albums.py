@@ -13,6 +13,7 @@ from uuid import UUID, uuid5
 
 from lexicons.syntax import Did
 
+ALBUM = "album"  # how a list of one calls itself
 MAX_SLUG = 100
 _NAMESPACE = UUID("7d6ac3f2-3f0e-5c55-9a59-2f4c57a1c0de")
 _BETWEEN = re.compile(r"[\s\-_]+")

@@ -16,10 +16,13 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from indexer import decide, happenings
-from indexer.decide import Change, Effects, Steps
+from indexer.counts import counts_of, pairs_of
+from indexer.decide import Change
 from indexer.doubts import Suspicion, raise_doubts
+from indexer.effects import Effects, effects_of
 from indexer.prepare import Prepared
 from indexer.profiles import refresh_profiles
+from indexer.steps import Steps, current, steps_of
 from lexicons.catalog import Catalog
 from lexicons.records import List
 from lexicons.syntax import Did
@@ -152,10 +155,10 @@ async def _catch_up(
         conn, [_stranger(did, standings[did], host) for did in strangers], standings, source
     )
     standings = {did: standing for did, standing in standings.items() if did not in strangers}
-    steps = decide.steps(batch, standings, source)
+    steps = steps_of(batch, standings, source)
     held = set(moved_on.held)
     if standings:
-        rows = [row for row in batch.rows(standings) if decide.current(row.rev, standings[row.did])]
+        rows = [row for row in batch.rows(standings) if current(row.rev, standings[row.did])]
         if rows:
             held |= await (await intake.add(conn, pack(rows))).answer()
     if steps.states:
@@ -206,15 +209,15 @@ async def project(conn: Connection, changed: list[Change], names: Names, catalog
     """What changed records do to the projections and counters. `names` gets the numbers that were missing."""
     collections = catalog.collections
     await tracks.intern(conn, decide.mentioned(changed, collections), names)
-    pairs = decide.pairs_of(changed, names.ids, collections)
+    pairs = pairs_of(changed, names.ids, collections)
     asked = await social.ask_likes(conn, pairs) if pairs else None
-    numbers = await write(conn, decide.effects(changed, names.ids, collections), catalog)
+    numbers = await write(conn, effects_of(changed, names.ids, collections), catalog)
     for x in changed if numbers else ():
         number = numbers.get(RowKey(x.repo.id, x.candidate.rkey))
         if number is not None and isinstance(x.candidate.record, List):
             names.lists[x.candidate.uri] = number
     likes = await asked.answer() if asked else {}  # as they were: Postgres answers in the order of questions
-    if moved := decide.counts(changed, names.ids, likes, collections):
+    if moved := counts_of(changed, names.ids, likes, collections):
         await tracks.count(conn, moved)
 
 

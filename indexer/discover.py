@@ -20,7 +20,8 @@ import structlog
 from psycopg import OperationalError
 from psycopg_pool import PoolTimeout
 
-from firehose.hosts import HostError, HostRefused, MethodMissing, Page, RepoUnavailable, SyncHost
+from firehose.host_errors import HostError, HostRefused, MethodMissing, RepoUnavailable
+from firehose.hosts import Page, SyncHost
 from lexicons.catalog import Catalog
 from lexicons.syntax import Did
 from storage import decisions, discovery, outbox, repos

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import structlog
 
-from firehose.hosts import HostError
+from firehose.host_errors import HostError
 from firehose.relay import Source, SourceKind
 from indexer.accounts import Host
 

@@ -18,35 +18,29 @@ import asyncio
 import gc
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing, suppress
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
 
 import structlog
-from psycopg import DataError, IntegrityError, OperationalError
-from psycopg.errors import ProgramLimitExceeded
+from psycopg import OperationalError
 from psycopg_pool import PoolTimeout
 
 from firehose import jetstream
-from firehose.events import ErrorFrame, Event, Frame
+from firehose.events import Event
 from firehose.filter import Interest
-from firehose.frames import BadFrame
-from firehose.relay import Source, SourceKind, SourceState, SourceStatus, stream
+from firehose.relay import Source, SourceState, SourceStatus, stream
 from indexer.apply import Applied, apply_batch
 from indexer.hosting import Hosting
+from indexer.inbox import Progress, Reader
 from indexer.prepare import Prepared, prepare
-from indexer.verifier import Received, Verified, Verifier
+from indexer.verifier import Verified, Verifier
 from lexicons.catalog import Catalog
-from lexicons.syntax import Did
 from storage import cursors
-from storage.postgres import Pool
+from storage.postgres import REFUSED, Pool
 from storage.rejected import Rejection
 
 log = structlog.get_logger()
 
 BREATH = 16  # events prepared before other tasks get a turn, about a third of a millisecond
-
-# What Postgres says of a value, as opposed to what it says of itself.
-REFUSED = (DataError, IntegrityError, ProgramLimitExceeded)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,45 +52,6 @@ class Limits:
     identity_wait_s: float = 2.0
     rewind: int = 1000  # events, or microseconds where a source counts those
     patience_s: float = 0.0  # how long events are held back, for others to bring them with proofs
-
-
-@dataclass(slots=True)
-class Progress:
-    """What a person wants to watch. Written by the tasks, read by whoever reports."""
-
-    seen: int = 0
-    matched: int = 0
-    applied: int = 0
-    rejected: int = 0
-    seq: int | None = None
-    committed: int | None = None
-    newest: bytes = b""
-    notice: str | None = None
-
-
-@dataclass(slots=True)
-class Inbox:
-    """Frames of interest between reader and verifier, and how far the reader has come."""
-
-    limit: int
-    frames: list[Received] = field(default_factory=list[Received])
-    unreadable: list[Rejection] = field(default_factory=list[Rejection])
-    seq: int | None = None
-    closed: bool = False
-    filled: asyncio.Event = field(default_factory=asyncio.Event)
-    emptied: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def take(self, most: int) -> tuple[list[Received], list[Rejection], int | None]:
-        """Up to `most` frames, and the seq up to which everything is then taken."""
-        taken, self.frames = self.frames[:most], self.frames[most:]
-        unreadable, self.unreadable = self.unreadable, []
-        seq = self.seq
-        if self.frames:
-            seq = max((r.seq for r in taken if r.seq is not None), default=None)
-        if not self.frames:
-            self.filled.clear()
-        self.emptied.set()
-        return taken, unreadable, seq
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,15 +104,19 @@ class Follower:
         self.progress = Progress()
         self._pool = pool
         self._catalog = catalog
-        self._interest = interest
-        proven = source.kind is SourceKind.FIREHOSE
-        self._sift = interest.sift if proven else partial(jetstream.sift, interest)
         self._verifier = verifier
         self._start = start
         self._limits = limits
         self._expired = expired
         self._hosting = hosting
-        self._inbox = Inbox(limits.waiting)
+        self._reader = Reader(
+            source,
+            interest=interest,
+            status=status,
+            progress=self.progress,
+            limit=limits.waiting,
+            hosting=hosting,
+        )
         self._said_at = 0.0
         self._slot: asyncio.Queue[Batch | None] = asyncio.Queue(1)
 
@@ -169,7 +128,7 @@ class Follower:
         if self._limits.patience_s:
             chunks = jetstream.held_back(chunks, self._limits.patience_s)
         async with aclosing(chunks), asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._read(chunks))
+            tasks.create_task(self._reader.read(chunks))
             tasks.create_task(self._verify())
             tasks.create_task(self._apply())
 
@@ -187,95 +146,10 @@ class Follower:
                 log.warning("database unreachable, trying again", error=str(error).strip())
                 await asyncio.sleep(1)
 
-    # -- reading: no await per frame, so 99 % of them cost a few microseconds
-
-    async def _read(self, chunks: AsyncGenerator[list[bytes], None]) -> None:
-        inbox, progress = self._inbox, self.progress
-        sift = self._sift
-        connects = 0
-        newest: int | None = None  # of this connection; a late frame takes nothing back
-        async for chunk in chunks:
-            if connects != self.status.connects:
-                connects, newest = self.status.connects, None
-                self._check_continuity(chunk[0])
-                if self._hosting is not None:
-                    await self._hosting.learn(self.source)
-            for raw in chunk:
-                try:
-                    seq, frame = sift(raw)
-                except BadFrame as error:
-                    self._unreadable(raw, error)
-                    continue
-                if seq is not None and (newest is None or seq > newest):
-                    newest = progress.seq = seq
-                if frame is None:
-                    continue
-                if isinstance(frame, ErrorFrame):
-                    progress.notice = f"{frame.error}: {frame.message or ''}"
-                    log.error("source ended the stream", source=self.source.url, notice=progress.notice)
-                elif not self._interest.forgets(frame):
-                    self._track(frame)
-                    inbox.frames.append(Received(seq, raw, frame))
-            progress.seen += len(chunk)
-            progress.newest = chunk[-1] if chunk else progress.newest
-            inbox.seq = progress.seq
-            if inbox.frames or inbox.unreadable:
-                inbox.filled.set()
-            while len(inbox.frames) >= inbox.limit:
-                inbox.emptied.clear()
-                await inbox.emptied.wait()
-        inbox.closed = True
-        inbox.filled.set()
-
-    def _check_continuity(self, first: bytes) -> None:
-        """A host that lost its history and does not say so starts below the cursor (rules A8, A9). Its
-        events are applied, the stored cursor stays, and a person is told. What it lost may be more than
-        what we saw, as with one that forgot what came after our cursor: every repo is checked. So it is
-        where no cursor was stored, or it was forgotten: nobody knows what came before this frame."""
-        asked = self.status.cursor
-        if self.progress.seq is None:
-            self._notice(first, "this source was never read before")
-        try:
-            seq, _ = self._sift(first)
-        except BadFrame:
-            return  # it is counted as unreadable in a moment
-        self.progress.notice = None
-        if asked is None or seq is None:
-            return
-        if self.source.kind is SourceKind.JETSTREAM:
-            if jetstream.lost(asked, seq):
-                self._lost(first, f"it has nothing between {asked:,} and {seq:,} any more")
-        elif seq < asked:
-            self.progress.notice = (
-                f"this host went back from seq {asked:,} to {seq:,}; "
-                "if it lost its history, restart with ingest --forget-cursor"
-            )
-            self._lost(first, f"it went back from {asked:,} to {seq:,}")
-
-    def _lost(self, first: bytes, what: str) -> None:
-        log.error("source lost events", source=self.source.url, what=what)
-        self._notice(first, what)
-
-    def _notice(self, first: bytes, what: str) -> None:
-        notice = Frame("#info", {"name": "OutdatedCursor", "message": what})
-        self._inbox.frames.append(Received(None, first, notice))
-
-    def _track(self, frame: Frame) -> None:
-        """From its first record of ours on, before that is verified, nothing of an account is dropped."""
-        did = frame.body.get("repo")
-        if frame.type in ("#commit", "#unproven") and isinstance(did, str):
-            self._interest.tracked.add(Did(did))
-
-    def _unreadable(self, raw: bytes, error: BadFrame) -> None:
-        log.warning("unreadable frame", source=self.source.url, reason=error.reason, seq=error.seq)
-        self._inbox.unreadable.append(
-            Rejection(self.source.url, error.seq, None, "bad_frame", error.reason, raw, None)
-        )
-
     # -- verifying
 
     async def _verify(self) -> None:
-        inbox = self._inbox
+        inbox = self._reader.inbox
         while True:
             with suppress(TimeoutError):  # nothing of interest: the cursor moves all the same
                 async with asyncio.timeout(self._limits.cursor_every_s):

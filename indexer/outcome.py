@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from firehose.hosts import HostError, MethodMissing, RateLimited, RepoDesynchronized, RepoUnavailable
+from firehose.host_errors import HostError, MethodMissing, RateLimited, RepoDesynchronized, RepoUnavailable
 from firehose.message import CommitRejected, Reason
 from indexer.chain import Chain
 from indexer.decide import Change

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from indexer.cards import profile_card
-from indexer.decide import storable
+from indexer.effects import storable
 from indexer.withheld import leads_to
 from lexicons.catalog import Catalog
 from lexicons.records import BskyProfile, Profile, parse_record

@@ -1,6 +1,6 @@
 """One share of a replay, in a process of its own: newest versions in, rows of the shadows out.
 
-What a row is, is said by the same pure functions as ever (`prepare.read`, `decide.effects`,
+What a row is, is said by the same pure functions as ever (`prepare.read`, `effects_of`,
 `profiles.profile_row`); how it is written is not: everything is copied, nothing is looked up.
 """
 
@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import orjson
 import psycopg
 
-from indexer import decide
-from indexer.decide import Change, Effects
+from indexer.decide import Change
+from indexer.effects import Effects, effects_of
 from indexer.prepare import Candidate, read
 from indexer.profiles import profile_row
 from lexicons.catalog import Catalog
@@ -98,7 +98,7 @@ def _records(
         if x.candidate.record is not None and r.taken_down is None
     ]
     try:
-        out = decide.effects(present, ids, catalog.collections)
+        out = effects_of(present, ids, catalog.collections)
     except KeyError as error:
         raise BrokenSegment(f"the archive never gave {error.args[0]} a number") from error
     lists = [x.candidate for x in present if isinstance(x.candidate.record, List)]

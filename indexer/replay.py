@@ -9,6 +9,7 @@ from indexer import decide
 from indexer.albums import album_id, slug
 from indexer.apply import write
 from indexer.decide import Change
+from indexer.effects import effects_of
 from indexer.prepare import Candidate, read
 from indexer.profiles import refresh_profiles
 from indexer.rest_card import card_rest
@@ -73,7 +74,7 @@ async def refresh_cards(conn: Connection, repo_id: int, catalog: Catalog) -> Non
     changed = [_change(r, catalog) for r in await records.live_of_repo(conn, repo_id, collections.track)]
     if changed:
         ids = (await tracks.intern(conn, decide.mentioned(changed, collections))).ids
-        await tracks.put(conn, decide.effects(changed, ids, collections).tracks)
+        await tracks.put(conn, effects_of(changed, ids, collections).tracks)
 
 
 async def render_old(conn: Connection, *, limit: int) -> int:
@@ -112,7 +113,7 @@ async def _project(
     ]
     uris = decide.mentioned(changed, catalog.collections)
     ids = (await tracks.intern(conn, uris)).ids if uris else {}
-    out = decide.effects(changed, ids, catalog.collections)
+    out = effects_of(changed, ids, catalog.collections)
     out.profiles = set()  # they come once, at the end, and so do the counters
     await write(conn, out, catalog)
     return [

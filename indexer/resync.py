@@ -24,12 +24,13 @@ import structlog
 from psycopg import OperationalError
 from psycopg_pool import PoolTimeout
 
-from firehose.hosts import HostError, Lanes, SyncHost
+from firehose.host_errors import HostError
+from firehose.hosts import SyncHost
+from firehose.lanes import Lanes
 from firehose.message import CommitRejected
 from firehose.net import GuardedClient
 from indexer import outcome
 from indexer.compare import Reach
-from indexer.ingest import REFUSED
 from indexer.merge import Unsettled, collections_of, merge, merge_large
 from indexer.snapshot import SMALL, Snapshot, fetch
 from indexer.states import State
@@ -38,7 +39,7 @@ from lexicons.syntax import Rev
 from storage import decisions, outbox, sync
 from storage.decisions import Decision
 from storage.outbox import Entry, Kind
-from storage.postgres import Pool
+from storage.postgres import REFUSED, Pool
 from storage.sync import Due, Returned
 
 log = structlog.get_logger()

@@ -21,14 +21,13 @@ from indexer.apply import apply_batch
 from indexer.duties import Duty
 from indexer.hosting import Hosting
 from indexer.identities import settle_identity
-from indexer.ingest import REFUSED
 from indexer.prepare import prepare
 from indexer.verifier import Received, Verified, Verifier
 from lexicons.catalog import Catalog
 from lexicons.syntax import Did
 from storage import accounts, outbox, rejected, repos
 from storage.outbox import Entry, Kind
-from storage.postgres import Pool
+from storage.postgres import REFUSED, Pool
 from storage.rejected import Due
 
 log = structlog.get_logger()

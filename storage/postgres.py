@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 import orjson
-from psycopg import AsyncConnection, AsyncCursor
+from psycopg import AsyncConnection, AsyncCursor, DataError, IntegrityError
+from psycopg.errors import ProgramLimitExceeded
 from psycopg.rows import TupleRow
 from psycopg.types.json import set_json_loads
 from psycopg_pool import AsyncConnectionPool
@@ -18,6 +19,9 @@ set_json_loads(orjson.loads)
 T = TypeVar("T")
 Connection = AsyncConnection[TupleRow]
 Pool = AsyncConnectionPool[Connection]
+
+# What Postgres says of a value, as opposed to what it says of itself.
+REFUSED = (DataError, IntegrityError, ProgramLimitExceeded)
 
 
 class _Pool(AsyncConnectionPool[Connection]):

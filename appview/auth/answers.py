@@ -14,8 +14,8 @@ from typing import Any, cast
 import orjson
 
 from appview.auth.grant import Refusal, SignInFailed
-from firehose.address import Blocked, FetchFailed
-from firehose.net import Response, TimedOut, TooLarge
+from firehose.fetch_errors import Blocked, FetchFailed, TimedOut, TooLarge
+from firehose.net import Response
 from lexicons.syntax import Did, is_atproto_did
 
 MAX_TOKEN = 16_384

@@ -12,7 +12,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 from appview.auth.client_keys import ALGORITHM, ClientKeys
-from firehose.address import Blocked, check_url, is_public_hostname
+from firehose.address import check_url, is_public_hostname
+from firehose.fetch_errors import Blocked
 
 METADATA_PATH = "/oauth-client-metadata.json"
 JWKS_PATH = "/.well-known/jwks.json"

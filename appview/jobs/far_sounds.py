@@ -17,7 +17,8 @@ import orjson
 
 from appview.jobs.tasks import Done, Run, Work
 from appview.sound_origins import SoundOrigins, is_blob
-from firehose.net import FetchFailed, GuardedClient
+from firehose.fetch_errors import FetchFailed
+from firehose.net import GuardedClient
 from storage import far_sounds
 from storage.far_sounds import FarSound
 from storage.postgres import Pool

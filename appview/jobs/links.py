@@ -11,7 +11,8 @@ from __future__ import annotations
 from urllib.parse import urlencode
 
 from appview.jobs.tasks import Done, Run, TryLater, Work
-from firehose.net import BadStatus, FetchFailed, GuardedClient
+from firehose.fetch_errors import BadStatus, FetchFailed
+from firehose.net import GuardedClient
 from lexicons.syntax import Nsid
 from storage import link_checks
 from storage.postgres import Pool

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlencode
 
-from firehose.net import BadStatus, FetchFailed, GuardedClient, TooLarge
+from firehose.fetch_errors import BadStatus, FetchFailed, TooLarge
+from firehose.net import GuardedClient
 from lexicons.records import BlobRef
 from lexicons.values import InvalidData, cid_bytes
 from storage.blobs.store import BlobStore, Digest

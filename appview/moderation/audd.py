@@ -18,7 +18,8 @@ from typing import Any
 
 import orjson
 
-from firehose.net import FetchFailed, GuardedClient, Response, TooLarge, retry_after_s
+from firehose.fetch_errors import FetchFailed, TooLarge
+from firehose.net import GuardedClient, Response, retry_after_s
 from storage.scans import ErrorKind, Match, Verdict
 
 TIMEOUT_S = 300.0  # it fetches and reads all of it first

@@ -21,7 +21,8 @@ from typing import Any, LiteralString
 import psycopg
 from psycopg import AsyncConnection
 
-from firehose.hosts import Lanes, SyncHost
+from firehose.hosts import SyncHost
+from firehose.lanes import Lanes
 from firehose.net import GuardedClient
 from indexer.ingest import spare_the_collector
 from indexer.resync import Resyncer

@@ -6,15 +6,15 @@ import tempfile
 
 import pytest
 
-from firehose.hosts import (
+from firehose.host_errors import (
     HostRefused,
     HostUnreachable,
     MethodMissing,
     RepoDeactivated,
     RepoNotFound,
     RepoTakendown,
-    SyncHost,
 )
+from firehose.hosts import SyncHost
 from firehose.identity import IdentityResolver
 from firehose.keys import PublicKey
 from firehose.net import GuardedClient

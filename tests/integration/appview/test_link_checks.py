@@ -15,7 +15,8 @@ from aiohttp import web
 from appview.jobs.links import check_links
 from appview.jobs.tasks import Done, TryLater, Work
 from bin.cli import main
-from firehose.net import GuardedClient, TimedOut
+from firehose.fetch_errors import TimedOut
+from firehose.net import GuardedClient
 from lexicons.catalog import Catalog
 from storage.postgres import make_pool
 from tests.integration.appview.seed import Seed

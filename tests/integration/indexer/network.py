@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from firehose.filter import Interest
-from firehose.hosts import Lanes, SyncHost
+from firehose.hosts import SyncHost
 from firehose.identity import IdentityResolver
+from firehose.lanes import Lanes
 from firehose.net import GuardedClient
 from firehose.relay import SourceStatus, Timing, parse_source, stream
 from indexer.hosting import Hosting

@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from firehose.events import Commit, Event, Unproven
-from firehose.hosts import Lanes
 from firehose.identity import IdentityDoc
+from firehose.lanes import Lanes
 from firehose.net import GuardedClient
 from indexer import discover
 from indexer.apply import apply_batch

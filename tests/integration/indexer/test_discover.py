@@ -9,7 +9,7 @@ import pytest
 
 from firehose.events import Info
 from firehose.filter import Interest
-from firehose.hosts import HostUnreachable
+from firehose.host_errors import HostUnreachable
 from indexer.apply import apply_batch
 from indexer.discover import Discoverer
 from indexer.newcomers import Newcomers

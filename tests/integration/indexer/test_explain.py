@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from firehose.events import Event
-from firehose.hosts import HostUnreachable
+from firehose.host_errors import HostUnreachable
 from indexer import outcome
 from indexer.apply import apply_batch
 from indexer.explain import explain, explain_record, span, unknown

@@ -17,7 +17,8 @@ from firehose.hosts import SyncHost
 from firehose.identity import IdentityResolver
 from firehose.net import GuardedClient
 from firehose.relay import SourceStatus, parse_source, stream
-from indexer.ingest import Follower, Inbox, Limits
+from indexer.inbox import Inbox
+from indexer.ingest import Follower, Limits
 from indexer.upkeep import Upkeep
 from indexer.verifier import Received, Verifier
 from storage import repos

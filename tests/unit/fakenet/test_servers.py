@@ -9,10 +9,11 @@ import orjson
 import pytest
 
 from firehose.car import BadCar
+from firehose.fetch_errors import TimedOut, TooLarge, Unreachable
 from firehose.identity import IdentityResolver, IdentityTombstoned
 from firehose.keys import PublicKey
 from firehose.message import CommitRejected
-from firehose.net import GuardedClient, Response, TimedOut, TooLarge, Unreachable
+from firehose.net import GuardedClient, Response
 from firehose.repo import read_repo
 from lexicons.syntax import Did
 from tests.fakenet.pds import (

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Mapping
 import pytest
 from aiohttp import web
 
-from firehose.net import BadStatus, FetchFailed, GuardedClient, TooLarge, Unreachable
+from firehose.fetch_errors import BadStatus, FetchFailed, TooLarge, Unreachable
+from firehose.net import GuardedClient
 
 DATA = bytes(range(256)) * 400
 

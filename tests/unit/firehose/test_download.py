@@ -12,7 +12,8 @@ from typing import Any, BinaryIO
 import pytest
 from aiohttp import web
 
-from firehose.net import Blocked, GuardedClient, Response, TimedOut, TooLarge, TooSlow, Unreachable
+from firehose.fetch_errors import Blocked, TimedOut, TooLarge, TooSlow, Unreachable
+from firehose.net import GuardedClient, Response
 from tests.fakenet.http import FakeWeb, Page, redirect
 
 URL = "https://a.plyr-test.dev/"

@@ -8,25 +8,21 @@ from typing import Any
 
 import pytest
 
-from firehose.hosts import (
-    Download,
+from firehose.host_errors import (
     HostError,
     HostRefused,
     HostUnreachable,
-    Lanes,
-    ListedRepo,
     MethodMissing,
     RateLimited,
     RepoDeactivated,
     RepoDesynchronized,
     RepoNotFound,
-    RepoStatus,
     RepoSuspended,
     RepoTakendown,
     RepoUnavailable,
-    SyncHost,
-    limit_s,
 )
+from firehose.hosts import Download, ListedRepo, RepoStatus, SyncHost, limit_s
+from firehose.lanes import Lanes
 from firehose.net import GuardedClient
 from lexicons.syntax import Did, Nsid, Rev
 from tests.fakenet.http import FakeWeb, Page, json_page, redirect

@@ -14,16 +14,8 @@ from aiohttp import web
 
 from firehose.address import check_url, is_public_address
 from firehose.dns import Dns, DnsFailed, NoSuchName
-from firehose.net import (
-    BadBody,
-    BadStatus,
-    Blocked,
-    GuardedClient,
-    NoSuchHost,
-    TimedOut,
-    TooLarge,
-    Unreachable,
-)
+from firehose.fetch_errors import BadBody, BadStatus, Blocked, NoSuchHost, TimedOut, TooLarge, Unreachable
+from firehose.net import GuardedClient
 from tests.fakenet.dns import FakeDns
 from tests.fakenet.http import FakeWeb, Names, Page, json_page, redirect
 from tests.fakenet.tls import Authority

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from firehose.net import Blocked, GuardedClient, Streamed, TimedOut, TooLarge, Unreachable
+from firehose.fetch_errors import Blocked, TimedOut, TooLarge, Unreachable
+from firehose.net import GuardedClient, Streamed
 from tests.fakenet.http import FakeWeb, Page, json_page, redirect
 from tests.fakenet.misdeeds import endless, garbled, silent, slow
 
