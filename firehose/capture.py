@@ -9,7 +9,7 @@ reader gives every whole frame first and then says what is wrong with the rest.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
@@ -200,19 +200,6 @@ class CaptureCheck:
         if key is None:
             raise CommitRejected(Reason.NO_KEY, f"no signing key for {did}")
         return key
-
-
-def verify_capture(
-    frames: Iterable[bytes],
-    keys: Mapping[Did, PublicKey],
-    now_us: int,
-    seen: Callable[[Verdict], None] = lambda _: None,
-) -> Report:
-    """The report on all `frames`; `seen` is told each verdict in order."""
-    check = CaptureCheck(keys, now_us)
-    for raw in frames:
-        seen(check.check(raw))
-    return check.report
 
 
 def record_line(commit: Commit, op: RecordOp) -> dict[str, Any]:

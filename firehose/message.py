@@ -36,7 +36,6 @@ class Reason(StrEnum):
     CHAIN_GAP = "chain_gap"  # since or prevData is not what the commit before left
     OLD_REV = "old_rev"  # not newer than the commit before
     NO_KEY = "no_key"  # no signing key is known for the account
-    UNEXPECTED = "unexpected"  # a message of a type that has no place here
 
 
 class CommitRejected(Exception):

@@ -148,7 +148,6 @@ class SourceStatus:
     state: SourceState = SourceState.STOPPED
     since: float = field(default_factory=time.time)
     last_error: str | None = None
-    last_error_at: float | None = None
     attempts: int = 0
     connects: int = 0
     cursor: int | None = None
@@ -164,7 +163,6 @@ class SourceStatus:
 
     def fail(self, error: str) -> None:
         self.last_error = error
-        self.last_error_at = time.time()
 
     def count(self, chunk: list[bytes], strays: int) -> None:
         if chunk:

@@ -42,7 +42,7 @@ def explain_record(
     facts: Facts, uri: str, version: Version | None, now: datetime, *, limit: int
 ) -> list[str]:
     """The story of a record, and then of the repo that it is in."""
-    lines = [uri, *_wrapped(_version(version, facts, now), "  ")]
+    lines = [uri, *_wrapped(_version(version, facts), "  ")]
     versions = [s for s in facts.seen if s.entry.kind is Kind.RECORD and uri.endswith(f"/{path(s.entry)}")]
     lines += ["", "Its versions, as they came"]
     for seen in reversed(versions[:limit]):
@@ -112,7 +112,7 @@ def _who(a: Account, now: datetime) -> Iterator[str]:
 
 def _stands(a: Account, now: datetime) -> Iterator[str]:
     """State and reason, and what is missing."""
-    yield from _wrapped([f"{a.state.upper()}: {_state(a, now)}"], "")
+    yield from _wrapped([f"{a.state.upper()}: {_state(a)}"], "")
     gaps = [Gap(**gap) for gap in a.gaps]
     if gaps and a.state != State.ACTIVE:
         yield "Missing:"
@@ -123,7 +123,7 @@ def _stands(a: Account, now: datetime) -> Iterator[str]:
         yield f"Its PDS confirmed what we hold {_ago(a.checked_at, now)}."
 
 
-def _state(a: Account, now: datetime) -> str:
+def _state(a: Account) -> str:
     match a.state:
         case State.ACTIVE:
             return f"everything that it signed is here, up to rev {_rev(a.rev)}."
@@ -196,7 +196,7 @@ def _happening(h: Happening) -> list[str]:
     return _lines(said, head, " " * len(head))
 
 
-def _version(version: Version | None, facts: Facts, now: datetime) -> Iterator[str]:
+def _version(version: Version | None, facts: Facts) -> Iterator[str]:
     if version is None:
         yield "We never heard of this record."
         if facts.account.state != State.ACTIVE:

@@ -4,27 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
-
-from psycopg.rows import class_row
 
 from lexicons.syntax import Did
 from storage.postgres import Connection
 from storage.queries import load
 
 _SQL = load("discovery")
-
-
-@dataclass(frozen=True, slots=True)
-class Pass:
-    """One enumeration: `collection` is '' where the host can only list all accounts. `finished_at` None: it
-    goes on. `found` counts accounts that were new to us."""
-
-    source: str
-    collection: str
-    found: int
-    started_at: datetime
-    finished_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +38,6 @@ async def expire(conn: Connection) -> None:
 async def forget(conn: Connection, source: str, collection: str) -> None:
     """This host has no such list."""
     await conn.execute(_SQL["forget"], {"source": source, "collection": collection})
-
-
-async def passes(conn: Connection) -> list[Pass]:
-    async with conn.cursor(row_factory=class_row(Pass)) as cursor:
-        await cursor.execute(_SQL["passes"])
-        return await cursor.fetchall()
 
 
 async def is_live(conn: Connection) -> bool:

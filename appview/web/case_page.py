@@ -169,10 +169,6 @@ def songs(
     return found
 
 
-def _share(group: Sequence[Match], parts: int) -> str:
-    return f"{100 * len({each.offset_ms for each in group}) / parts:.0f} %"
-
-
 def _sure(group: Sequence[Match]) -> str:
     length_s = sum(each.length_ms or 0 for each in group) // 1000
     return f"{clock(length_s)} long, {100 * max(each.confidence or 0 for each in group):.0f} % sure"

@@ -151,10 +151,6 @@ async def miscounted(conn: Connection) -> list[Blob]:
     return await _all(conn, "miscounted", {})
 
 
-async def begin_upload(conn: Connection, name: str, *, did: str, bytes: int | None) -> None:
-    await conn.execute(_SQL["begin_upload"], {"name": name, "did": did, "bytes": bytes})
-
-
 async def upload(conn: Connection, name: str) -> Upload | None:
     async with conn.cursor(row_factory=class_row(Upload)) as cursor:
         await cursor.execute(_SQL["upload"], {"name": name})

@@ -83,10 +83,6 @@ select id, area, encode(sha256, 'hex') as sha256, bytes, crc32, mime, state, b.o
 from blob b left join (select blob_id, count(*) as n from blob_owner group by 1) o on o.blob_id = b.id
 where b.owners <> coalesce(o.n, 0) or (b.owners = 0) <> (b.unowned_at is not null) order by id
 
--- name: begin_upload
--- Before its first byte.
-insert into staged_upload (name, did, bytes) values (%(name)s, %(did)s, %(bytes)s)
-
 -- name: upload
 -- How it stands.
 select name, did, bytes, touched_at from staged_upload where name = %(name)s

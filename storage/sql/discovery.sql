@@ -23,10 +23,6 @@ update discovery set cursor = null, finished_at = null
 -- This host has no such list.
 delete from discovery where source = %(source)s and collection = %(collection)s
 
--- name: passes
--- How the enumerations go, for people.
-select source, collection, found, started_at, finished_at from discovery order by source, collection
-
 -- name: is_live
 -- Whether somebody follows the stream already, and knows where to go on.
 select exists (select from source_cursor)

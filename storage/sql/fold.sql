@@ -174,7 +174,3 @@ select uri, id from read_parquet($files)
 -- name: source_seq
 -- Where a source was at a time: the last thing of ours that came from it until then.
 select max(source_seq) from event where source = $source and received_at <= $moment::timestamptz
-
--- name: source_seqs
--- What the archive knows of a source.
-select min(source_seq), max(source_seq) from event where source = $source

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
 
+from lexicons.syntax import Did
+from storage import uploads
 from storage.blobs import rows
 from storage.blobs.audit import Fault, audit
 from storage.blobs.collector import Collected, collect
@@ -16,17 +17,12 @@ from storage.blobs.publishing import publish
 from storage.blobs.rows import MOVES, BeingDeleted, Blob, State
 from storage.blobs.store import Area, BlobMissing, BlobStore, Key
 from storage.postgres import Connection
+from storage.uploads import Part
 from tests.integration.blobs.test_contract import all_of, chunks, digest, key_of, names
 
 NONE = timedelta(0)
 DAY = timedelta(days=1)
 SONG = b"a song"
-
-
-@pytest.fixture
-async def conn(database: str) -> AsyncIterator[Connection]:
-    async with await psycopg.AsyncConnection.connect(database, autocommit=True) as connection:
-        yield connection
 
 
 async def stored(conn: Connection, store: BlobStore, data: bytes = SONG, *, owner: str | None = None) -> Blob:
@@ -239,7 +235,7 @@ async def test_an_upload_that_stands_still_is_dropped_with_its_bytes(
     conn: Connection, store: BlobStore
 ) -> None:
     for name in ("moving", "standing"):
-        await rows.begin_upload(conn, name, did="did:plc:x", bytes=10)
+        await uploads.begin(conn, name, did=Did("did:plc:x"), part=Part.SOUND, bytes=10)
         await store.append(name, chunks(b"half"), at=0)
     await store.stage("nobodys", chunks(b"x"))
     await conn.execute(

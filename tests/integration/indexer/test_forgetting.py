@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import psycopg
@@ -17,23 +16,17 @@ from indexer.forgetting import DELETED_HERE, let_back
 from indexer.newcomers import Newcomers
 from indexer.shadow import replay
 from indexer.standing import take_down
-from storage import archive, decisions, discovery, forgotten, outbox
-from storage.blobs import rows
+from storage import archive, decisions, discovery, forgotten, outbox, uploads
 from storage.decisions import Decision
 from storage.forgotten import NamesBusy
 from storage.outbox import Kind
 from storage.postgres import Connection, make_pool
+from storage.uploads import Part
 from tests.fakenet.world import TRACK, track
 from tests.integration.farewell import CATALOG, RELAY, TITLES, R, Story, applied
 from tests.integration.mentions import in_files, in_tables
 
 COUNTED = "select likes + comments from track_stat join track using (id) where title = 'Ben''s'"
-
-
-@pytest.fixture
-async def conn(database: str) -> AsyncIterator[Connection]:
-    async with await psycopg.AsyncConnection.connect(database, autocommit=True) as connection:
-        yield connection
 
 
 @pytest.fixture
@@ -53,7 +46,7 @@ async def differences(dsn: str, folder: Path) -> list[object]:
 async def test_nothing_mentions_who_was_forgotten(story: Story, database: str, tmp_path: Path) -> None:
     await story.play(popular=False)
     did = story.ana.did
-    await rows.begin_upload(story.conn, "half-an-album", did=did, bytes=None)
+    await uploads.begin(story.conn, "half-an-album", did=did, part=Part.SOUND, bytes=None)
     assert len(in_files(story.archive, [did])) > 5
     assert len(in_files(story.dumps, [did])) > 2
     assert await one(story.conn, COUNTED) == 2

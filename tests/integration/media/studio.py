@@ -31,13 +31,13 @@ from firehose.identity import IdentityResolver
 from firehose.net import GuardedClient
 from lexicons.catalog import Catalog
 from lexicons.syntax import Did
-from storage import jobs, sessions
-from storage.blobs import rows
+from storage import jobs, sessions, uploads
 from storage.blobs.filesystem import FilesystemStore
 from storage.blobs.store import Area, BlobStore, Key
 from storage.jobs import Job, JobState
 from storage.postgres import Connection, Pool, make_pool
 from storage.sessions import Kind, NewSession
+from storage.uploads import Part
 from tests.devnet.network import Account, Devnet
 from tests.devnet.person import Person
 
@@ -112,7 +112,7 @@ class Studio:
         """Bytes as they were received, and what is told of them in the job's arguments."""
         name = uuid.uuid4().hex
         async with self.pool.connection() as conn:
-            await rows.begin_upload(conn, name, did=did, bytes=len(data))
+            await uploads.begin(conn, name, did=Did(did), part=Part.SOUND, bytes=len(data))
         digest = await self.store.stage(name, _one(data))
         return {"name": name, "sha256": digest.sha256, "crc32": digest.crc32, "bytes": digest.size}
 

@@ -14,10 +14,8 @@ from firehose.capture import (
     CaptureCorrupt,
     CaptureTruncated,
     CaptureWriter,
-    Verdict,
     read_capture,
     record_line,
-    verify_capture,
 )
 from firehose.events import Commit, ErrorFrame, Frame
 from firehose.frames import decode_frame
@@ -136,14 +134,11 @@ def test_a_frame_that_no_server_sends_is_not_written() -> None:
 
 
 def test_the_real_capture_is_verified_whole(corpus: Corpus) -> None:
-    lines: list[dict[str, object]] = []
-
-    def seen(verdict: Verdict) -> None:
-        if isinstance(verdict, Commit):
-            lines.extend(record_line(verdict, op) for op in verdict.ops)
-
-    keys = {Did(did): key for did, key in corpus.keys.items()}
-    report = verify_capture(corpus.frames, keys, NOW_US, seen)
+    check = CaptureCheck({Did(did): key for did, key in corpus.keys.items()}, NOW_US)
+    verdicts = [check.check(raw) for raw in corpus.frames]
+    commits = [each for each in verdicts if isinstance(each, Commit)]
+    lines = [record_line(commit, op) for commit in commits for op in commit.ops]
+    report = check.report
     assert (report.frames, report.commits, report.verified) == (150, 148, 148)
     assert (report.identity, report.account, report.sync, report.info, report.error) == (1, 1, 0, 0, 0)
     assert report.failed == {}
@@ -154,7 +149,10 @@ def test_one_missing_key_fails_its_commits_alone(corpus: Corpus) -> None:
     keys = {Did(did): key for did, key in corpus.keys.items()}
     did = Did(corpus.commits[10][1]["repo"])
     del keys[did]
-    report = verify_capture(corpus.frames, keys, NOW_US)
+    check = CaptureCheck(keys, NOW_US)
+    for raw in corpus.frames:
+        check.check(raw)
+    report = check.report
     count = sum(body["repo"] == did for _, body, _ in corpus.commits)
     assert report.failed == {Reason.NO_KEY: count}
     assert report.verified == 148 - count
