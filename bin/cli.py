@@ -249,10 +249,11 @@ def _explained(error: Exception) -> str | None:
 
     from appview.auth.keyring import KeyRingError
     from bin.database import NoDatabase
+    from lexicons.catalog import CatalogError
     from storage.binaries import EmbeddedFailed
     from storage.migrate import MigrationFailed
 
-    if isinstance(error, NoDatabase | EmbeddedFailed | MigrationFailed | KeyRingError):
+    if isinstance(error, NoDatabase | EmbeddedFailed | MigrationFailed | KeyRingError | CatalogError):
         return str(error)
     if isinstance(error, psycopg.OperationalError):
         lines = str(error).strip().splitlines() or [type(error).__name__]

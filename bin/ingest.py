@@ -26,10 +26,10 @@ from indexer.ingest import Follower, Limits, spare_the_collector
 from indexer.newcomers import Newcomers
 from indexer.upkeep import Upkeep
 from indexer.verifier import Verifier
-from lexicons.catalog import Catalog, CatalogError
+from lexicons.catalog import Catalog
 from lexicons.syntax import InvalidSyntax, parse_datetime
 from storage import cursors, forgotten, repos
-from storage.postgres import Pool, make_pool
+from storage.postgres import make_pool
 
 CATCHING_UP_S = 60.0
 JETSTREAM_REWIND_US = 10_000_000
@@ -50,11 +50,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     except BadSource as error:
         print(f"plyr: {error}", file=sys.stderr)
         return 2
-    try:
-        catalog = Catalog.load(settings.namespace)
-    except CatalogError as error:
-        print(f"plyr: {error}", file=sys.stderr)
-        return 1
+    catalog = Catalog.load(settings.namespace)
     asyncio.run(until_stopped(ingest(settings, catalog, sources, args.status_fd, args.forget_cursor)))
     return 0
 
@@ -115,7 +111,7 @@ async def ingest(
                 tasks.create_task(follower.run())
             tasks.create_task(upkeep.run())
             tasks.create_task(Newcomers(pool, interest, newest).run())
-            tasks.create_task(_report(followers, pool, StatusWriter(status_fd)))
+            tasks.create_task(_report(followers, StatusWriter(status_fd)))
 
 
 def limits_of(source: Source, sources: Sequence[Source], rewind_events: int) -> Limits:
@@ -126,7 +122,7 @@ def limits_of(source: Source, sources: Sequence[Source], rewind_events: int) -> 
     return Limits(rewind=JETSTREAM_REWIND_US, patience_s=0.0 if alone else PATIENCE_S)
 
 
-async def _report(followers: Sequence[Follower], pool: Pool, status: StatusWriter) -> None:
+async def _report(followers: Sequence[Follower], status: StatusWriter) -> None:
     """Say each second how it goes."""
     seen = [0] * len(followers)
     at = time.monotonic()

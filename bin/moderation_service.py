@@ -14,7 +14,7 @@ from appview.moderation.machine import Machine
 from bin.moderating import policy
 from bin.settings import Settings, variable
 from firehose.net import GuardedClient
-from lexicons.catalog import Catalog, CatalogError
+from lexicons.catalog import Catalog
 from storage.postgres import make_pool
 
 _SHUTDOWN_S = 3.0
@@ -31,12 +31,9 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             f"plyr: {variable('moderation_key')} is not set: everything but /health is closed",
             file=sys.stderr,
         )
+    catalog = Catalog.load(settings.namespace)
     try:
-        catalog = Catalog.load(settings.namespace)
         asyncio.run(_serve(settings, catalog))
-    except CatalogError as error:
-        print(f"plyr: {error}", file=sys.stderr)
-        return 1
     except OSError as error:
         where = f"{settings.host}:{settings.moderation_port}"
         print(f"plyr: cannot listen on {where}: {error.strerror}", file=sys.stderr)

@@ -11,7 +11,7 @@ import psycopg
 
 from bin.settings import Settings
 from indexer.replay import Rebuilt, rebuild_projections
-from lexicons.catalog import Catalog, CatalogError
+from lexicons.catalog import Catalog
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,11 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
-    try:
-        catalog = Catalog.load(settings.namespace)
-    except CatalogError as error:
-        print(f"plyr: {error}", file=sys.stderr)
-        return 1
+    catalog = Catalog.load(settings.namespace)
     started = time.monotonic()
     rebuilt = asyncio.run(_rebuild(settings, catalog, mend=not args.check))
     print(_summary(rebuilt, time.monotonic() - started, mended=not args.check))

@@ -6,7 +6,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
-import sys
 import time
 from collections import deque
 from collections.abc import Coroutine
@@ -33,7 +32,7 @@ from indexer.labelers import LabelerFollower
 from indexer.pulse import PulseCounter
 from indexer.reconcile import Reconciler
 from indexer.resync import Progress, Resyncer
-from lexicons.catalog import Catalog, CatalogError
+from lexicons.catalog import Catalog
 from lexicons.syntax import Did
 from storage import health
 from storage.postgres import Pool, make_pool
@@ -50,11 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
-    try:
-        catalog = Catalog.load(settings.namespace)
-    except CatalogError as error:
-        print(f"plyr: {error}", file=sys.stderr)
-        return 1
+    catalog = Catalog.load(settings.namespace)
     try:
         asyncio.run(until_stopped(synchronize(settings, catalog, args.status_fd)))
     finally:

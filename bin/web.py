@@ -64,7 +64,7 @@ from bin.sync_status import thresholds
 from bin.uploading import sound_origins, track_place, upload_limits
 from firehose.identity import IdentityResolver
 from firehose.net import GuardedClient
-from lexicons.catalog import Catalog, CatalogError
+from lexicons.catalog import Catalog
 from lexicons.syntax import Did, Nsid
 from storage import (
     jobs,
@@ -99,11 +99,7 @@ def _count(text: str) -> int:
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
-    try:
-        catalog = Catalog.load(settings.namespace)
-    except CatalogError as error:
-        print(f"plyr: {error}", file=sys.stderr)
-        return 1
+    catalog = Catalog.load(settings.namespace)
     try:
         asyncio.run(serve(settings, catalog, args.connections, args.status_fd))
     except OSError as error:

@@ -18,7 +18,7 @@ from bin.settings import Settings
 from bin.status import PartStatus, StatusWriter
 from bin.stopping import until_stopped
 from bin.tasks import tasks
-from lexicons.catalog import Catalog, CatalogError
+from lexicons.catalog import Catalog
 from storage import jobs
 from storage.postgres import Pool, make_pool
 
@@ -44,11 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
-    try:
-        catalog = Catalog.load(settings.namespace)
-    except CatalogError as error:
-        print(f"plyr: {error}", file=sys.stderr)
-        return 1
+    catalog = Catalog.load(settings.namespace)
     try:
         asyncio.run(until_stopped(do_jobs(settings, catalog, args.status_fd)))
     except UnknownTask as error:

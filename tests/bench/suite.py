@@ -35,22 +35,6 @@ from tests.bench import (
 from tests.bench.measure import QUICK_FACTOR, Finding, WrongAnswer
 from tests.bench.options import Options
 
-NAMES = (
-    *(
-        "pipeline",
-        "verify",
-        "ingest",
-        "feed",
-        "rest",
-        "backfill",
-        "live",
-        "bigcar",
-        "archive",
-        "auth",
-        "plays",
-    ),
-    *("ranges", "zip", "upload", "transcode", "headline", "scan"),
-)
 WITHOUT_DATABASE = {
     "verify": verify.run,
     "bigcar": bigcar.run,

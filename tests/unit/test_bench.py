@@ -190,10 +190,6 @@ def test_unknown_bench_is_refused_with_2(capsys: pytest.CaptureFixture[str]):
     assert "no bench is called verfy" in capsys.readouterr().err
 
 
-def test_names_of_the_command_are_those_of_the_suite():
-    assert bench.NAMES == suite.NAMES
-
-
 def test_an_answer_of_ours_holds_all_that_the_other_has():
     other = {"tracks": [{"id": 1, "tags": []}], "next_cursor": "theirs"}
     rest.compare("page", {"tracks": [{"id": 1, "tags": [], "more": 1}], "next_cursor": "ours"}, other)

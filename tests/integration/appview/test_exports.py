@@ -27,7 +27,7 @@ from firehose.car import read_car, write_car
 from firehose.proof import record_proof
 from indexer.sanctions import restore, take_down
 from lexicons.catalog import Catalog
-from lexicons.subject import read_subject
+from lexicons.subject import Subject, read_subject
 from lexicons.syntax import Did
 from storage import accounts, jobs, repos, sessions
 from storage.blobs import rows
@@ -61,6 +61,21 @@ async def here(database: str, catalog: Catalog, store: BlobStore) -> AsyncIterat
 async def disk(database: str, catalog: Catalog, tmp_path: Path) -> AsyncIterator[Archive]:
     async with archive(database, catalog, FilesystemStore(tmp_path / "blobs")) as found:
         yield found
+
+
+async def with_one(here: Archive) -> tuple[Did, str]:
+    """An account with a track, and a token of theirs."""
+    did = here.person("ann")
+    await here.track(did, "one", noise(5000))
+    return did, await here.key(did)
+
+
+async def with_two(here: Archive) -> tuple[Did, Subject, str]:
+    """An account with two tracks, the first of them, and a token of theirs."""
+    did = here.person("ann")
+    subject = read_subject(await here.track(did, "one", noise(5000)))
+    await here.track(did, "two", noise(6000, 2))
+    return did, subject, await here.key(did)
 
 
 async def begun(here: Archive, key: str) -> tuple[UUID, int]:
@@ -187,9 +202,7 @@ async def test_what_is_not_there_is_not_found(disk: Archive) -> None:
 
 
 async def test_two_who_ask_at_once_get_one_export(disk: Archive) -> None:
-    ann = disk.person("ann")
-    await disk.track(ann, "one", noise(5000))
-    key = await disk.key(ann)
+    _, key = await with_one(disk)
     answers = await asyncio.gather(*(begun(disk, key) for _ in range(5)))
     assert len(set(answers)) == 1
     await disk.work(answers[0][0])
@@ -253,9 +266,7 @@ def told_by(answer: Answer) -> dict[str, Any]:
 
 
 async def test_who_signs_out_meanwhile_is_not_told_where_it_is(disk: Archive) -> None:
-    ann = disk.person("ann")
-    await disk.track(ann, "one", noise(5000))
-    key = await disk.key(ann)
+    _, key = await with_one(disk)
     id, _ = await begun(disk, key)
     path, headers = f"{disk.url}/exports/{id}/progress", {"Authorization": f"Bearer {key}"}
     async with disk.http.get(path, headers=headers) as answer, asyncio.timeout(60):
@@ -271,9 +282,7 @@ async def test_who_signs_out_meanwhile_is_not_told_where_it_is(disk: Archive) ->
 
 
 async def test_who_follows_too_much_is_refused_one_more(disk: Archive) -> None:
-    ann = disk.person("ann")
-    await disk.track(ann, "one", noise(5000))
-    key = await disk.key(ann)
+    _, key = await with_one(disk)
     id, _ = await begun(disk, key)
     path, headers = f"{disk.url}/exports/{id}/progress", {"Authorization": f"Bearer {key}"}
     async with AsyncExitStack() as stack:
@@ -382,9 +391,7 @@ async def test_a_track_that_is_deleted_meanwhile_is_still_in_it(disk: Archive) -
 
 
 async def test_who_is_out_of_sight_has_no_export(disk: Archive) -> None:
-    ann = disk.person("ann")
-    await disk.track(ann, "one", noise(5000))
-    key = await disk.key(ann)
+    _, key = await with_one(disk)
     id, _ = await begun(disk, key)
     await disk.work(id)
     where = await address(disk, id, key)
@@ -395,10 +402,7 @@ async def test_who_is_out_of_sight_has_no_export(disk: Archive) -> None:
 
 
 async def test_what_is_taken_down_is_in_no_export_neither_begun_nor_made(disk: Archive) -> None:
-    ann = disk.person("ann")
-    await disk.track(ann, "one", noise(5000))
-    await disk.track(ann, "two", noise(6000, 2))
-    key = await disk.key(ann)
+    ann, _, key = await with_two(disk)
     made, _ = await begun(disk, key)
     await disk.work(made)
     where = await address(disk, made, key)
@@ -425,10 +429,7 @@ async def test_a_takedown_that_began_before_the_export_and_ends_after_it_is_heed
     disk: Archive, catalog: Catalog
 ) -> None:
     """Decided within a transaction that is older than the export, and committed only once that is made."""
-    ann = disk.person("ann")
-    subject = read_subject(await disk.track(ann, "one", noise(5000)))
-    await disk.track(ann, "two", noise(6000, 2))
-    key = await disk.key(ann)
+    _, subject, key = await with_two(disk)
     async with disk.pool.connection() as conn:
         async with conn.transaction():
             await conn.execute("select now()")
@@ -444,10 +445,7 @@ async def test_a_takedown_that_began_before_the_export_and_ends_after_it_is_heed
 async def test_a_takedown_before_the_export_is_read_leaves_the_rest_to_its_owner(
     disk: Archive, catalog: Catalog
 ) -> None:
-    ann = disk.person("ann")
-    subject = read_subject(await disk.track(ann, "one", noise(5000)))
-    await disk.track(ann, "two", noise(6000, 2))
-    key = await disk.key(ann)
+    _, subject, key = await with_two(disk)
     id, _ = await begun(disk, key)
     async with disk.pool.connection() as conn, conn.transaction():
         assert await take_down(conn, subject, "copyright", catalog)
@@ -457,10 +455,7 @@ async def test_a_takedown_before_the_export_is_read_leaves_the_rest_to_its_owner
 
 
 async def test_a_takedown_that_is_about_to_commit_is_waited_for(disk: Archive, catalog: Catalog) -> None:
-    ann = disk.person("ann")
-    subject = read_subject(await disk.track(ann, "one", noise(5000)))
-    await disk.track(ann, "two", noise(6000, 2))
-    key = await disk.key(ann)
+    _, subject, key = await with_two(disk)
     async with disk.pool.connection() as conn, conn.transaction():
         assert await take_down(conn, subject, "copyright", catalog)
         id, _ = await begun(disk, key)
@@ -482,9 +477,8 @@ async def blocked(here: Archive) -> None:
 
 
 async def test_who_was_taken_for_dead_lets_go_of_nothing(disk: Archive) -> None:
-    ann = disk.person("ann")
-    await disk.track(ann, "one", noise(5000))
-    id, _ = await begun(disk, await disk.key(ann))
+    _, key = await with_one(disk)
+    id, _ = await begun(disk, key)
     async with disk.pool.connection() as conn:
         job = await jobs.begin(conn, id)
     assert job is not None
@@ -512,9 +506,8 @@ class Left(FilesystemStore):
 
 
 async def test_who_leaves_while_an_export_is_made_owns_nothing(disk: Archive, tmp_path: Path) -> None:
-    ann = disk.person("ann")
-    await disk.track(ann, "one", noise(5000))
-    id, _ = await begun(disk, await disk.key(ann))
+    ann, key = await with_one(disk)
+    id, _ = await begun(disk, key)
     async with disk.pool.connection() as conn:
         job = await jobs.begin(conn, id)
     assert job is not None
@@ -569,9 +562,8 @@ async def test_killed_anywhere_it_is_made_again_and_nothing_is_left(
 
 @pytest.mark.once
 async def test_killed_behind_its_last_step_it_only_says_so(disk: Archive, tmp_path: Path) -> None:
-    ann = disk.person("ann")
-    await disk.track(ann, "one", noise(5000))
-    id, _ = await begun(disk, await disk.key(ann))
+    _, key = await with_one(disk)
+    id, _ = await begun(disk, key)
     before = await disk.work(id)
     async with disk.pool.connection() as conn:  # as if its end had not been written down
         await conn.execute("update job set state = 'running', finished_at = null, result = null")
@@ -581,9 +573,8 @@ async def test_killed_behind_its_last_step_it_only_says_so(disk: Archive, tmp_pa
 
 
 async def test_cancelled_it_lets_go_of_everything(disk: Archive, tmp_path: Path) -> None:
-    ann = disk.person("ann")
-    await disk.track(ann, "one", noise(5000))
-    id, _ = await begun(disk, await disk.key(ann))
+    _, key = await with_one(disk)
+    id, _ = await begun(disk, key)
     task = Exporter(disk.pool, Mortal(tmp_path / "blobs", 3, behind=False), keep_days=7).tasks[0]
     with pytest.raises(Killed):
         await disk.work(id, task)

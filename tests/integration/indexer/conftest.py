@@ -14,12 +14,6 @@ from tests.integration.indexer.network import Net, Tools, equipped, made
 
 
 @pytest.fixture
-async def conn(database: str) -> AsyncIterator[Connection]:
-    async with await psycopg.AsyncConnection.connect(database, autocommit=True) as connection:
-        yield connection
-
-
-@pytest.fixture
 async def second(another_database: str) -> AsyncIterator[Connection]:
     """To another database, for tests that compare."""
     async with await psycopg.AsyncConnection.connect(another_database, autocommit=True) as connection:

@@ -20,13 +20,7 @@ from bin.settings import ROOT
 from storage import jobs
 from storage.jobs import JobState
 from storage.postgres import Connection
-from tests.integration.jobs.doing import connect, ended
-
-
-@pytest.fixture
-async def conn(database: str) -> AsyncIterator[Connection]:
-    async with await connect(database) as conn:
-        yield conn
+from tests.integration.jobs.doing import ended
 
 
 @asynccontextmanager

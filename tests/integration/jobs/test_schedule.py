@@ -15,17 +15,11 @@ from appview.jobs.tasks import Schedule, UnknownTask
 from storage import jobs
 from storage.jobs import JobState
 from storage.postgres import Connection
-from tests.integration.jobs.doing import QUEUE, connect
+from tests.integration.jobs.doing import QUEUE
 
 HOURLY = [Schedule("note", timedelta(hours=1))]
 NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
 NAME = "plyr scheduler"
-
-
-@pytest.fixture
-async def conn(database: str) -> AsyncIterator[Connection]:
-    async with await connect(database) as conn:
-        yield conn
 
 
 @asynccontextmanager

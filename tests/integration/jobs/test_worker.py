@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 from collections import Counter
-from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import pytest
@@ -18,12 +17,6 @@ from storage import jobs, queue
 from storage.jobs import Job, JobState
 from storage.postgres import Connection, make_pool
 from tests.integration.jobs.doing import QUEUE, connect, ended, seen, until_seen, working
-
-
-@pytest.fixture
-async def conn(database: str) -> AsyncIterator[Connection]:
-    async with await connect(database) as conn:
-        yield conn
 
 
 async def tickets(conn: Connection) -> int:

@@ -6,14 +6,13 @@ import asyncio
 import struct
 import tempfile
 import zlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psycopg
 import pytest
 from PIL import Image, ImageCms, PngImagePlugin
 
@@ -33,12 +32,6 @@ from tests.integration.media.test_confined import processes
 GENEROUS = Limits(cpu_s=60, wall_s=120, memory_bytes=1 << 30, file_bytes=64 << 20)
 CORNERS = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0))
 SECRET = b"a place at 52.5200 north"
-
-
-@pytest.fixture
-async def conn(database: str) -> AsyncIterator[Connection]:
-    async with await psycopg.AsyncConnection.connect(database, autocommit=True) as connection:
-        yield connection
 
 
 def quarters(width: int, height: int) -> Image.Image:

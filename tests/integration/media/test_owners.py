@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID
 
@@ -21,12 +21,6 @@ ANN = Did("did:plc:aaaaaaaaaaaaaaaaaaaaaaaa")
 RKEY = Rkey("3mpt222222222")
 
 Deed = Callable[[Connection], Awaitable[object]]
-
-
-@pytest.fixture
-async def conn(database: str) -> AsyncIterator[Connection]:
-    async with await psycopg.AsyncConnection.connect(database, autocommit=True) as connection:
-        yield connection
 
 
 async def blob(conn: Connection, data: bytes) -> int:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
-import psycopg
 import pytest
 
 from appview.jobs.house import index_sounds
@@ -73,12 +72,6 @@ OTHERS: dict[str, Change] = {
     "speed +2 %, without variants": lambda songs: fingerprints_of(played(songs, 1.02)),
 }
 PLAYED = (0.98, 0.9925, 1.0075, 1.02)
-
-
-@pytest.fixture
-async def conn(database: str) -> AsyncIterator[Connection]:
-    async with await psycopg.AsyncConnection.connect(database, autocommit=True) as conn:
-        yield conn
 
 
 async def index(conn: Connection) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -20,19 +20,6 @@ from storage.postgres import Connection, Pool, make_pool
 from tests.integration.appview.seed import Seed
 
 NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
-
-
-@pytest.fixture
-def seed(database: str) -> Iterator[Seed]:
-    made = Seed(database, Catalog.load())
-    yield made
-    made.close()
-
-
-@pytest.fixture
-async def conn(database: str) -> AsyncIterator[Connection]:
-    async with await psycopg.AsyncConnection.connect(database, autocommit=True) as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,6 @@ import pytest
 
 from appview.jobs.plays import ROLL_UP, SEAL
 from bin.kinds import job_queue
-from lexicons.catalog import Catalog
 from storage import play_archive, plays
 from storage.postgres import Connection
 from tests.acceptance.service import Program
@@ -23,19 +22,6 @@ from tests.integration.plays.test_plays import a_track, counter, events, play, s
 
 NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
 DAY_S = 86_400
-
-
-@pytest.fixture
-def seed(database: str) -> Iterator[Seed]:
-    made = Seed(database, Catalog.load())
-    yield made
-    made.close()
-
-
-@pytest.fixture
-async def conn(database: str) -> AsyncIterator[Connection]:
-    async with await psycopg.AsyncConnection.connect(database, autocommit=True) as opened:
-        yield opened
 
 
 @pytest.fixture
