@@ -62,7 +62,7 @@ class Binaries:
 
 @dataclass(frozen=True, slots=True)
 class ServerUser:
-    """Who the server runs as. `change_to` is what subprocess takes for user and group; None: it is us."""
+    """Who the server runs as. `changes`: it is somebody else than us."""
 
     name: str
     uid: int
