@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
-import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from asyncio.subprocess import Process
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from bin.settings import ROOT
+from tests.command import plyr
 from tests.fakenet.pds import GET_REPO, FakePds
 from tests.fakenet.server import Fault
 from tests.fakenet.world import TRACK, Author, track
 from tests.integration.indexer.resyncing import discovered, key, live, until
 
 
-@asynccontextmanager
-async def sync_run(database: str, folder: Path, pds: FakePds) -> AsyncIterator[asyncio.subprocess.Process]:
+def sync_run(database: str, folder: Path, pds: FakePds) -> AbstractAsyncContextManager[Process]:
     variables = {
         "PLYR_DATABASE_URL": database,
         "PLYR_DATA_DIR": str(folder),
@@ -30,19 +27,7 @@ async def sync_run(database: str, folder: Path, pds: FakePds) -> AsyncIterator[a
         "PLYR_PLC_URL": pds.origin,
         "PLYR_SOURCES": pds.origin.replace("http", "ws"),
     }
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("PLYR_")}
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "bin.cli", "sync", "run"),
-        cwd=ROOT,
-        env=clean | variables,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
+    return plyr("sync", "run", environ=variables)
 
 
 async def test_sync_run_reads_what_is_due_and_ends_at_once_when_told_to(

@@ -6,35 +6,25 @@ import asyncio
 import os
 import signal
 import socket
-import sys
 import tempfile
-from asyncio.subprocess import PIPE, Process
+from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from time import monotonic
 
 import aiohttp
 import orjson
 import pytest
 
-ROOT = Path(__file__).parents[3]
+from tests.command import plyr
 
 
 @asynccontextmanager
 async def web(database: str, *more: str, **options: object) -> AsyncIterator[Process]:
     with tempfile.TemporaryDirectory(prefix="plyr-test-") as folder:
-        command = ("web", "--database-url", database, "--port", "0", "--data-dir", folder)
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "bin.cli", *command, *more,
-            cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=PIPE, stderr=PIPE, **options,  # pyright: ignore[reportArgumentType]
-        )  # fmt: skip
-        try:
+        words = ("web", "--database-url", database, "--port", "0", "--data-dir", folder)
+        async with plyr(*words, *more, **options) as process:
             yield process
-        finally:
-            if process.returncode is None:
-                process.kill()
-            await process.communicate()
 
 
 async def address_of(process: Process) -> str:

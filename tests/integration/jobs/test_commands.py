@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
-import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from asyncio.subprocess import Process
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from uuid import uuid4
 
@@ -16,29 +14,15 @@ import pytest
 
 from bin.cli import main
 from bin.kinds import SCHEDULES, job_queue
-from bin.settings import ROOT
 from storage import jobs
 from storage.jobs import JobState
 from storage.postgres import Connection
+from tests.command import plyr
 from tests.integration.jobs.doing import ended
 
 
-@asynccontextmanager
-async def plyr(database: str, folder: Path, *command: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("PLYR_")}
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "bin.cli", *command),
-        cwd=ROOT,
-        env=clean | {"PLYR_DATABASE_URL": database, "PLYR_DATA_DIR": str(folder)},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
+def running(database: str, folder: Path, command: str) -> AbstractAsyncContextManager[Process]:
+    return plyr(command, environ={"PLYR_DATABASE_URL": database, "PLYR_DATA_DIR": str(folder)})
 
 
 async def told(capsys: pytest.CaptureFixture[str], database: str, *words: str) -> tuple[int, str]:
@@ -52,8 +36,8 @@ async def test_the_houses_jobs_are_made_and_done_and_both_processes_end_at_once(
 ) -> None:
     kinds = {each.kind for each in SCHEDULES}
     async with (
-        plyr(database, tmp_path, "scheduler") as scheduler,
-        plyr(database, tmp_path, "worker") as worker,
+        running(database, tmp_path, "scheduler") as scheduler,
+        running(database, tmp_path, "worker") as worker,
     ):
         async with asyncio.timeout(60):
             while {job.kind for job in await jobs.listed(conn, state=JobState.DONE, limit=99)} < kinds:
@@ -68,7 +52,7 @@ async def test_jobs_that_nobody_could_do_are_a_reason_not_to_start(
     conn: Connection, database: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     await jobs.add(conn, "of.tomorrow", did=None, subject=None, args={})
-    async with plyr(database, tmp_path, "worker") as one, plyr(database, tmp_path, "scheduler") as two:
+    async with running(database, tmp_path, "worker") as one, running(database, tmp_path, "scheduler") as two:
         for process in (one, two):
             _, error = await process.communicate()
             assert process.returncode == 2
@@ -103,5 +87,5 @@ async def test_jobs_can_be_listed_looked_at_and_done_again(
         0,
         "1 job will be done again, if `plyr worker` runs.\n",
     )
-    async with plyr(database, tmp_path, "worker"):
+    async with running(database, tmp_path, "worker"):
         assert (await ended(conn, id)).state is JobState.DONE

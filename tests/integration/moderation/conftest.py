@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.moderation.court import Court, sitting
 from tests.integration.moderation.judging import Bench, judging
 from tests.integration.moderation.scanned import House, housed
 
@@ -15,6 +16,12 @@ from tests.integration.moderation.scanned import House, housed
 async def bench(database: str, tmp_path: Path) -> AsyncIterator[Bench]:
     async with judging(database, tmp_path) as bench:
         yield bench
+
+
+@pytest.fixture
+async def court(database: str, tmp_path: Path) -> AsyncIterator[Court]:
+    async with sitting(database, tmp_path) as court:
+        yield court
 
 
 @pytest.fixture

@@ -5,11 +5,10 @@ Of a track, of a picture, and of whether a track is listed."""
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
-import sys
+from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,8 @@ import psycopg
 import pytest
 
 from appview.moderation.actions import Action
-from bin.settings import ROOT
 from storage.moderation import Resolution
+from tests.command import plyr
 from tests.integration.appview.test_process import address_of, web
 from tests.integration.moderation.judging import LABEL, RKEYS, Bench, subject
 
@@ -47,23 +46,9 @@ BACK = {Action.TAKEDOWN: Action.RESTORE, Action.DELIST: Action.RELIST}
 PICTURE = "ab" * 32
 
 
-@asynccontextmanager
-async def plyr(database: str, folder: Path, *command: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("PLYR_")}
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "bin.cli", "moderation", *command),
-        *("--database-url", database, "--data-dir", str(folder), "--public-url", "https://plyr.test"),
-        cwd=ROOT,
-        env=clean,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
+def deciding(database: str, folder: Path, *command: str) -> AbstractAsyncContextManager[Process]:
+    place = ("--database-url", database, "--data-dir", str(folder), "--public-url", "https://plyr.test")
+    return plyr("moderation", *command, *place)
 
 
 async def others(conn: psycopg.AsyncConnection, *, waiting: bool) -> int:
@@ -108,7 +93,7 @@ async def killed(bench: Bench, folder: Path, hold: str, *command: str) -> None:
     await bench.rows(AT_COMMIT)
     async with await psycopg.AsyncConnection.connect(bench.dsn) as holder:
         await holder.execute(HOLDS[hold])
-        async with plyr(bench.dsn, folder, *command) as process:
+        async with deciding(bench.dsn, folder, *command) as process:
             async with asyncio.timeout(60):
                 while not await others(bench.conn, waiting=True):
                     assert process.returncode is None
@@ -122,7 +107,7 @@ async def killed(bench: Bench, folder: Path, hold: str, *command: str) -> None:
 
 
 async def again(bench: Bench, folder: Path, action: Action, about: str) -> None:
-    async with plyr(bench.dsn, folder, action, about) as process:
+    async with deciding(bench.dsn, folder, action, about) as process:
         out, error = await process.communicate()
         assert process.returncode == 0, error
         assert about in out.decode()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -34,12 +33,6 @@ FALSE_POSITIVE, ORIGINAL_ARTIST, VIOLATION = "false positive", "original artist"
 FLAGS = {FALSE_POSITIVE: 11, ORIGINAL_ARTIST: 6, VIOLATION: 8}
 KEYS = {FALSE_POSITIVE: "p", ORIGINAL_ARTIST: "o", VIOLATION: "v"}
 LENGTH_S = 40
-
-
-@pytest.fixture
-async def court(database: str, tmp_path: Path) -> AsyncIterator[Court]:
-    async with sitting(database, tmp_path) as court:
-        yield court
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -17,18 +15,12 @@ from tests.acceptance.service import until
 from tests.devnet.records import tid
 from tests.fakenet.world import Author
 from tests.integration.appview.sounds import keep, owner_of
-from tests.integration.moderation.court import MOLLY, Court, sha256, sitting
+from tests.integration.moderation.court import MOLLY, Court, sha256
 
 PICTURE = b"a picture"
 IMAGE_ID = sha256(PICTURE)
 PATH = f"/image/{IMAGE_ID}"
 LIST = "/moderation/sensitive-images"
-
-
-@pytest.fixture
-async def court(database: str, tmp_path: Path) -> AsyncIterator[Court]:
-    async with sitting(database, tmp_path) as court:
-        yield court
 
 
 @pytest.fixture
