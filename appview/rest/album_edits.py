@@ -14,7 +14,7 @@ from appview.media.attempt import Place
 from appview.own_albums import NameTaken, NotOnAlbum, NoTracks, OwnAlbums
 from appview.own_records import NoSuchRecord
 from appview.records import WriteFailed
-from appview.rest import shapes
+from appview.rest import list_shapes
 from appview.rest.actors import Actors, unwritten
 from appview.rest.albums import Shown
 from appview.rest.answers import Handler, Refused, answer, body_of, rest
@@ -89,7 +89,7 @@ class AlbumEdits:
 
     @described(
         "Begins an album, with no tracks on it yet",
-        answer=shapes.AlbumMetadata,
+        answer=list_shapes.AlbumMetadata,
         auth=Auth.ACTOR,
         body=NewAlbum,
         errors={409: f"`{_TAKEN}`", 500: "the PDS refuses", 502: "the PDS is away"},
@@ -108,7 +108,7 @@ class AlbumEdits:
 
     @described(
         "Gives an album of one's own another title, in its tracks, too; slug and id follow",
-        answer=shapes.AlbumMetadata,
+        answer=list_shapes.AlbumMetadata,
         auth=Auth.ACTOR,
         query=AlbumChange,
         errors={**_ERRORS, 409: f"`{_TAKEN}`"},
@@ -145,7 +145,7 @@ class AlbumEdits:
 
     @described(
         "Gives an album of one's own a cover",
-        answer=shapes.Cover,
+        answer=list_shapes.Cover,
         auth=Auth.SESSION,
         form={"image": bytes},
         errors={
@@ -165,7 +165,7 @@ class AlbumEdits:
 
     @described(
         "Puts the tracks of an album of one's own in this order; those that are not named come behind",
-        answer=shapes.AlbumMetadata,
+        answer=list_shapes.AlbumMetadata,
         auth=Auth.ACTOR,
         body=AlbumOrder,
         errors={

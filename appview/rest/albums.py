@@ -15,7 +15,7 @@ from aiohttp import hdrs, web
 
 from appview import album_ids, cursors
 from appview.errors import InvalidRequest
-from appview.rest import present, shapes
+from appview.rest import list_shapes, present
 from appview.rest.answers import Refused, answer, answer_json, rest, slashed
 from appview.rest.asker import Asker
 from appview.rest.spec import Auth, described, query_of
@@ -144,7 +144,7 @@ class Albums:
 
     @described(
         "Everybody's albums, by title",
-        answer=shapes.Albums,
+        answer=list_shapes.Albums,
         query=Paging,
         errors={400: "`invalid cursor format`"},
     )
@@ -169,7 +169,7 @@ class Albums:
         return response
 
     @described(
-        "An artist's albums, by title", answer=shapes.AlbumsOfArtist, errors={404: "`artist not found`"}
+        "An artist's albums, by title", answer=list_shapes.AlbumsOfArtist, errors={404: "`artist not found`"}
     )
     async def of_artist(self, request: web.Request) -> web.StreamResponse:
         actor = await people.actor(self._reads, request.match_info["handle"])
@@ -180,7 +180,7 @@ class Albums:
 
     @described(
         "An album with its tracks, in its order",
-        answer=shapes.Album,
+        answer=list_shapes.Album,
         auth=Auth.OPTIONAL,
         errors={404: "`album not found`"},
     )

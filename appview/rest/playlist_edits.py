@@ -21,7 +21,7 @@ from appview.list_record import (
 from appview.media.attempt import Place
 from appview.own_records import Change, NoSuchRecord, OwnRecords
 from appview.records import WriteFailed, fresh_rkey, now_text
-from appview.rest import shapes
+from appview.rest import list_shapes
 from appview.rest.actors import Actors, unwritten
 from appview.rest.answers import Handler, Refused, answer, body_of, rest
 from appview.rest.form import Form
@@ -97,7 +97,7 @@ class PlaylistEdits:
 
     @described(
         "Begins a playlist",
-        answer=shapes.Playlist,
+        answer=list_shapes.Playlist,
         auth=Auth.ACTOR,
         body=NewPlaylist,
         errors={400: _PRIVATE, 500: "the PDS refuses", 502: "the PDS is away"},
@@ -117,7 +117,7 @@ class PlaylistEdits:
 
     @described(
         "Changes what a playlist of one's own is called, and whether it is shown with one's profile",
-        answer=shapes.Playlist,
+        answer=list_shapes.Playlist,
         auth=Auth.ACTOR,
         form={"name": str, "show_on_profile": bool, "is_private": bool},
         optional=frozenset({"name", "show_on_profile", "is_private"}),
@@ -150,7 +150,7 @@ class PlaylistEdits:
 
     @described(
         "Puts a track at the end of a playlist of one's own",
-        answer=shapes.Playlist,
+        answer=list_shapes.Playlist,
         auth=Auth.ACTOR,
         body=AddedTrack,
         errors={**_ERRORS, 400: "`track already in playlist`, or it has as many as it may"},
@@ -169,7 +169,7 @@ class PlaylistEdits:
 
     @described(
         "Takes a track out of a playlist of one's own; `track_uri` is its AT-URI",
-        answer=shapes.Playlist,
+        answer=list_shapes.Playlist,
         auth=Auth.ACTOR,
         errors={**_ERRORS, 404: "`playlist not found`, `track not found in playlist`"},
     )
@@ -183,7 +183,7 @@ class PlaylistEdits:
 
     @described(
         "Puts a playlist of one's own in another order",
-        answer=shapes.Playlist,
+        answer=list_shapes.Playlist,
         auth=Auth.ACTOR,
         body=Order,
         errors=_ERRORS,
@@ -216,7 +216,7 @@ class PlaylistEdits:
 
     @described(
         "Gives a playlist of one's own a cover",
-        answer=shapes.Cover,
+        answer=list_shapes.Cover,
         auth=Auth.SESSION,
         form={"image": bytes},
         errors={
@@ -237,7 +237,7 @@ class PlaylistEdits:
 
     @described(
         "Takes the cover of a playlist of one's own away",
-        answer=shapes.Playlist,
+        answer=list_shapes.Playlist,
         auth=Auth.SESSION,
         errors={403: "it is somebody else's", 404: "`playlist not found`"},
     )

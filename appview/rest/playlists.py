@@ -9,7 +9,7 @@ import orjson
 from aiohttp import web
 
 from appview import album_ids, views
-from appview.rest import present, shapes
+from appview.rest import list_shapes, present
 from appview.rest.actors import Actors
 from appview.rest.albums import Shown
 from appview.rest.answers import Refused, answer, answer_json, rest
@@ -120,7 +120,7 @@ class Playlists:
         router.add_get("/lists/playlists/{playlist_id}/meta", rest(self.meta))
         router.add_get("/lists/playlists/{playlist_id}/recommendations", rest(self.suggest))
 
-    @described("One's own playlists, newest first", answer=list[shapes.Playlist], auth=Auth.SESSION)
+    @described("One's own playlists, newest first", answer=list[list_shapes.Playlist], auth=Auth.SESSION)
     async def mine(self, request: web.Request) -> web.StreamResponse:
         async def own(reads: Reads, did: Did) -> list[PlaylistRow]:
             actor = await people.actor(reads, did)
@@ -128,7 +128,7 @@ class Playlists:
 
         return answer([self._shown.playlist(row) for row in await self._asker.own(request, own)])
 
-    @described("The playlists that somebody shows with their profile", answer=list[shapes.Playlist])
+    @described("The playlists that somebody shows with their profile", answer=list[list_shapes.Playlist])
     async def of_artist(self, request: web.Request) -> web.StreamResponse:
         """Of who is unknown there are none."""
         actor = await people.actor(self._reads, request.match_info["artist_did"])
@@ -139,7 +139,7 @@ class Playlists:
 
     @described(
         "A playlist with its tracks, in its order",
-        answer=shapes.PlaylistWithTracks,
+        answer=list_shapes.PlaylistWithTracks,
         auth=Auth.OPTIONAL,
         errors=_NONE,
     )
@@ -148,7 +148,7 @@ class Playlists:
 
     @described(
         "The playlist at an AT-URI, with its tracks",
-        answer=shapes.PlaylistWithTracks,
+        answer=list_shapes.PlaylistWithTracks,
         auth=Auth.OPTIONAL,
         query=Address,
         errors=_NONE,
@@ -160,7 +160,7 @@ class Playlists:
             raise Refused(404, "playlist not found")
         return await self._whole(request, row)
 
-    @described("A playlist without its tracks", answer=shapes.Playlist, errors=_NONE)
+    @described("A playlist without its tracks", answer=list_shapes.Playlist, errors=_NONE)
     async def meta(self, request: web.Request) -> web.StreamResponse:
         return answer(self._shown.playlist(await self._shown.named(request)))
 

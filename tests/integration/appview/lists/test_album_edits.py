@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 
 from appview.jobs import house
-from appview.rest import shapes
+from appview.rest import list_shapes
 from appview.rest.album_edits import AlbumDeleted, TrackTakenOff
 from storage import deletions, list_look
 from storage.postgres import make_pool
@@ -30,7 +30,7 @@ async def three(shelf: Shelf, **more: Any) -> list[int]:
 
 
 async def shown(shelf: Shelf, slug: str = "low-water") -> Any:
-    return await shelf.told("GET", f"/albums/{shelf.ana}/{slug}", shapes.Album)
+    return await shelf.told("GET", f"/albums/{shelf.ana}/{slug}", list_shapes.Album)
 
 
 async def titles(shelf: Shelf, slug: str = "low-water") -> list[str]:
@@ -49,7 +49,7 @@ def cover(data: bytes, name: str = "a.png") -> aiohttp.FormData:
 
 async def test_an_album_begins_empty_and_takes_what_names_it(shelf: Shelf) -> None:
     body = {"title": " Löw Water ", "description": "One evening.", "slug": "x", "mood": 1}
-    made = await shelf.told("POST", "/albums/", shapes.AlbumMetadata, shelf.ana, json=body)
+    made = await shelf.told("POST", "/albums/", list_shapes.AlbumMetadata, shelf.ana, json=body)
     [record] = shelf.lists(shelf.ana)
     assert (record["name"], record["listType"], record["items"]) == ("Löw Water", "album", [])
     assert (made["slug"], made["track_count"], made["description"]) == ("low-water", 0, "One evening.")
@@ -75,14 +75,14 @@ async def test_an_order_makes_a_list_of_what_was_a_title(shelf: Shelf) -> None:
     one, two, three_ = await three(shelf)
     id = await id_of(shelf)
     body = {"track_ids": [three_, one]}
-    put = await shelf.told("POST", f"/albums/{id}/finalize", shapes.AlbumMetadata, shelf.ana, json=body)
+    put = await shelf.told("POST", f"/albums/{id}/finalize", list_shapes.AlbumMetadata, shelf.ana, json=body)
     assert put["id"] == id
     assert put["list_uri"].startswith(f"at://{shelf.ana}/{LIST}/")
     assert await titles(shelf) == ["T2", "T0", "T1"]
     [record] = shelf.lists(shelf.ana)
     assert [each["subject"]["uri"][-13:] for each in record["items"]] == [R[2], R[0], R[1]]
     body = {"track_ids": [two, three_, one]}
-    await shelf.told("POST", f"/albums/{id}/finalize", shapes.AlbumMetadata, shelf.ana, json=body)
+    await shelf.told("POST", f"/albums/{id}/finalize", list_shapes.AlbumMetadata, shelf.ana, json=body)
     [after] = shelf.lists(shelf.ana)
     assert (after["createdAt"], after["name"]) == (record["createdAt"], "Low Water")
     assert await titles(shelf) == ["T1", "T2", "T0"]
@@ -120,7 +120,7 @@ async def test_what_others_know_of_a_list_survives_a_change_of_it(shelf: Shelf) 
     await shelf.square.echo(shelf.square.pds.write(shelf.ana, "create", LIST, R[5], record))
     body = {"track_ids": [ids[2], ids[0]]}
     await shelf.told(
-        "POST", f"/albums/{await id_of(shelf)}/finalize", shapes.AlbumMetadata, shelf.ana, json=body
+        "POST", f"/albums/{await id_of(shelf)}/finalize", list_shapes.AlbumMetadata, shelf.ana, json=body
     )
     [after] = shelf.lists(shelf.ana)
     assert (after["mood"], after["createdAt"]) == (record["mood"], record["createdAt"])
@@ -159,7 +159,7 @@ async def test_another_title_is_in_the_list_and_in_its_tracks(shelf: Shelf) -> N
     await three(shelf, mood={"kept": True})
     path = f"/albums/{await id_of(shelf)}"
     params = {"title": "Hochwasser", "description": "Later."}
-    after = await shelf.told("PATCH", path, shapes.AlbumMetadata, shelf.ana, params=params)
+    after = await shelf.told("PATCH", path, list_shapes.AlbumMetadata, shelf.ana, params=params)
     assert (after["title"], after["slug"], after["track_count"]) == ("Hochwasser", "hochwasser", 3)
     assert after["description"] == "Later."
     tracks = [each for each in shelf.tracks(shelf.ana).values() if "album" in each]
@@ -167,7 +167,7 @@ async def test_another_title_is_in_the_list_and_in_its_tracks(shelf: Shelf) -> N
     assert await titles(shelf, "hochwasser") == ["T0", "T1", "T2"]
     assert await shelf.refused("GET", f"/albums/{shelf.ana}/low-water") == (404, "album not found")
     again = await shelf.told(
-        "PATCH", f"/albums/{after['id']}", shapes.AlbumMetadata, shelf.ana, params={"description": ""}
+        "PATCH", f"/albums/{after['id']}", list_shapes.AlbumMetadata, shelf.ana, params={"description": ""}
     )
     assert again == after | {"description": None}
     await shelf.proven()
@@ -188,7 +188,7 @@ async def test_what_is_half_wrong_is_not_half_done(shelf: Shelf) -> None:
     assert (await shelf.refused("POST", "/albums/", shelf.ana, json=body))[0] == 422
     assert shelf.lists(shelf.ana) == []
     made = await shelf.told(
-        "POST", "/albums/", shapes.AlbumMetadata, shelf.ana, json=body | {"description": "Mild."}
+        "POST", "/albums/", list_shapes.AlbumMetadata, shelf.ana, json=body | {"description": "Mild."}
     )
     params = {"title": " ", "description": "Wild."}
     assert (await shelf.refused("PATCH", f"/albums/{made['id']}", shelf.ana, params=params))[0] == 422
@@ -220,9 +220,11 @@ async def test_a_change_that_broke_off_goes_on_when_it_is_said_again(shelf: Shel
     assert told.status == 502
     assert {each.get("album") for each in shelf.tracks(shelf.ana).values()} > {"Low Water"}
     shelf.square.pds.instead.clear()
-    after = await shelf.told("PATCH", path, shapes.AlbumMetadata, shelf.ana, params={"title": "Hochwasser"})
+    after = await shelf.told(
+        "PATCH", path, list_shapes.AlbumMetadata, shelf.ana, params={"title": "Hochwasser"}
+    )
     assert (after["slug"], after["track_count"]) == ("hochwasser", 3)
-    listed = await shelf.told("GET", f"/albums/{shelf.ana}", shapes.AlbumsOfArtist)
+    listed = await shelf.told("GET", f"/albums/{shelf.ana}", list_shapes.AlbumsOfArtist)
     assert [each["title"] for each in listed["albums"]] == ["Hochwasser"]
 
 
@@ -235,7 +237,7 @@ async def test_a_track_is_taken_off_and_names_the_album_no_more(shelf: Shelf) ->
     }  # fmt: skip
     assert await titles(shelf) == ["T0", "T2"]
     body = {"track_ids": [one]}
-    await shelf.told("POST", f"/albums/{id}/finalize", shapes.AlbumMetadata, shelf.ana, json=body)
+    await shelf.told("POST", f"/albums/{id}/finalize", list_shapes.AlbumMetadata, shelf.ana, json=body)
     await shelf.told("DELETE", f"{path}/{one}", TrackTakenOff, shelf.ana)
     assert await titles(shelf) == ["T2"]
     assert len(shelf.lists(shelf.ana)[0]["items"]) == 1
@@ -250,7 +252,7 @@ async def test_a_deleted_album_is_gone_with_or_without_its_tracks(shelf: Shelf, 
     ids = await three(shelf)
     id = await id_of(shelf)
     await shelf.told(
-        "POST", f"/albums/{id}/finalize", shapes.AlbumMetadata, shelf.ana, json={"track_ids": ids}
+        "POST", f"/albums/{id}/finalize", list_shapes.AlbumMetadata, shelf.ana, json={"track_ids": ids}
     )
     params = {"cascade": str(cascade).lower()}
     told = await shelf.told("DELETE", f"/albums/{id}", AlbumDeleted, shelf.ana, params=params)
@@ -267,7 +269,7 @@ async def test_a_cover_is_drawn_anew_and_seen_as_long_as_the_album(shelf: Shelf)
     await three(shelf)
     id = await id_of(shelf)
     path = f"/albums/{id}/cover"
-    first = await shelf.told("POST", path, shapes.Cover, shelf.ana, data=cover(picture("red")))
+    first = await shelf.told("POST", path, list_shapes.Cover, shelf.ana, data=cover(picture("red")))
     assert first["image_url"] == f"https://plyr.test/image/{first['image_id']}"
     assert (await shown(shelf))["metadata"]["image_url"] == first["image_url"]
 
@@ -276,9 +278,9 @@ async def test_a_cover_is_drawn_anew_and_seen_as_long_as_the_album(shelf: Shelf)
 
     assert await status(first) == 200
     body = {"track_ids": [(await shown(shelf))["tracks"][0]["id"]]}
-    await shelf.told("POST", f"/albums/{id}/finalize", shapes.AlbumMetadata, shelf.ana, json=body)
+    await shelf.told("POST", f"/albums/{id}/finalize", list_shapes.AlbumMetadata, shelf.ana, json=body)
     assert (await shown(shelf))["metadata"]["image_url"] == first["image_url"]
-    second = await shelf.told("POST", path, shapes.Cover, shelf.ana, data=cover(picture("blue")))
+    second = await shelf.told("POST", path, list_shapes.Cover, shelf.ana, data=cover(picture("blue")))
     assert (await shown(shelf))["metadata"]["image_url"] == second["image_url"]
     await asyncio.sleep(0.5)
     assert [await status(first), await status(second)] == [404, 200]
@@ -323,7 +325,9 @@ async def test_another_of_its_name_goes_without_the_first_ones_cover(shelf: Shel
     """The cover is from when there was no list; both lists are another app's."""
     await three(shelf)
     path = f"/albums/{await id_of(shelf)}/cover"
-    url = (await shelf.told("POST", path, shapes.Cover, shelf.ana, data=cover(picture("red"))))["image_url"]
+    url = (await shelf.told("POST", path, list_shapes.Cover, shelf.ana, data=cover(picture("red"))))[
+        "image_url"
+    ]
     for rkey, n in ((R[4], 0), (R[5], 1)):
         record = album("Low Water", [shelf.square.ana.uri(TRACK, R[n])])
         await shelf.square.echo(shelf.square.pds.write(shelf.ana, "create", LIST, rkey, record))
@@ -331,7 +335,7 @@ async def test_another_of_its_name_goes_without_the_first_ones_cover(shelf: Shel
     await shelf.told("DELETE", f"/albums/{second}", AlbumDeleted, shelf.ana)
     assert (await shown(shelf))["metadata"]["image_url"] == url
     path = f"/albums/{await id_of(shelf)}"
-    after = await shelf.told("PATCH", path, shapes.AlbumMetadata, shelf.ana, params={"title": "Ebb"})
+    after = await shelf.told("PATCH", path, list_shapes.AlbumMetadata, shelf.ana, params={"title": "Ebb"})
     assert after["image_url"] == url
 
 
@@ -360,7 +364,7 @@ async def test_what_is_no_cover_is_refused(shelf: Shelf) -> None:
 async def test_who_leaves_takes_their_covers_along(shelf: Shelf) -> None:
     await three(shelf)
     path = f"/albums/{await id_of(shelf)}/cover"
-    await shelf.told("POST", path, shapes.Cover, shelf.ana, data=cover(picture("red")))
+    await shelf.told("POST", path, list_shapes.Cover, shelf.ana, data=cover(picture("red")))
     async with make_pool(shelf.square.dsn, max_size=1, name="test") as pool, pool.connection() as conn:
         await list_look.erase(conn, shelf.ana)
     assert await shelf.square.rows("select name from list_look") == []
@@ -370,9 +374,9 @@ async def test_who_leaves_takes_their_covers_along(shelf: Shelf) -> None:
 async def test_albums_are_counted_whether_they_are_lists_or_titles(shelf: Shelf) -> None:
     ids = await three(shelf)
     await shelf.publish(shelf.ana, R[4], "T4", album="Dusk")
-    await shelf.told("POST", "/albums/", shapes.AlbumMetadata, shelf.ana, json={"title": "Empty"})
+    await shelf.told("POST", "/albums/", list_shapes.AlbumMetadata, shelf.ana, json={"title": "Empty"})
     path, body = f"/albums/{await id_of(shelf)}/finalize", {"track_ids": ids}
-    await shelf.told("POST", path, shapes.AlbumMetadata, shelf.ana, json=body)
+    await shelf.told("POST", path, list_shapes.AlbumMetadata, shelf.ana, json=body)
     async with make_pool(shelf.square.dsn, max_size=1, name="test") as pool, pool.connection() as conn:
         counted = await deletions.counted(conn, shelf.ana)
     assert counted is not None
@@ -396,7 +400,7 @@ async def test_the_cover_of_what_was_deleted_elsewhere_is_swept(shelf: Shelf) ->
     # As long as the id of an album, and the key of a list that is gone.
     await shelf.square.rows("insert into list_look (did, name) values (%s, %s)", shelf.ana, "x" * 36)
     path = f"/albums/{await id_of(shelf)}/cover"
-    await shelf.told("POST", path, shapes.Cover, shelf.ana, data=cover(picture("red")))
+    await shelf.told("POST", path, list_shapes.Cover, shelf.ana, data=cover(picture("red")))
     async with make_pool(shelf.square.dsn, max_size=2, name="test") as pool:
         sweep = house.sweep_lists(pool)
 

@@ -13,7 +13,7 @@ import msgspec
 import psycopg
 import pytest
 
-from appview.rest import shapes
+from appview.rest import list_shapes
 from appview.rest.albums import Albums, Shown
 from appview.rest.asker import Asker
 from appview.sound_origins import ANYWHERE, SoundOrigins
@@ -68,7 +68,7 @@ async def test_what_tracks_name_is_an_album(world: World) -> None:
     seed.track(ann, "Single")
     seed.commit()
     did = seed.dids[ann]
-    album = await get(world.server, "/albums/ann.test/my-album", shapes.Album)
+    album = await get(world.server, "/albums/ann.test/my-album", list_shapes.Album)
     assert titles(album) == ["One", "Two"]
     metadata = album["metadata"]
     assert UUID(metadata["id"]).version == 5
@@ -85,10 +85,10 @@ async def test_what_tracks_name_is_an_album(world: World) -> None:
         "description": None,
         "list_uri": None,
     }
-    listed = (await get(world.server, "/albums/ann.test", shapes.AlbumsOfArtist))["albums"]
-    everybody = (await get(world.server, "/albums/", shapes.Albums))["albums"]
+    listed = (await get(world.server, "/albums/ann.test", list_shapes.AlbumsOfArtist))["albums"]
+    everybody = (await get(world.server, "/albums/", list_shapes.Albums))["albums"]
     assert [each["id"] for each in listed] == [each["id"] for each in everybody] == [metadata["id"]]
-    assert await get(world.server, f"/albums/{did}/my-album", shapes.Album) == album
+    assert await get(world.server, f"/albums/{did}/my-album", list_shapes.Album) == album
 
 
 async def test_a_list_gives_the_order_and_what_is_not_in_it_comes_behind(world: World) -> None:
@@ -101,11 +101,11 @@ async def test_a_list_gives_the_order_and_what_is_not_in_it_comes_behind(world: 
     for track, plays in ((three, 4), (two, 1)):
         seed.conn.execute("update track_stat set plays = %s where id = %s", (plays, seed.stat(track)))
     seed.conn.commit()
-    album = await get(world.server, "/albums/ann.test/low-water", shapes.Album, viewer=seed.dids[bob])
+    album = await get(world.server, "/albums/ann.test/low-water", list_shapes.Album, viewer=seed.dids[bob])
     assert titles(album) == ["Three", "Guest", "One", "Two"]
     assert (album["metadata"]["track_count"], album["metadata"]["total_plays"]) == (4, 5)
     assert album["metadata"]["list_uri"] == uri
-    (listed,) = (await get(world.server, "/albums/ann.test", shapes.AlbumsOfArtist))["albums"]
+    (listed,) = (await get(world.server, "/albums/ann.test", list_shapes.AlbumsOfArtist))["albums"]
     assert (listed["track_count"], listed["total_plays"]) == (4, 5)
 
 
@@ -119,16 +119,19 @@ async def test_of_two_lists_of_one_name_the_older_has_it(world: World) -> None:
     seed.list_of(ann, "Löw  Water", [two])
     seed.track(ann, "Other", album="Low Water 2")
     seed.commit()
-    listed = (await get(world.server, "/albums/ann.test", shapes.AlbumsOfArtist))["albums"]
+    listed = (await get(world.server, "/albums/ann.test", list_shapes.AlbumsOfArtist))["albums"]
     assert [(each["title"], each["slug"]) for each in listed] == [
         ("Low Water", "low-water"),
         ("Low Water 2", "low-water-2"),
         ("Löw  Water", "low-water--2"),
     ]
     assert len({each["id"] for each in listed}) == 3
-    assert titles(await get(world.server, "/albums/ann.test/low-water", shapes.Album)) == ["One", "Stray"]
-    assert titles(await get(world.server, "/albums/ann.test/low-water--2", shapes.Album)) == ["Two"]
-    assert titles(await get(world.server, "/albums/ann.test/low-water-2", shapes.Album)) == ["Other"]
+    assert titles(await get(world.server, "/albums/ann.test/low-water", list_shapes.Album)) == [
+        "One",
+        "Stray",
+    ]
+    assert titles(await get(world.server, "/albums/ann.test/low-water--2", list_shapes.Album)) == ["Two"]
+    assert titles(await get(world.server, "/albums/ann.test/low-water-2", list_shapes.Album)) == ["Other"]
     assert await refused(world.server, "/albums/ann.test/low-water--3") == (404, "album not found")
     assert await refused(world.server, "/albums/ann.test/low-water--1") == (404, "album not found")
 
@@ -137,9 +140,9 @@ async def test_other_scripts_have_slugs(world: World) -> None:
     ann = world.seed.account("ann")
     world.seed.track(ann, "One", album="Ночные записи")
     world.seed.commit()
-    (listed,) = (await get(world.server, "/albums/ann.test", shapes.AlbumsOfArtist))["albums"]
+    (listed,) = (await get(world.server, "/albums/ann.test", list_shapes.AlbumsOfArtist))["albums"]
     assert listed["slug"] == "ночные-записи"
-    album = await get(world.server, f"/albums/ann.test/{quote(listed['slug'])}", shapes.Album)
+    album = await get(world.server, f"/albums/ann.test/{quote(listed['slug'])}", list_shapes.Album)
     assert album["metadata"]["title"] == "Ночные записи"
 
 
@@ -150,7 +153,7 @@ async def test_an_album_looks_like_its_first_track_else_like_its_artist(world: W
     one, two = seed.track(ann, "One", album="A", imageUrl=cover), seed.track(ann, "Two", album="A")
     seed.list_of(ann, "Back", [two, one])
     seed.commit()
-    listed = (await get(world.server, "/albums/ann.test", shapes.AlbumsOfArtist))["albums"]
+    listed = (await get(world.server, "/albums/ann.test", list_shapes.AlbumsOfArtist))["albums"]
     assert [each["image_url"] for each in listed] == [cover, "https://img.example/ann.png"]
 
 
@@ -162,8 +165,8 @@ async def test_what_is_hidden_is_in_no_album(world: World) -> None:
     seed.list_of(bob, "His Own", [hers])
     seed.list_of(cat, "Empty", [his])
     seed.commit()
-    assert titles(await get(world.server, "/albums/ann.test/both", shapes.Album)) == ["Hers"]
-    everybody = (await get(world.server, "/albums/", shapes.Albums))["albums"]
+    assert titles(await get(world.server, "/albums/ann.test/both", list_shapes.Album)) == ["Hers"]
+    everybody = (await get(world.server, "/albums/", list_shapes.Albums))["albums"]
     assert [(each["title"], each["track_count"]) for each in everybody] == [("Both", 1), ("Empty", 0)]
     assert await refused(world.server, "/albums/bob.test") == (404, "artist not found")
     for slug in ("gone", "his-own"):
@@ -183,11 +186,11 @@ async def test_pages_have_every_album_once_in_order(world: World, limit: int) ->
             if draw.random() < 0.4:
                 seed.list_of(account, name, tracks)
     seed.commit()
-    whole = (await get(world.server, "/albums/", shapes.Albums))["albums"]
+    whole = (await get(world.server, "/albums/", list_shapes.Albums))["albums"]
     found: list[Any] = []
     cursor = ""
     while True:
-        page = await get(world.server, f"/albums/?limit={limit}{cursor}", shapes.Albums)
+        page = await get(world.server, f"/albums/?limit={limit}{cursor}", list_shapes.Albums)
         found += page["albums"]
         assert page["has_more"] == (page["next_cursor"] is not None)
         if not page["has_more"]:
@@ -200,7 +203,7 @@ async def test_pages_have_every_album_once_in_order(world: World, limit: int) ->
         each
         for n in range(6)
         if n != 3
-        for each in (await get(world.server, f"/albums/a{n}.test", shapes.AlbumsOfArtist))["albums"]
+        for each in (await get(world.server, f"/albums/a{n}.test", list_shapes.AlbumsOfArtist))["albums"]
     ]
     assert sorted(each["id"] for each in whole) == sorted(each["id"] for each in apart)
     assert len({each["id"] for each in whole}) == len(whole) > 15
@@ -265,12 +268,12 @@ async def test_an_address_follows_the_handle(world: World) -> None:
     seed.track(ann, "Hers", album="Same")
     seed.track(bob, "His", album="Same")
     seed.commit()
-    assert titles(await get(world.server, "/albums/ann.test/same", shapes.Album)) == ["Hers"]
+    assert titles(await get(world.server, "/albums/ann.test/same", list_shapes.Album)) == ["Hers"]
     async with await psycopg.AsyncConnection.connect(world.dsn, autocommit=True) as conn:
         await conn.execute("update repo set handle = null where id = %s", (ann,))
         await conn.execute("update profile set card = replace(card, 'ann.test', 'handle.invalid')")
         assert await refused(world.server, "/albums/ann.test/same") == (404, "album not found")
         await conn.execute("update repo set handle = 'ann.test' where id = %s", (bob,))
         await conn.execute("update profile set card = replace(card, 'bob.test', 'ann.test')")
-    assert titles(await get(world.server, "/albums/ann.test/same", shapes.Album)) == ["His"]
-    assert titles(await get(world.server, f"/albums/{seed.dids[ann]}/same", shapes.Album)) == ["Hers"]
+    assert titles(await get(world.server, "/albums/ann.test/same", list_shapes.Album)) == ["His"]
+    assert titles(await get(world.server, f"/albums/{seed.dids[ann]}/same", list_shapes.Album)) == ["Hers"]

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from appview.list_record import MOST_ITEMS
-from appview.rest import shapes
+from appview.rest import list_shapes
 from appview.rest.playlist_edits import PlaylistDeleted, Written
 from appview.rest.playlists import ListAt, Suggestions
 from indexer.sanctions import take_down
@@ -29,7 +29,7 @@ PUT = REPO + "putRecord"
 
 
 async def made(shelf: Shelf, who: Did, name: str = "Evenings") -> Any:
-    return await shelf.told("POST", PLAYLISTS, shapes.Playlist, who, json={"name": name})
+    return await shelf.told("POST", PLAYLISTS, list_shapes.Playlist, who, json={"name": name})
 
 
 async def reference(shelf: Shelf, uri: str) -> dict[str, str]:
@@ -39,11 +39,11 @@ async def reference(shelf: Shelf, uri: str) -> dict[str, str]:
 
 async def add(shelf: Shelf, who: Did, id: str, uri: str) -> Any:
     body = await reference(shelf, uri)
-    return await shelf.told("POST", f"{PLAYLISTS}/{id}/tracks", shapes.Playlist, who, json=body)
+    return await shelf.told("POST", f"{PLAYLISTS}/{id}/tracks", list_shapes.Playlist, who, json=body)
 
 
 async def titles(shelf: Shelf, id: str) -> list[str]:
-    whole = await shelf.told("GET", f"{PLAYLISTS}/{id}", shapes.PlaylistWithTracks)
+    whole = await shelf.told("GET", f"{PLAYLISTS}/{id}", list_shapes.PlaylistWithTracks)
     return [track["title"] for track in whole["tracks"]]
 
 
@@ -66,14 +66,14 @@ async def test_a_playlist_is_a_list_on_its_owners_pds(shelf: Shelf) -> None:
     assert after["atproto_record_uri"] == f"at://{bob}/{LIST}/{rkey}"
     assert (record["listType"], record["name"]) == ("playlist", "Evenings")
     assert [each["subject"]["uri"] for each in record["items"]] == [one, two]
-    whole = await shelf.told("GET", f"{PLAYLISTS}/{empty['id']}", shapes.PlaylistWithTracks, shelf.ana)
+    whole = await shelf.told("GET", f"{PLAYLISTS}/{empty['id']}", list_shapes.PlaylistWithTracks, shelf.ana)
     assert {key: value for key, value in whole.items() if key != "tracks"} == after
     assert [track["title"] for track in whole["tracks"]] == ["T0", "T1"]
-    assert await shelf.told("GET", f"{PLAYLISTS}/{empty['id']}/meta", shapes.Playlist) == after
-    assert await shelf.told("GET", PLAYLISTS, list[shapes.Playlist], bob) == [after]
-    assert await shelf.told("GET", PLAYLISTS, list[shapes.Playlist], shelf.ana) == []
+    assert await shelf.told("GET", f"{PLAYLISTS}/{empty['id']}/meta", list_shapes.Playlist) == after
+    assert await shelf.told("GET", PLAYLISTS, list[list_shapes.Playlist], bob) == [after]
+    assert await shelf.told("GET", PLAYLISTS, list[list_shapes.Playlist], shelf.ana) == []
     by_uri = f"{PLAYLISTS}/by-uri?uri={quote(after['atproto_record_uri'], safe='')}"
-    assert await shelf.told("GET", by_uri, shapes.PlaylistWithTracks, shelf.ana) == whole
+    assert await shelf.told("GET", by_uri, list_shapes.PlaylistWithTracks, shelf.ana) == whole
     await shelf.proven()
 
 
@@ -138,7 +138,7 @@ async def test_tracks_are_taken_out_and_put_in_another_order(shelf: Shelf) -> No
     for uri in uris:
         await add(shelf, shelf.ana, id, uri)
     body = {"items": [{"uri": uris[2], "cid": "x"}, {"uri": uris[0], "cid": "x"}]}
-    await shelf.told("PUT", f"{PLAYLISTS}/{id}/reorder", shapes.Playlist, shelf.ana, json=body)
+    await shelf.told("PUT", f"{PLAYLISTS}/{id}/reorder", list_shapes.Playlist, shelf.ana, json=body)
     assert await titles(shelf, id) == ["T2", "T0", "T1"]
     [rkey] = shelf.square.pds.records(shelf.ana, LIST)
     body = {"items": [{"uri": uri} for uri in uris]}
@@ -146,7 +146,7 @@ async def test_tracks_are_taken_out_and_put_in_another_order(shelf: Shelf) -> No
     assert put["uri"] == f"at://{shelf.ana}/{LIST}/{rkey}"
     assert await titles(shelf, id) == ["T0", "T1", "T2"]
     for path in (uris[1], quote(uris[0], safe="")):
-        await shelf.told("DELETE", f"{PLAYLISTS}/{id}/tracks/{path}", shapes.Playlist, shelf.ana)
+        await shelf.told("DELETE", f"{PLAYLISTS}/{id}/tracks/{path}", list_shapes.Playlist, shelf.ana)
     assert await titles(shelf, id) == ["T2"]
     await shelf.proven()
 
@@ -168,16 +168,16 @@ async def test_what_others_know_of_it_and_what_is_hidden_stays_in_the_record(she
 async def test_a_playlist_is_called_otherwise_and_shown_with_its_owners_profile(shelf: Shelf) -> None:
     before = await made(shelf, shelf.ana)
     path, by_artist = f"{PLAYLISTS}/{before['id']}", f"{PLAYLISTS}/by-artist/{shelf.ana}"
-    assert await shelf.told("GET", by_artist, list[shapes.Playlist]) == []
+    assert await shelf.told("GET", by_artist, list[list_shapes.Playlist]) == []
     data = {"name": "Nights", "show_on_profile": "True", "mood": "x"}
-    after = await shelf.told("PATCH", path, shapes.Playlist, shelf.ana, data=data)
+    after = await shelf.told("PATCH", path, list_shapes.Playlist, shelf.ana, data=data)
     assert after == before | {"name": "Nights", "show_on_profile": True}
     assert shelf.lists(shelf.ana)[0]["name"] == "Nights"
-    assert await shelf.told("GET", by_artist, list[shapes.Playlist]) == [after]
-    assert await shelf.told("GET", f"{PLAYLISTS}/by-artist/did:plc:nobody", list[shapes.Playlist]) == []
+    assert await shelf.told("GET", by_artist, list[list_shapes.Playlist]) == [after]
+    assert await shelf.told("GET", f"{PLAYLISTS}/by-artist/did:plc:nobody", list[list_shapes.Playlist]) == []
     parts = aiohttp.FormData(default_to_multipart=True)
     parts.add_field("show_on_profile", "false")
-    again = await shelf.told("PATCH", path, shapes.Playlist, shelf.ana, data=parts)
+    again = await shelf.told("PATCH", path, list_shapes.Playlist, shelf.ana, data=parts)
     assert again == after | {"show_on_profile": False}
 
 
@@ -187,13 +187,13 @@ async def test_a_cover_is_there_until_it_is_taken_away_and_with_the_playlist(she
 
     async def put(colour: str) -> Any:
         data = cover(picture(colour))
-        return await shelf.told("POST", f"{path}/cover", shapes.Cover, shelf.ana, data=data)
+        return await shelf.told("POST", f"{path}/cover", list_shapes.Cover, shelf.ana, data=data)
 
     first = await put("red")
     assert (await shelf.ask("GET", f"/image/{first['image_id']}")).status == 200
-    shown = await shelf.told("GET", f"{path}/meta", shapes.Playlist)
+    shown = await shelf.told("GET", f"{path}/meta", list_shapes.Playlist)
     assert shown["image_url"] == first["image_url"]
-    assert await shelf.told("DELETE", f"{path}/cover", shapes.Playlist, shelf.ana) == before
+    assert await shelf.told("DELETE", f"{path}/cover", list_shapes.Playlist, shelf.ana) == before
     # The collector has the first one in its hands.
     await shelf.square.rows(
         "update blob set state = 'deleting', lease_until = now() + interval '1 h' where owners = 0"
