@@ -1,1 +1,1 @@
-"""Postgres, and later blobs and the archive. Never knows a protocol, never decides."""
+"""Postgres, the archive's files, and blobs. Never knows a protocol, never decides."""
