@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from psycopg import OperationalError
-from psycopg_pool import PoolTimeout
 
 from bin.settings import Settings
 from bin.status import PartStatus, StatusWriter
@@ -35,7 +33,7 @@ from indexer.resync import Progress, Resyncer
 from lexicons.catalog import Catalog
 from lexicons.syntax import Did
 from storage import health
-from storage.postgres import Pool, make_pool
+from storage.postgres import AWAY, Pool, make_pool
 
 log = structlog.get_logger()
 
@@ -140,7 +138,7 @@ async def _report(progress: Progress, pool: Pool, status: StatusWriter) -> None:
             try:
                 async with pool.connection() as conn:
                     seen = await health.ask(conn)
-            except (OperationalError, PoolTimeout) as error:
+            except AWAY as error:
                 log.warning("cannot count the repos", error=str(error).strip())
                 count_at = now + COUNT_EVERY_S
             else:

@@ -6,12 +6,10 @@ import asyncio
 from pathlib import Path
 
 import structlog
-from psycopg import OperationalError
-from psycopg_pool import PoolTimeout
 
 from storage import archive
 from storage.archive import Waiting
-from storage.postgres import Connection, Pool
+from storage.postgres import AWAY, Connection, Pool
 from storage.segment import BrokenSegment, Segment
 
 log = structlog.get_logger()
@@ -62,7 +60,7 @@ class Archivist:
         while True:
             try:
                 await self.turn()
-            except (OperationalError, PoolTimeout) as error:
+            except AWAY as error:
                 log.warning("the archive waits for the database", error=str(error).strip())
             except (BrokenSegment, OSError) as error:
                 log.warning("cannot seal", error=str(error), folder=str(self._folder))

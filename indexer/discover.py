@@ -17,8 +17,6 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 
 import structlog
-from psycopg import OperationalError
-from psycopg_pool import PoolTimeout
 
 from firehose.host_errors import HostError, HostRefused, MethodMissing, RepoUnavailable
 from firehose.hosts import Page, SyncHost
@@ -27,7 +25,7 @@ from lexicons.syntax import Did
 from storage import decisions, discovery, outbox, repos
 from storage.decisions import Decision
 from storage.outbox import Entry, Kind
-from storage.postgres import Connection, Pool
+from storage.postgres import AWAY, Connection, Pool
 from storage.repos import NewRepo
 
 log = structlog.get_logger()
@@ -90,7 +88,7 @@ class Discoverer:
                 async with self._pool.connection() as conn:
                     if await discovery.is_live(conn):
                         return
-            except (OperationalError, PoolTimeout) as error:
+            except AWAY as error:
                 log.warning("discovery waits for the database", error=str(error).strip())
             await asyncio.sleep(1)
         log.warning("no stream has said anything yet; accounts are listed all the same")
@@ -105,7 +103,7 @@ class Discoverer:
                 log.info("list of accounts interrupted", host=host.origin, reason=str(error), again_s=wait_s)
                 pause_s = min(RETRY_MOST_S, pause_s * 2)
                 await asyncio.sleep(wait_s)
-            except (OperationalError, PoolTimeout) as error:
+            except AWAY as error:
                 log.warning("discovery waits for the database", error=str(error).strip())
                 await asyncio.sleep(self._retry_s)
             else:

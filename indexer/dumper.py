@@ -13,14 +13,12 @@ from pathlib import Path
 
 import orjson
 import structlog
-from psycopg import OperationalError
-from psycopg_pool import PoolTimeout
 
 from lexicons.catalog import Catalog
 from lexicons.datamodel import decode, to_json
 from lexicons.syntax import Rev, tid_time_us
 from storage import dump
-from storage.postgres import Connection, Pool
+from storage.postgres import AWAY, Connection, Pool
 from storage.segment import BrokenSegment
 
 log = structlog.get_logger()
@@ -69,7 +67,7 @@ class Dumper:
         while self._every_s:
             try:
                 await self.turn()
-            except (OperationalError, PoolTimeout) as error:
+            except AWAY as error:
                 log.warning("the dump waits for the database", error=str(error).strip())
             except (BrokenSegment, OSError) as error:
                 log.warning("cannot write the dump", error=str(error), folder=str(self._folder))

@@ -14,8 +14,8 @@ from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 import structlog
-from psycopg import OperationalError
-from psycopg_pool import PoolTimeout
+
+from storage.postgres import AWAY
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -86,14 +86,14 @@ class Duty(Generic[T]):
     async def _taken(self, limit: int) -> Collection[T]:
         try:
             return await self._take(limit)
-        except (OperationalError, PoolTimeout) as error:
+        except AWAY as error:
             self._waiting(error)
             return []
 
     async def _done(self, item: T) -> None:
         try:
             await self._work(item)
-        except (OperationalError, PoolTimeout) as error:  # deadlocks are among the former
+        except AWAY as error:
             self._waiting(error)
 
     def _waiting(self, error: Exception) -> None:

@@ -21,8 +21,6 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass
 
 import structlog
-from psycopg import OperationalError
-from psycopg_pool import PoolTimeout
 
 from firehose import jetstream
 from firehose.events import Event
@@ -35,7 +33,7 @@ from indexer.prepare import Prepared, prepare
 from indexer.verifier import Verified, Verifier
 from lexicons.catalog import Catalog
 from storage import cursors
-from storage.postgres import REFUSED, Pool
+from storage.postgres import AWAY, REFUSED, Pool
 from storage.rejected import Rejection
 
 log = structlog.get_logger()
@@ -142,7 +140,7 @@ class Follower:
             try:
                 async with self._pool.connection() as conn:
                     return await cursors.get(conn, self.source.url)
-            except (OperationalError, PoolTimeout) as error:
+            except AWAY as error:
                 log.warning("database unreachable, trying again", error=str(error).strip())
                 await asyncio.sleep(1)
 
@@ -197,7 +195,7 @@ class Follower:
         while True:
             try:
                 return await self._attempt(batch)
-            except (OperationalError, PoolTimeout) as error:  # deadlocks are among the former
+            except AWAY as error:
                 log.warning("database unreachable, trying again", error=str(error).strip(), pause_s=pause_s)
                 await asyncio.sleep(pause_s)
                 pause_s = min(5.0, pause_s * 2)

@@ -11,13 +11,11 @@ from __future__ import annotations
 import asyncio
 
 import structlog
-from psycopg import OperationalError
-from psycopg_pool import PoolTimeout
 
 from firehose.filter import Interest
 from storage import forgotten, repos
 from storage.forgotten import Version
-from storage.postgres import Pool
+from storage.postgres import AWAY, Pool
 
 log = structlog.get_logger()
 
@@ -41,7 +39,7 @@ class Newcomers:
             look += 1
             try:
                 await self.once(late=look % LOOKS == 0)
-            except (OperationalError, PoolTimeout) as error:
+            except AWAY as error:
                 log.warning("newcomers wait for the database", error=str(error).strip())
             await asyncio.sleep(EVERY_S)
 

@@ -11,12 +11,10 @@ from collections import Counter
 from datetime import UTC, datetime
 
 import structlog
-from psycopg import OperationalError
-from psycopg_pool import PoolTimeout
 
 from storage import outbox, reconcile
 from storage.outbox import Batch, Kind
-from storage.postgres import Pool
+from storage.postgres import AWAY, Pool
 
 log = structlog.get_logger()
 
@@ -53,7 +51,7 @@ class PulseCounter:
         while True:
             try:
                 await self.once()
-            except (OperationalError, PoolTimeout) as error:
+            except AWAY as error:
                 log.warning("pulse waits for the database", error=str(error).strip())
             await asyncio.sleep(EVERY_S)
 

@@ -22,8 +22,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import structlog
-from psycopg import OperationalError
-from psycopg_pool import PoolTimeout
 
 from firehose.identity import IdentityDoc, IdentityError, IdentityNotFound, IdentityResolver
 from indexer.accounts import Answer, CannotTell, Host, Verdict, ask_host
@@ -32,7 +30,7 @@ from indexer.states import State
 from lexicons.syntax import Did, Rev
 from storage import accounts, decisions, outbox, proofs, reconcile, repos
 from storage.decisions import Decision
-from storage.postgres import Pool
+from storage.postgres import AWAY, Pool
 from storage.reconcile import Held, Run
 from storage.repos import Standing
 
@@ -131,7 +129,7 @@ class Reconciler:
                 # Whoever is in doubt and does not answer stays so: not every look is worth a sweep.
                 stuck = found[Found.UNREACHABLE] > 0
                 pause_s = min(MOST_PAUSE_S, pause_s * 2) if stuck else self._look_s
-            except (OperationalError, PoolTimeout) as error:
+            except AWAY as error:
                 log.warning("reconciliation waits for the database", error=str(error).strip())
             await asyncio.sleep(pause_s)
 

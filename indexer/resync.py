@@ -21,8 +21,6 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import structlog
-from psycopg import OperationalError
-from psycopg_pool import PoolTimeout
 
 from firehose.host_errors import HostError
 from firehose.hosts import SyncHost
@@ -39,7 +37,7 @@ from lexicons.syntax import Rev
 from storage import decisions, outbox, sync
 from storage.decisions import Decision
 from storage.outbox import Entry, Kind
-from storage.postgres import REFUSED, Pool
+from storage.postgres import AWAY, REFUSED, Pool
 from storage.sync import Due, Returned
 
 log = structlog.get_logger()
@@ -322,6 +320,6 @@ async def _patiently(work: Callable[[], Awaitable[T]]) -> T:
     while True:
         try:
             return await work()
-        except (OperationalError, PoolTimeout) as error:
+        except AWAY as error:
             log.warning("resync waits for the database", error=str(error).strip())
             await asyncio.sleep(RETRY_S)

@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 import orjson
-from psycopg import AsyncConnection, AsyncCursor, DataError, IntegrityError
+from psycopg import AsyncConnection, AsyncCursor, DataError, IntegrityError, OperationalError
 from psycopg.errors import ProgramLimitExceeded
 from psycopg.rows import TupleRow
 from psycopg.types.json import set_json_loads
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 # Every JSON column that we read is small and ours; orjson halves the cost of reading it.
 set_json_loads(orjson.loads)
@@ -20,7 +20,9 @@ T = TypeVar("T")
 Connection = AsyncConnection[TupleRow]
 Pool = AsyncConnectionPool[Connection]
 
-# What Postgres says of a value, as opposed to what it says of itself.
+# What Postgres says of itself: it is not to be had now, or a deadlock took the transaction back.
+AWAY = (OperationalError, PoolTimeout)
+# What it says of a value.
 REFUSED = (DataError, IntegrityError, ProgramLimitExceeded)
 
 

@@ -20,8 +20,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 import structlog
-from psycopg import OperationalError
-from psycopg_pool import PoolTimeout
 
 from appview.auth.removal import BATCH, NotRemoved, Removal, RemovalRefused
 from appview.pds import Pds
@@ -33,7 +31,7 @@ from lexicons.syntax import Did, Nsid
 from storage import audit, deletions, jobs, sessions, uploads
 from storage.audit import Event
 from storage.deletions import Counted, Deletion, LostLease, Outcome
-from storage.postgres import Connection, Pool
+from storage.postgres import AWAY, Connection, Pool
 from storage.sessions import End
 
 log = structlog.get_logger()
@@ -127,7 +125,7 @@ class Deletions:
             await step(self, deletion)
         except LostLease:
             log.info("somebody else goes on with a deletion", deletion=deletion.id)
-        except (OperationalError, PoolTimeout):
+        except AWAY:
             raise
         except Exception:  # its lease runs out, and the others do not wait for it
             log.exception("a step of a deletion failed", deletion=deletion.id, step=deletion.step)
