@@ -11,6 +11,7 @@ from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from time import monotonic
+from typing import Any
 
 import aiohttp
 import orjson
@@ -20,7 +21,7 @@ from tests.command import plyr
 
 
 @asynccontextmanager
-async def web(database: str, *more: str, **options: object) -> AsyncIterator[Process]:
+async def web(database: str, *more: str, **options: Any) -> AsyncIterator[Process]:
     with tempfile.TemporaryDirectory(prefix="plyr-test-") as folder:
         words = ("web", "--database-url", database, "--port", "0", "--data-dir", folder)
         async with plyr(*words, *more, **options) as process:
