@@ -13,7 +13,7 @@ import psycopg
 from bin.settings import Settings
 from bin.view import size
 from indexer.dumper import named, write
-from lexicons.catalog import Catalog, CatalogError
+from lexicons.catalog import Catalog
 from storage.segment import BrokenSegment
 
 
@@ -30,7 +30,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     try:
         catalog = Catalog.load(settings.namespace)
         count = asyncio.run(_dump(settings, catalog, file))
-    except (BrokenSegment, CatalogError) as error:
+    except BrokenSegment as error:
         print(f"plyr: {error}", file=sys.stderr)
         return 1
     except OSError as error:

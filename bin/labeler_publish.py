@@ -21,7 +21,7 @@ from bin.settings import APP_PASSWORD, Settings
 from firehose.identity import IdentityResolver
 from firehose.net import GuardedClient
 from firehose.schema_account import PublishFailed, SchemaAccount, locate
-from lexicons.catalog import Catalog, CatalogError
+from lexicons.catalog import Catalog
 
 HOMELESS = (
     "{did} has no repo: nobody hosts one for a did:web unless a PDS does. So there is nowhere to declare our"
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             print(orjson.dumps(ours, option=orjson.OPT_INDENT_2).decode())
         elif settings.service_pds is not None:
             print(asyncio.run(_publish(args.password_file, settings, ours)))
-    except (CatalogError, NoPassword, PublishFailed) as error:
+    except (NoPassword, PublishFailed) as error:
         _warn(str(error))
         return 1
     if settings.service_pds is None:

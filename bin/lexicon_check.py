@@ -17,7 +17,7 @@ from firehose.dns import Dns, DnsFailed
 from firehose.identity import IdentityResolver
 from firehose.net import GuardedClient
 from firehose.schema_account import PublishFailed, SchemaAccount, locate
-from lexicons.catalog import CatalogError, documents
+from lexicons.catalog import documents
 from lexicons.publication import Compared, Standing, authority, compare, group, groups, within
 from lexicons.syntax import Did, Nsid
 
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         if args.against is not None:
             return _against(args.against, settings.namespace, ours)
         return asyncio.run(_check(args.account, settings, ours))
-    except (CatalogError, PublishFailed) as error:
+    except PublishFailed as error:
         print(f"plyr: {error}", file=sys.stderr)
         return 1
 

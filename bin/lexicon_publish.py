@@ -18,7 +18,7 @@ from bin.settings import APP_PASSWORD, Settings, app_password
 from firehose.identity import IdentityResolver
 from firehose.net import GuardedClient
 from firehose.schema_account import ChangedMeanwhile, PublishFailed, SchemaAccount, locate
-from lexicons.catalog import CatalogError, documents
+from lexicons.catalog import documents
 from lexicons.publication import Compared, Standing, compare, groups, record, within
 from lexicons.syntax import Did, Nsid
 
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     try:
         ours = documents(settings.namespace)
         return asyncio.run(_publish(args, settings, ours))
-    except (CatalogError, NoPassword, PublishFailed) as error:
+    except (NoPassword, PublishFailed) as error:
         print(f"plyr: {error}", file=sys.stderr)
         return 1
 

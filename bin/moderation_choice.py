@@ -14,7 +14,7 @@ from appview.moderation.actions import COPYRIGHT, Action, NotKnown, Refused
 from appview.moderation.decisions import Decision, Policy, decide
 from bin.moderating import policy
 from bin.settings import Settings
-from lexicons.catalog import Catalog, CatalogError
+from lexicons.catalog import Catalog
 from lexicons.subject import Subject, read_subject
 from storage import moderation as rows
 from storage.moderation import Event, Proof
@@ -66,7 +66,7 @@ def act(text: str, settings: Settings, do: Callable[[Connection, Subject, Policy
     try:
         catalog = Catalog.load(settings.namespace)
         print(asyncio.run(_act(text, settings, policy(settings, catalog), do)))
-    except (CatalogError, Refused) as error:
+    except Refused as error:
         print(f"plyr: {error}", file=sys.stderr)
         return 1
     except BadSubject as error:
