@@ -12,7 +12,8 @@ update account_deletion d
 set due = now() + make_interval(secs => %(lease_s)s), holder = %(holder)s
 from (
     select id from account_deletion
-    where (due <= now() or due is not null and holder = any(%(gone)s)) and step = any(%(steps)s) and (%(id)s::bigint is null or id = %(id)s)
+    where (due <= now() or due is not null and holder = any(%(gone)s))
+          and step = any(%(steps)s) and (%(id)s::bigint is null or id = %(id)s)
     order by due limit %(limit)s
     for update skip locked
 ) free

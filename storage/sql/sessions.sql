@@ -104,7 +104,8 @@ where id = %(id)s and version = %(version)s and lease_until = %(lease_until)s
 
 -- name: lose
 -- The grant of this version is gone: nothing is left to give back.
-update session set ended_at = now(), end_reason = %(reason)s, credentials = null, lease_until = null, lease_holder = null
+update session
+set ended_at = now(), end_reason = %(reason)s, credentials = null, lease_until = null, lease_holder = null
 where id = %(id)s and version = %(version)s and ended_at is null
 returning did
 
