@@ -1,7 +1,8 @@
 """Table `account_deletion`: who asks to be forgotten, how far that has come, and what it counted.
 
 A row is taken under a lease, worked on outside of any transaction, and moved on by whoever still has the
-lease: of two that think they have it, one is told that it does not.
+lease: of two that think they have it, one is told that it does not. Of a process that is gone
+(storage/processes.py) it is taken at once.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from lexicons.syntax import Did
+from storage import processes
 from storage.postgres import Connection
 from storage.queries import load
 
@@ -95,7 +97,8 @@ async def take(
     """Those that are due for one of these steps; `id`: only this one."""
     async with conn.cursor(row_factory=class_row(Deletion)) as cursor:
         params = {"steps": list(steps), "limit": limit, "lease_s": lease_s, "id": id}
-        await cursor.execute(_SQL["take"], params)
+        gone = processes.gone([row[0] for row in await (await conn.execute(_SQL["holders"])).fetchall()])
+        await cursor.execute(_SQL["take"], params | {"holder": processes.own(), "gone": gone})
         return await cursor.fetchall()
 
 

@@ -346,7 +346,8 @@ create table session (
     used_at        timestamptz not null default now(),
     expires_at     timestamptz,         -- null: never
     ended_at       timestamptz,         -- signed out, revoked, or the grant is gone
-    end_reason     text
+    end_reason     text,
+    lease_holder   text                 -- who has the lease; null: nobody, or there is no telling
 );
 create index session_did on session (did) where ended_at is null;
 create index session_browser on session (browser) where ended_at is null;
@@ -399,7 +400,8 @@ create table account_deletion (
     error           text,
     upto_seq        bigint,             -- of the outbox: what it says of the account up to here is wiped
     requested_at    timestamptz not null default now(),
-    finished_at     timestamptz
+    finished_at     timestamptz,
+    holder          text                -- who has the lease; null: nobody, or there is no telling
 );
 create unique index account_deletion_open on account_deletion (did) where finished_at is null;
 create index account_deletion_due on account_deletion (due) where due is not null;

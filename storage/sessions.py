@@ -1,7 +1,8 @@
 """Table `session`: a grant, and who holds its key. Only hashes of keys are here, and credentials only sealed.
 
 A session goes one way: made, given (it has a key), ended. `version` counts its credentials; who wants to
-replace those takes the lease, which one can have at a time and which runs out by itself.
+replace those takes the lease, which one can have at a time and which ends with whoever has it: at once where
+that can be seen (storage/processes.py), else when it has run out.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from enum import StrEnum
 from psycopg.rows import class_row
 
 from lexicons.syntax import Did
+from storage import processes
 from storage.postgres import Connection
 from storage.queries import load
 
@@ -97,7 +99,6 @@ class Held:
     version: int
     ended: bool
     end_reason: str | None
-    leased_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +194,8 @@ async def lease(conn: Connection, id: int, version: int, *, lease_s: float) -> L
     """The right to replace the credentials of this version, for `lease_s`. None: somebody else has it, or
     they are of another version by now."""
     async with conn.cursor(row_factory=class_row(Lease)) as cursor:
-        await cursor.execute(_SQL["lease"], {"id": id, "version": version, "lease_s": lease_s})
+        params = {"id": id, "version": version, "lease_s": lease_s}
+        await cursor.execute(_SQL["lease"], params | await _leasing(conn, [id]))
         return await cursor.fetchone()
 
 
@@ -228,7 +230,8 @@ async def take_ended(conn: Connection, ids: Sequence[int] | None, *, limit: int,
     """Ended sessions, of these or of all, whose grant is still to be given back; under a lease."""
     async with conn.cursor(row_factory=class_row(Due)) as cursor:
         chosen = None if ids is None else list(ids)
-        await cursor.execute(_SQL["take_ended"], {"ids": chosen, "limit": limit, "lease_s": lease_s})
+        params = {"ids": chosen, "limit": limit, "lease_s": lease_s}
+        await cursor.execute(_SQL["take_ended"], params | await _leasing(conn, chosen))
         return await cursor.fetchall()
 
 
@@ -239,6 +242,12 @@ async def forget(conn: Connection, id: int, version: int) -> None:
 async def is_artist(conn: Connection, did: Did) -> bool:
     row = await (await conn.execute(_SQL["is_artist"], {"did": did})).fetchone()
     return row is not None and row[0]
+
+
+async def _leasing(conn: Connection, ids: list[int] | None) -> dict[str, object]:
+    """Who takes a lease on these, or on any, and who has one no more."""
+    rows = await (await conn.execute(_SQL["holders"], {"ids": ids})).fetchall()
+    return {"holder": processes.own(), "gone": processes.gone(name for (name,) in rows)}
 
 
 async def prune(conn: Connection) -> int:

@@ -4,12 +4,13 @@ A refresh token is good once (rule O8, T36). So the contract of `refreshed`, whi
 than those that were refused:
 
 - One process asks the authorization server; whoever else wants the same waits and reads what came of it. The
-  right to ask is a lease in the session's row, no lock: nobody holds a connection while the network is slow.
+  right to ask is a lease in the session's row, no lock: nobody holds a connection while the network is slow,
+  and who loses theirs meanwhile keeps the right.
 - Once asked, the answer is awaited and saved, whoever stops waiting for it.
 - `invalid_grant` is believed after a look whether somebody else was faster.
-- Who dies between the server's answer and the save leaves a lease that runs out, and a refresh token that was
-  used. The next one finds the lease, is refused by the server, and ends the session as `refresh_lost`: the
-  person is asked to sign in again.
+- Who dies between the server's answer and the save leaves a lease, and a refresh token that was used. The
+  next one takes the lease over, at once on the same machine, elsewhere once it has run out; is refused by the
+  server, and ends the session as `refresh_lost`: the person is asked to sign in again.
 
 Example: processes A and B meet version 3, expired. A takes the lease, B waits; A saves version 4; B reads it.
 

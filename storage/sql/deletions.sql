@@ -6,13 +6,14 @@ on conflict (did) where finished_at is null do update set did = excluded.did
 returning id, xmax = 0
 
 -- name: take
--- Those whose time has come and whose next step can be done here. The lease lets nobody else take them, and
--- runs out if we crash.
+-- Those whose time has come, or whom somebody left who is gone, and whose next step can be done here. The lease lets
+-- nobody else take them, and runs out if we crash.
 update account_deletion d
-set due = now() + make_interval(secs => %(lease_s)s)
+set due = now() + make_interval(secs => %(lease_s)s), holder = %(holder)s
 from (
     select id from account_deletion
-    where due <= now() and step = any(%(steps)s) and (%(id)s::bigint is null or id = %(id)s)
+    where (due <= now() or due is not null and holder = any(%(gone)s))
+          and step = any(%(steps)s) and (%(id)s::bigint is null or id = %(id)s)
     order by due limit %(limit)s
     for update skip locked
 ) free
@@ -20,11 +21,15 @@ where d.id = free.id
 returning d.id, d.did, d.session_id, d.remove_records, d.step, d.counts, d.warnings, d.attempts, d.due, d.upto_seq,
           d.requested_at
 
+-- name: holders
+-- The processes that have a lease.
+select distinct holder from account_deletion where due > now() and holder is not null
+
 -- name: advance
 -- A step is done, and the next is written down with it. Only by whoever has the lease.
 update account_deletion
 set step = %(step)s, counts = counts || %(counts)s, warnings = warnings || %(warnings)s, attempts = 0, error = null,
-    upto_seq = coalesce(%(upto_seq)s, upto_seq), due = now() + make_interval(secs => %(wait_s)s)
+    holder = null, upto_seq = coalesce(%(upto_seq)s, upto_seq), due = now() + make_interval(secs => %(wait_s)s)
 where id = %(id)s and due = %(due)s
 returning id
 
@@ -38,13 +43,13 @@ returning due
 -- name: postpone
 -- It did not work out yet.
 update account_deletion
-set attempts = attempts + 1, error = %(error)s, due = now() + make_interval(secs => %(wait_s)s)
+set attempts = attempts + 1, error = %(error)s, due = now() + make_interval(secs => %(wait_s)s), holder = null
 where id = %(id)s and due = %(due)s
 
 -- name: finish
 -- Nothing that is left says who it was.
 update account_deletion
-set step = 'done', did = null, session_id = null, error = null, due = null, finished_at = now(),
+set step = 'done', did = null, session_id = null, error = null, due = null, holder = null, finished_at = now(),
     counts = counts || %(counts)s
 where id = %(id)s and due = %(due)s
 returning id
@@ -91,7 +96,10 @@ select exists (select from account_deletion where did = %(did)s and finished_at 
 -- Whether something of theirs is about to be written to their PDS: a job that moves, a like, a comment. One whose
 -- process died is not waited for.
 select exists (select from job where did = %(did)s and state = 'running' and updated_at > now() - interval '5 minutes')
-    or exists (select from write_turn where did = %(did)s and held_until > now())
+    or exists (select from write_turn where did = %(did)s and held_until > now()
+               and (holder_pid is null or exists (
+                   select from pg_stat_get_activity(holder_pid) held
+                   where coalesce(held.backend_start = holder_since, true))))
     or exists (select from comment_claim where did = %(did)s and held_until > now())
 
 -- name: unreturned

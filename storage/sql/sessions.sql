@@ -58,17 +58,23 @@ set used_at = now(),
 where id = any(%(ids)s) and ended_at is null and used_at < now() - interval '1 hour'
 
 -- name: read
--- What we hold for a session, and whether somebody is about to replace it.
-select credentials, version, ended_at is not null as ended, end_reason,
-       greatest(extract(epoch from lease_until - clock_timestamp()), 0)::float8 as leased_s
-from session where id = %(id)s
+-- What we hold for a session.
+select credentials, version, ended_at is not null as ended, end_reason from session where id = %(id)s
+
+-- name: holders
+-- The processes that have a lease on these, or on any.
+select distinct lease_holder from session
+where lease_until > clock_timestamp() and lease_holder is not null
+      and (%(ids)s::bigint[] is null or id = any(%(ids)s))
 
 -- name: lease
--- One at a time refreshes the credentials of this version. A lease that ran out was left by somebody who died.
-update session s set lease_until = clock_timestamp() + make_interval(secs => %(lease_s)s)
+-- One at a time refreshes the credentials of this version. A lease that ran out was left by somebody who died, and
+-- need not run out if that can be seen.
+update session s
+set lease_until = clock_timestamp() + make_interval(secs => %(lease_s)s), lease_holder = %(holder)s
 from (select id, lease_until is not null as lapsed from session
       where id = %(id)s and version = %(version)s and ended_at is null and credentials is not null
-            and (lease_until is null or lease_until <= clock_timestamp())
+            and (lease_until is null or lease_until <= clock_timestamp() or lease_holder = any(%(gone)s))
       for update skip locked) free
 where s.id = free.id
 returning s.credentials, s.lease_until, free.lapsed
@@ -76,7 +82,8 @@ returning s.credentials, s.lease_until, free.lapsed
 -- name: save
 -- The answer of a refresh. Also for a session that ended meanwhile: what was granted must be given back.
 update session
-set credentials = %(credentials)s, version = version + 1, refreshed_at = now(), lease_until = null
+set credentials = %(credentials)s, version = version + 1, refreshed_at = now(), lease_until = null,
+    lease_holder = null
 where id = %(id)s and version = %(version)s
 
 -- name: idle
@@ -92,22 +99,24 @@ where id = %(id)s and version = %(version)s and lease_until is null and ended_at
 
 -- name: release
 -- The refresh did not come about; somebody else may try.
-update session set lease_until = null
+update session set lease_until = null, lease_holder = null
 where id = %(id)s and version = %(version)s and lease_until = %(lease_until)s
 
 -- name: lose
 -- The grant of this version is gone: nothing is left to give back.
-update session set ended_at = now(), end_reason = %(reason)s, credentials = null, lease_until = null
+update session
+set ended_at = now(), end_reason = %(reason)s, credentials = null, lease_until = null, lease_holder = null
 where id = %(id)s and version = %(version)s and ended_at is null
 returning did
 
 -- name: take_ended
 -- Grants of ended sessions that are still to be given back, under a lease.
-update session s set lease_until = clock_timestamp() + make_interval(secs => %(lease_s)s)
+update session s
+set lease_until = clock_timestamp() + make_interval(secs => %(lease_s)s), lease_holder = %(holder)s
 from (select id from session
       where ended_at is not null and credentials is not null
             and (%(ids)s::bigint[] is null or id = any(%(ids)s))
-            and (lease_until is null or lease_until <= clock_timestamp())
+            and (lease_until is null or lease_until <= clock_timestamp() or lease_holder = any(%(gone)s))
       order by ended_at limit %(limit)s
       for update skip locked) due
 where s.id = due.id
@@ -115,7 +124,8 @@ returning s.id, s.credentials, s.version, s.ended_at < now() - interval '1 day' 
 
 -- name: forget
 -- Given back, or not worth another try.
-update session set credentials = null, lease_until = null where id = %(id)s and version = %(version)s
+update session set credentials = null, lease_until = null, lease_holder = null
+where id = %(id)s and version = %(version)s
 
 -- name: is_artist
 -- Whether an account has shown itself here before.

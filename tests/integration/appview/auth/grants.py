@@ -28,6 +28,7 @@ from lexicons.syntax import Did
 from storage.postgres import make_pool
 from tests.fakenet.port import OnPort
 
+NAME = "test grants"
 DID = Did("did:plc:aaaaaaaaaaaaaaaaaaaaaaaa")
 
 
@@ -155,9 +156,9 @@ async def use(pds: Pds, session_id: int) -> str:
 
 
 async def _main(dsn: str, keys: str, session_id: int, count: int) -> None:
-    async with make_pool(dsn, max_size=4, name="test") as pool, aiohttp.ClientSession() as http:
+    async with make_pool(dsn, max_size=4, name=NAME) as pool, aiohttp.ClientSession() as http:
         client = GrantClient(http)
-        async with CredentialStore(pool, KeyRing(KeyFile(Path(keys))), client, lease_s=2) as store:
+        async with CredentialStore(pool, KeyRing(KeyFile(Path(keys))), client, lease_s=3600) as store:
             pds = Pds(store, client)
             sys.stdout.write("ready\n")
             sys.stdout.flush()

@@ -25,7 +25,9 @@ from indexer.archivist import seal_all
 from indexer.deletion import MOVES, IllegalMove, Step, Wiper, first, move, wait_s
 from indexer.shadow import replay
 from lexicons.catalog import Catalog
-from storage import forgotten, sessions
+from lexicons.syntax import Did
+from storage import deletions as rows
+from storage import forgotten, sessions, turns
 from storage.postgres import Pool, make_pool
 from storage.sessions import Kind, NewSession
 from tests.acceptance.stops import Stop, stops_in
@@ -181,7 +183,6 @@ async def _killed_behind(home: Home, lock: str) -> AsyncIterator[None]:
         return await home.fact(there, NAME) == 0
 
     await _until(gone)
-    await home.time_passes()
 
 
 async def _killed_while(home: Home, word: str) -> None:
@@ -196,7 +197,6 @@ async def _killed_while(home: Home, word: str) -> None:
     await _until(arrived, process)
     await _kill(home, process)
     home.server.stall = None
-    await home.time_passes()
 
 
 @pytest.mark.once
@@ -277,6 +277,22 @@ async def test_records_are_listed_only_once_nothing_more_is_written(home: Home, 
     await home.finish(deletions)
     assert home.server.records == []
     assert await home.fact("select step from account_deletion where id = %s", id) == "done"
+
+
+async def test_a_turn_whose_process_died_is_not_waited_for(home: Home) -> None:
+    did, deletions = home.story.ana.did, home.deletions()
+    async with await psycopg.AsyncConnection.connect(home.dsn, autocommit=True) as conn:
+        assert await turns.take(conn, did, "like 1", None, lease_s=3600)
+        assert await is_writing(home, did)
+    id = await deletions.ask(did, await home.session(), remove_records=True)
+    await home.finish(deletions)
+    assert home.server.records == []
+    assert await home.fact("select step from account_deletion where id = %s", id) == "done"
+
+
+async def is_writing(home: Home, did: Did) -> bool:
+    async with home.pool.connection() as conn:
+        return await rows.is_writing(conn, did)
 
 
 async def nothing_mentions(home: Home, catalog: Catalog) -> None:

@@ -3,8 +3,9 @@
 - One process asks the authorization server; whoever else wants the same waits and reads what came of it.
 - Once asked, the answer is awaited and saved, whoever stops waiting for it.
 - `invalid_grant` is believed after a look whether somebody else was faster.
-- Who dies between the server's answer and the save leaves a lease that runs out; the next request ends in a
-  clean prompt to sign in.
+- Who loses the connection to the database meanwhile has the right to ask all the same.
+- Who dies between the server's answer and the save leaves a lease that is taken over at once; the next
+  request ends in a clean prompt to sign in.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from storage import audit, sessions
 from storage.postgres import Pool, make_pool
 from storage.sessions import End, Kind, NewSession
 from tests.conftest import ROOT
-from tests.integration.appview.auth.grants import DID, GrantClient, GrantServer, use
+from tests.integration.appview.auth.grants import DID, NAME, GrantClient, GrantServer, use
 
 pytestmark = pytest.mark.once
 
@@ -108,6 +109,16 @@ async def process(world: World, session_id: int, count: int) -> AsyncIterator[as
             await child.wait()
 
 
+async def gone() -> str:
+    """The name of a process that has ended."""
+    command = "from storage import processes; print(processes.own())"
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", command, cwd=ROOT, stdout=asyncio.subprocess.PIPE
+    )
+    output, _ = await child.communicate()
+    return output.decode().strip()
+
+
 async def outcomes(child: asyncio.subprocess.Process) -> list[str]:
     output, _ = await asyncio.wait_for(child.communicate(b"go\n"), 60)
     return orjson.loads(output)
@@ -153,9 +164,45 @@ async def test_a_process_killed_before_it_asked_leaves_a_grant_that_still_works(
     id = await world.session()
     world.server.expired = True
     async with world.pool.connection() as conn:
-        assert await sessions.lease(conn, id, 0, lease_s=0.5)  # and then it dies
+        assert await sessions.lease(conn, id, 0, lease_s=3600)
+        await conn.execute("update session set lease_holder = %s", [await gone()])
+    async with process(world, id, 10) as other:
+        ended = await asyncio.gather(outcomes(other), *(use(world.pds, id) for _ in range(10)))
+    assert ended == [["200"] * 10, *["200"] * 10]
+    assert (world.server.refreshes, world.server.replays) == (1, 0)
+
+
+async def test_who_died_where_nobody_sees_it_is_waited_for_as_long_as_the_lease(world: World) -> None:
+    id = await world.session()
+    world.server.expired = True
+    async with world.pool.connection() as conn:
+        assert await sessions.lease(conn, id, 0, lease_s=0.5)
+        await conn.execute("update session set lease_holder = 'another boot:1:1:1'")
+        assert await sessions.lease(conn, id, 0, lease_s=3600) is None
     assert await use(world.pds, id) == "200"
     assert world.server.refreshes == 1
+
+
+async def test_who_lost_their_connection_in_a_refresh_is_waited_for(world: World) -> None:
+    id = await world.session()
+    world.server.expired = True
+    world.server.answer.clear()
+    async with process(world, id, 1) as other:
+        ended = asyncio.create_task(outcomes(other))
+        await asyncio.wait_for(world.server.asked.wait(), 60)
+        async with world.pool.connection() as conn:
+            theirs = "datname = current_database() and application_name = %s"
+            found = await conn.execute(f"select pid from pg_stat_activity where {theirs}".encode(), [NAME])
+            pids = await found.fetchall()
+            assert pids
+            for (pid,) in pids:
+                cut = await conn.execute("select pg_terminate_backend(%s, 60000)", [pid])
+                assert await cut.fetchone() == (True,)
+            assert await sessions.lease(conn, id, 0, lease_s=3600) is None
+        world.server.answer.set()
+        assert await ended == ["200"]
+    assert await use(world.pds, id) == "200"
+    assert (world.server.refreshes, world.server.replays) == (1, 0)
 
 
 async def left_in_a_refresh(world: World) -> int:
