@@ -17,4 +17,4 @@ class Viewer:
     did: Did
     rev: Rev | None = None
     session: int | None = field(default=None, compare=False)
-    proviso: Proviso | None = field(default=None, compare=False)
+    proviso: Proviso[Rev | None] | None = field(default=None, compare=False)

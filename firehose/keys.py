@@ -30,6 +30,7 @@ _P256_HALF_ORDER = (0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC
 )
 _native = cast("Any", ecdsa)  # which holds the library and its cffi
 _new = _native.ffi.new
+_SIGNATURE = _native.ffi.typeof("secp256k1_ecdsa_signature *")
 _parse_compact = _native.lib.secp256k1_ecdsa_signature_parse_compact
 _verify = _native.lib.secp256k1_ecdsa_verify
 _context = cast("Any", context).GLOBAL_CONTEXT.ctx
@@ -81,11 +82,12 @@ class PublicKey:
         """The name of this key's signatures in JOSE: ES256K or ES256."""
         return self._curve.jwt_alg
 
-    def verify_jwt(self, message: bytes, signature: bytes) -> bool:
-        """As `verify`, with either S: whoever sees one can write the other, which signs the same."""
-        if len(signature) != 64:
-            return False
+    def verify_jwt(self, alg: str, message: bytes, signature: bytes) -> bool:
+        """As `verify`, with either S: whoever sees one can write the other, which signs the same. `alg`: by
+        which algorithm it says to be signed, which has to be this key's."""
         curve = self._curve
+        if alg != curve.jwt_alg or len(signature) != 64:
+            return False
         if signature[32:] > curve.half_order:
             order = 2 * int.from_bytes(curve.half_order, "big") + 1
             low = order - int.from_bytes(signature[32:], "big")
@@ -107,7 +109,7 @@ class _K256:
         self._point = cast("Any", coincurve.PublicKey(point)).public_key
 
     def check(self, message: bytes, signature: bytes) -> bool:
-        parsed = _new("secp256k1_ecdsa_signature *")
+        parsed = _new(_SIGNATURE)
         if not _parse_compact(_context, parsed, signature):
             return False
         return _verify(_context, parsed, sha256(message).digest(), self._point) == 1

@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from appview.auth.proviso import Mistaken, Proviso
 from lexicons.syntax import Did
 from storage import viewers
-from storage.reader import Cell, Question, Reads, Rows
+from storage.reader import Reads, Rows
 from storage.viewers import Holder
 
 T = TypeVar("T")
@@ -48,29 +49,17 @@ class Ahead:
         if known is None:
             return None
         did = known[0]
-        first = _First(self._reads, viewers.asking_holder(digest))
-        found = await reading(first, did)
-        holder = None if first.answer is None else viewers.holder(first.answer)
-        if holder is None or holder.did != did:
+
+        def still(rows: Rows) -> Holder:
+            holder = viewers.holder(rows)
+            if holder is None or holder.did != did:
+                raise Mistaken
+            return holder
+
+        proviso = Proviso(self._reads, self._reads, viewers.asking_holder(digest), still)
+        try:
+            found = await reading(proviso, did)
+            return await proviso.settle(), found
+        except Mistaken:
             self.forget(digest)
             return None
-        return holder, found
-
-
-class _First:
-    """Reads that have a question of their own answered with the first that is asked, into `answer`."""
-
-    def __init__(self, reads: Reads, question: Question) -> None:
-        self._reads = reads
-        self._question = question
-        self.extensions = reads.extensions
-        self.answer: Rows | None = None
-
-    async def fetch(self, name: str, *params: Cell) -> Rows:
-        return (await self.fetch_all((name, params)))[0]
-
-    async def fetch_all(self, *questions: Question) -> list[Rows]:
-        if self.answer is not None:
-            return await self._reads.fetch_all(*questions)
-        self.answer, *rows = await self._reads.fetch_all(self._question, *questions)
-        return rows

@@ -11,23 +11,22 @@ read in front of the page, and so says less than the page holds, never more.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Generic, TypeVar, cast
 
-from lexicons.syntax import Rev
 from storage.reader import Cell, Question, Reads, Rows
+
+T = TypeVar("T")
 
 
 class Mistaken(Exception):
     """Somebody else asks than was presumed, or nobody: the key is theirs no longer."""
 
 
-class Proviso:
+class Proviso(Generic[T]):
     """`Reads` by `way`, which has the statements of `reads`, until its own `question` is answered. `judge`
-    reads that answer: how far the history of who asks is here, or it raises. Who answers without a question
-    has to `settle` it."""
+    makes of that answer what it says, or it raises. Who answers without a question has to `settle` it."""
 
-    def __init__(
-        self, reads: Reads, way: Reads, question: Question, judge: Callable[[Rows], Rev | None]
-    ) -> None:
+    def __init__(self, reads: Reads, way: Reads, question: Question, judge: Callable[[Rows], T]) -> None:
         self.extensions = reads.extensions
         self._reads = reads
         self._way = way
@@ -35,28 +34,31 @@ class Proviso:
         self._judge = judge
         self._asked = False
         self._settled = False
-        self._rev: Rev | None = None
+        self._said: T | None = None
 
     async def fetch(self, name: str, *params: Cell) -> Rows:
         if self._asked:  # by somebody else of this request, perhaps at this moment
             return await self._reads.fetch(name, *params)
-        return (await self._ask((name, params)))[1]
+        self._asked = True
+        own, rows = await self._way.fetch_all(self._question, (name, params))
+        self._judged(own)
+        return rows
 
     async def fetch_all(self, *questions: Question) -> list[Rows]:
         if self._asked:
             return await self._reads.fetch_all(*questions)
-        return (await self._ask(*questions))[1:]
-
-    async def settle(self) -> Rev | None:
-        """Up to where the history of who asks is here; from now on the proviso holds."""
-        if not self._settled:
-            await self._ask()
-        return self._rev
-
-    async def _ask(self, *questions: Question) -> list[Rows]:
-        """The answers, behind that of the own question."""
         self._asked = True
-        answers = await self._way.fetch_all(self._question, *questions)
-        self._rev = self._judge(answers[0])
+        own, *rows = await self._way.fetch_all(self._question, *questions)
+        self._judged(own)
+        return rows
+
+    async def settle(self) -> T:
+        """What the judge made of it; from now on the proviso holds."""
+        if not self._settled:
+            self._asked = True
+            self._judged((await self._way.fetch_all(self._question))[0])
+        return cast(T, self._said)
+
+    def _judged(self, own: Rows) -> None:
+        self._said = self._judge(own)
         self._settled = True
-        return answers

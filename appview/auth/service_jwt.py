@@ -14,9 +14,9 @@ from __future__ import annotations
 import binascii
 from collections.abc import Set
 from functools import lru_cache
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
-import orjson
+import msgspec
 
 from appview.errors import (
     BadJwt,
@@ -41,6 +41,7 @@ MAX_JTI = 128
 # To base64, which is decoded natively; what is no base64url becomes what is neither.
 _BASE64 = bytes.maketrans(b"-_+/=", b"+/!!!")
 _ALGORITHMS = frozenset({"ES256K", "ES256"})
+_NOT_AS_IT_MUST_BE = (msgspec.MsgspecError, UnicodeDecodeError)
 
 
 class ServiceToken(NamedTuple):
@@ -58,7 +59,28 @@ class ServiceToken(NamedTuple):
 
     def is_signed_by(self, key: PublicKey) -> bool:
         """Whether this key signed it, by the algorithm that is the key's own."""
-        return self.alg == key.jwt_alg and key.verify_jwt(self.signed, self.signature)
+        return key.verify_jwt(self.alg, self.signed, self.signature)
+
+
+class _Header(msgspec.Struct):
+    alg: str
+    typ: Any = None
+    crit: Any = msgspec.UNSET
+
+
+class _Claims(msgspec.Struct):
+    """`Any` where what is of another type has a name of its own."""
+
+    exp: float | None = None
+    iat: float = 0
+    aud: Any = None
+    lxm: Any = None
+    iss: Any = None
+    jti: str = ""
+
+
+_header_of = msgspec.json.Decoder(_Header).decode
+_claims_of = msgspec.json.Decoder(_Claims).decode
 
 
 def read_token(text: str, *, audiences: Set[str], lxm: Nsid | None, now_s: float) -> ServiceToken:
@@ -67,54 +89,49 @@ def read_token(text: str, *, audiences: Set[str], lxm: Nsid | None, now_s: float
     """
     if len(text) > MAX_BYTES or not text.isascii():
         raise BadJwt
-    data = text.encode()
+    signed, _, signature = text.encode().rpartition(b".")
+    header, _, payload = signed.partition(b".")  # whose own dots, if any, are no base64url
+    alg = _read_header(header)
     try:
-        header, payload, signature = data.split(b".")
-    except ValueError:
+        claims = _claims_of(_bytes(payload))
+    except _NOT_AS_IT_MUST_BE:
         raise BadJwt from None
-    alg, claim = _read_header(header), _object(payload).get
-    expires_at = _check_times(claim("exp"), claim("iat", 0), now_s)
-    aud = claim("aud")
+    exp, aud, issuer, jti = claims.exp, claims.aud, claims.iss, claims.jti
+    if exp is None:
+        raise BadJwt("The token does not expire.")
+    if now_s >= exp:
+        raise JwtExpired
+    if exp > now_s + MAX_LIFE_S + SKEW_S:
+        raise BadJwt("The token lives for too long.")
+    if claims.iat > now_s + SKEW_S:
+        raise BadJwt("The token comes out of the future.")
     if type(aud) is not str or aud not in audiences:
         _check_service(aud, audiences, lxm)
-    if lxm is None or claim("lxm") != lxm:
+    if lxm is None or claims.lxm != lxm:
         raise BadJwtLexiconMethod
-    issuer, jti = claim("iss"), claim("jti")
     if type(issuer) is not str or not is_atproto_did(issuer):
         raise BadJwtIss("The token's issuer is no account of this network.")
-    if type(jti) is not str or not 0 < len(jti) <= MAX_JTI or not (jti.isascii() and jti.isprintable()):
+    if not (0 < len(jti) <= MAX_JTI and jti.isascii() and jti.isprintable()):
         raise BadJwt("The token has no jti, so it could be used again and again.")
-    signed = data[: len(header) + 1 + len(payload)]
-    return ServiceToken(Did(issuer), jti, expires_at, alg, signed, _bytes(signature))
+    return ServiceToken(Did(issuer), jti, exp, alg, signed, _bytes(signature))
 
 
 @lru_cache(maxsize=64)
 def _read_header(segment: bytes) -> str:
     """The algorithm. Raises BadJwtType for this network's other tokens, which say what they are (`at+jwt`,
     `refresh+jwt`, `dpop+jwt`). All of a PDS' tokens begin alike, so what was read is kept."""
-    header = _object(segment)
-    alg, typ = header.get("alg"), header.get("typ")
-    if type(alg) is not str or "crit" in header:
+    try:
+        header = _header_of(_bytes(segment))
+    except _NOT_AS_IT_MUST_BE:
+        raise BadJwt from None
+    typ = header.typ
+    if header.crit is not msgspec.UNSET:
         raise BadJwt
     if typ is not None and (type(typ) is not str or typ.upper() != "JWT"):
         raise BadJwtType
-    if alg not in _ALGORITHMS:
+    if header.alg not in _ALGORITHMS:
         raise BadJwtSignature("The token is signed by an algorithm that no account's key has.")
-    return alg
-
-
-def _check_times(exp: object, iat: object, now_s: float) -> float:
-    """When it expires. Raises JwtExpired, or BadJwt if it says no time or one that makes no sense."""
-    # bool is an int, but none by its type
-    if type(exp) is not int and type(exp) is not float:
-        raise BadJwt("The token does not expire.")
-    if now_s >= exp:
-        raise JwtExpired
-    if exp > now_s + MAX_LIFE_S + SKEW_S:
-        raise BadJwt("The token lives for too long.")
-    if (type(iat) is not int and type(iat) is not float) or iat > now_s + SKEW_S:
-        raise BadJwt("The token comes out of the future.")
-    return exp
+    return header.alg
 
 
 def _check_service(aud: object, audiences: Set[str], lxm: Nsid | None) -> None:
@@ -128,16 +145,6 @@ def _check_service(aud: object, audiences: Set[str], lxm: Nsid | None) -> None:
     of_labeler = service == LABELER_ID and lxm is not None and lxm.startswith(_OF_LABELERS)
     if service != SERVICE_ID and not of_labeler:
         raise BadJwtAudience
-
-
-def _object(segment: bytes) -> dict[str, Any]:
-    try:
-        value = orjson.loads(_bytes(segment))
-    except orjson.JSONDecodeError:
-        raise BadJwt from None
-    if type(value) is not dict:
-        raise BadJwt
-    return cast("dict[str, Any]", value)
 
 
 def _bytes(segment: bytes) -> bytes:

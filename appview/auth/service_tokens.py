@@ -19,16 +19,16 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Set
 
+from appview.auth.proviso import Proviso
 from appview.auth.service_jwt import ServiceToken, read_token
-from appview.auth.unspent import unspent
 from appview.errors import BadJwt, BadJwtIss, BadJwtSignature, UpstreamFailure
 from appview.limits import Limit, RateLimiter
 from appview.viewer import Viewer
 from firehose.identity import IdentityError, IdentityResolver, IdentityUnreachable
 from firehose.keys import PublicKey
-from lexicons.syntax import Did, Nsid
+from lexicons.syntax import Did, Nsid, Rev
 from storage import people, used_tokens
-from storage.reader import Reads
+from storage.reader import Reads, Rows
 
 LOOKUPS = Limit(300, 300)
 DOCUMENT_TTL_S = 600.0  # younger than the ten minutes that signing in may trust a document (rule D7)
@@ -39,8 +39,8 @@ SWEEP_EVERY_S = 60.0
 
 
 class ServiceTokens:
-    """Takes the tokens of other services for one of `audiences`, which are DIDs of ours. `writes`: as
-    `unspent` wants them."""
+    """Takes the tokens of other services for one of `audiences`, which are DIDs of ours. `writes` has the
+    statements of `reads` and of `used_tokens`."""
 
     def __init__(
         self,
@@ -79,8 +79,8 @@ class ServiceTokens:
         if now_s >= self._sweep_at:
             self._sweep_at = now_s + self._sweep_every_s
             await used_tokens.sweep(self._writes)
-        proviso = unspent(self._reads, self._writes, token.issuer, token.jti, token.expires_at)
-        return Viewer(token.issuer, proviso=proviso)
+        spending = used_tokens.spending(token.issuer, token.jti, token.expires_at)
+        return Viewer(token.issuer, proviso=Proviso(self._reads, self._writes, spending, spent_first))
 
     def _take(self, token: ServiceToken) -> None:
         """Raises BadJwt for one that was shown to this process before: so that whoever repeats what they have
@@ -127,3 +127,11 @@ class ServiceTokens:
         if len(self._keys) > MOST_KEYS:
             self._keys.popitem(last=False)
         return True
+
+
+def spent_first(rows: Rows) -> Rev | None:
+    """How far the issuer's history is here. Raises BadJwt unless this is the token's first use."""
+    first, rev = used_tokens.spent(rows)
+    if not first:
+        raise BadJwt("The token was used before.")
+    return rev

@@ -64,7 +64,11 @@ class Viewers:
         if len(credentials) > 1 or scheme.lower() != "bearer" or not token:
             raise AuthenticationRequired
         if "." in token:
-            return await self._service(token, request)
+            if self._services is None:
+                raise InvalidToken
+            # Cut, so that no more than that is kept of what is no method.
+            method = _method(request.match_info.get("nsid", "")[: MAX_NSID + 1])
+            return await self._services.verify(token, method, lambda: self._clients.address(request))
         viewer = await self._session(token, request)
         if viewer is None:
             raise InvalidToken
@@ -76,13 +80,6 @@ class Viewers:
         # Other routes know no proviso.
         may_presume = request.method in (hdrs.METH_GET, hdrs.METH_HEAD) and "nsid" in request.match_info
         return (self._sessions.presumed(token) if may_presume else None) or await self._sessions.viewer(token)
-
-    async def _service(self, token: str, request: web.Request) -> Viewer:
-        if self._services is None:
-            raise InvalidToken
-        name = request.match_info.get("nsid", "")
-        lxm = _method(name) if len(name) <= MAX_NSID else None
-        return await self._services.verify(token, lxm, lambda: self._clients.address(request))
 
 
 @lru_cache(maxsize=256)

@@ -1,9 +1,10 @@
 """What it costs to know who asks: a page of tracks by session and by service token, against nobody's.
 
-One server, as `plyr web` builds it, on one core; the same pages, asked for by nobody in particular, by
+A server, as `plyr web` builds it, on one core; the same pages, asked for by nobody in particular, by
 accounts with a session, and by accounts whose PDS signs a token for each request, in turns. The tokens'
 keys are those that the server keeps; each token is new, and written down as used before it is answered.
-What counts is the server's own CPU time for each answer.
+What counts is the server's own CPU time for each answer. One process is slower than another by some
+hundredths at the one or the other for as long as it lives, so the rounds are of several, one after the other.
 
 Gate: a sample of pages is the same three times but for the viewer's own likes, which nobody in particular
 is not shown; a token that comes a second time is refused, and so is one that another key signed.
@@ -16,7 +17,8 @@ import hashlib
 import os
 import random
 import signal
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -66,8 +68,25 @@ class Asker:
         return token(self.key, aud=AUDIENCE, lxm=LATEST, **more)
 
 
+@dataclass(frozen=True, slots=True)
+class Crowd:
+    """Those who ask, from `core`, for any of the pages."""
+
+    paths: Sequence[str]
+    askers: Sequence[Asker]
+    dice: random.Random
+    postmaster: int
+    core: int | None
+
+    async def load(self, server: Server, way: str, n: int) -> Load:
+        """One run of so many requests, each of somebody."""
+        choice = self.dice.choice
+        requests = [request_text(choice(self.paths), choice(self.askers).bearer(way)) for _ in range(n)]
+        return await loaded(server, requests, n, self.postmaster, self.core)
+
+
 async def run(options: Options, postgres: database.Server) -> Finding:
-    """Seed, let accounts in, compare what they see, then load the server in the three ways in turns."""
+    """Seed, let accounts in, compare what they see, then load servers in the three ways in turns."""
     size = options.size(
         seed.Size(20_000, 100_000, 500_000, 50_000), seed.Size(10_000, 50_000, 250_000, 25_000)
     )
@@ -83,30 +102,31 @@ async def run(options: Options, postgres: database.Server) -> Finding:
         "public_url": PUBLIC_URL,
         "profiled": count,
     }
-    async with await Child.start("tests.bench.auth_server", task, core=cores[1]) as child:
-        server = Server(child, (await child.answer(60))["port"])
+
+    @asynccontextmanager
+    async def started() -> AsyncIterator[Server]:
+        async with await Child.start("tests.bench.auth_server", task, core=cores[1]) as child:
+            yield Server(child, (await child.answer(60))["port"])
+
+    rounds: list[dict[str, Load]] = []
+    profiles: dict[str, str] = {}
+    async with started() as server:
         paths = await pages(server)
         gates = await check(server, paths, askers)
-        dice = random.Random(7)
-
-        async def turn(way: str, n: int) -> Load:
-            requests = [request_text(dice.choice(paths), dice.choice(askers).bearer(way)) for _ in range(n)]
-            return await loaded(server, requests, n, postgres.pid, cores[0])
-
-        for way in WAYS:
-            await turn(way, count // 4)
-        rounds: list[dict[str, Load]] = []
-        for number in range(options.size(15, 3)):
-            order = WAYS[number % 3 :] + WAYS[: number % 3]
-            done = {way: await turn(way, count) for way in order}
-            rounds.append({way: done[way] for way in WAYS})
-        profiles: dict[str, str] = {}
+        crowd = Crowd(paths, askers, random.Random(7), postgres.pid, cores[0])
         if options.profile:
             for way in WAYS:
-                os.kill(child.pid, signal.SIGUSR1)
-                await turn(way, count)
-                os.kill(child.pid, signal.SIGUSR1)
-                profiles[way] = (await child.answer(60))["profile"]
+                os.kill(server.child.pid, signal.SIGUSR1)
+                await crowd.load(server, way, count)
+                os.kill(server.child.pid, signal.SIGUSR1)
+                profiles[way] = (await server.child.answer(60))["profile"]
+    for _ in range(options.size(6, 1)):
+        async with started() as server:
+            for way in WAYS:
+                await crowd.load(server, way, count // 4)
+            for number in range(3):
+                order = WAYS[number:] + WAYS[:number]
+                rounds.append({way: await crowd.load(server, way, count) for way in order})
     postgres.drop("auth")
     return finding(size, rounds, gates, profiles)
 

@@ -16,13 +16,14 @@ import pytest_asyncio
 from appview.app import make_reader, make_writer
 from appview.auth.proviso import Proviso
 from appview.auth.service_jwt import MAX_BYTES, MAX_LIFE_S, SKEW_S
-from appview.auth.unspent import unspent as unspent_token
+from appview.auth.service_tokens import spent_first
 from appview.clients import Clients
 from appview.errors import BadJwt
 from appview.guards import GuardConfig
 from appview.limits import Limit
 from lexicons.catalog import Catalog
-from lexicons.syntax import Did
+from lexicons.syntax import Did, Rev
+from storage import used_tokens
 from storage.reader import BadValue
 from tests.fakenet.http import json_page
 from tests.fakenet.repo import FakeRepo
@@ -273,8 +274,9 @@ async def test_of_questions_at_once_one_takes_the_token_along(world: World):
     ann = world.known("ann")
     async with make_reader(world.dsn, connections=2) as reads, make_writer(world.dsn) as writes:
 
-        def unspent(jti: str) -> Proviso:
-            return unspent_token(reads, writes, Did(ann.did), jti, time.time() + 60)
+        def unspent(jti: str) -> Proviso[Rev | None]:
+            spending = used_tokens.spending(Did(ann.did), jti, time.time() + 60)
+            return Proviso(reads, writes, spending, spent_first)
 
         one = unspent("one")
         asked = [one.fetch("people_key", ann.did.encode()) for _ in range(10)]

@@ -164,10 +164,11 @@ def test_a_token_may_be_signed_with_either_s(curve: Curve) -> None:
     other = signature[:32] + high.to_bytes(32, "big")
     assert key.jwt_alg == {"k256": "ES256K", "p256": "ES256"}[curve]
     for each in (signature, other):
-        assert key.verify_jwt(b"hello", each)
-        assert not key.verify_jwt(b"hullo", each)
+        assert key.verify_jwt(key.jwt_alg, b"hello", each)
+        assert not key.verify_jwt(key.jwt_alg, b"hullo", each)
+        assert not key.verify_jwt("none", b"hello", each)
     assert not key.verify(b"hello", other)
     beyond = signature[:32] + (ORDER[curve] + 1).to_bytes(32, "big")
     for bad in (b"", signature[:63], signature + b"\0", signature[:32] + b"\xff" * 32, beyond):
-        assert not key.verify_jwt(b"hello", bad)
-    assert not key.verify_jwt(b"hello", signature[:32] + ORDER[curve].to_bytes(32, "big"))
+        assert not key.verify_jwt(key.jwt_alg, b"hello", bad)
+    assert not key.verify_jwt(key.jwt_alg, b"hello", signature[:32] + ORDER[curve].to_bytes(32, "big"))
