@@ -25,6 +25,7 @@ class Event(StrEnum):
     SCOPE_UPGRADED = "scope_upgraded"
     SIGNED_OUT = "signed_out"
     SESSION_ENDED = "session_ended"  # not by the person: the grant is gone
+    SESSIONS_ENDED = "sessions_ended"  # all of an account's, by the operator
     TOKEN_CREATED = "token_created"
     TOKEN_REVOKED = "token_revoked"
     TOKEN_MINTED = "token_minted"

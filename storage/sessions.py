@@ -40,6 +40,7 @@ class End(StrEnum):
     GRANT_GONE = "grant_gone"  # the authorization server does not know the grant any more
     REFUSED = "refused"  # somebody else came back than had set out
     DELETED = "deleted"  # the account asked to be forgotten
+    OPERATOR = "operator"  # who runs this service ended it
     REFRESH_LOST = "refresh_lost"  # the same, after a refresh whose answer we did not live to save
 
 
@@ -162,6 +163,11 @@ async def browsers_of(conn: Connection, dids: Sequence[Did]) -> list[int]:
     return [
         row[0] for row in await (await conn.execute(_SQL["browsers_of"], {"dids": list(dids)})).fetchall()
     ]
+
+
+async def of_account(conn: Connection, did: Did) -> list[int]:
+    """Sessions and tokens of every kind that are open."""
+    return [row[0] for row in await (await conn.execute(_SQL["of_account"], {"did": did})).fetchall()]
 
 
 async def tokens(conn: Connection, did: Did) -> list[Token]:

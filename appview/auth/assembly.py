@@ -20,6 +20,7 @@ from appview.auth.desk import Desk, SignIn
 from appview.auth.flows import Flows
 from appview.auth.keyring import KeyRing
 from appview.auth.metadata import App
+from appview.auth.operator_routes import OperatorRoutes
 from appview.auth.routes import WayIn
 from appview.auth.sessions import Sessions
 from appview.auth.token_routes import TokenRoutes
@@ -52,7 +53,14 @@ class Auth:
     def add_to(self, app: web.Application) -> None:
         """Its routes, and the loops of its sessions and deletions while the application runs."""
         deletion = DeletionRoutes(self.desk, self.deletions)
-        for part in (WayIn(self.desk), Accounts(self.desk), TokenRoutes(self.desk), self.documents, deletion):
+        for part in (
+            WayIn(self.desk),
+            Accounts(self.desk),
+            TokenRoutes(self.desk),
+            OperatorRoutes(self.desk),
+            self.documents,
+            deletion,
+        ):
             part.add_to(app.router)
         app.cleanup_ctx.append(self._running)
 

@@ -32,6 +32,10 @@ select id from session where (browser = %(browser)s or id = %(browser)s) and end
 -- Every browser in which one of these accounts is signed in.
 select id from session where did = any(%(dids)s) and kind = 'browser' and ended_at is null
 
+-- name: of_account
+-- Whatever opens something as this account.
+select id from session where did = %(did)s and ended_at is null
+
 -- name: tokens
 -- An account's developer tokens, newest first. One that nobody fetched is none.
 select id, prefix, name, created_at, expires_at from session

@@ -55,7 +55,7 @@ ANN_KEY, EVE_KEY, LIST_KEY = "3mpt222222222", "3mpt222222333", "3mpt222222444"
 OTHERWISE = re.compile(
     r"/auth/.*|/oauth-client-metadata\.json|/\.well-known/.*|/config|/openapi\.json|/private/.*"
     r"|/uploads.*|/tracks/uploads/.*|/tracks/\{track_id\}/revisions|/migration/.*|/metrics"
-    r"|/robots\.txt|/xrpc.*|/sign-in|/account|/upload.*|/static.*|/health|/preferences/"
+    r"|/robots\.txt|/xrpc.*|/sign-in|/account|/upload.*|/static.*|/health|/preferences/|/admin/.*"
 )
 STATE = "fm.plyr.sync.getRepoState"
 PROOF = "fm.plyr.sync.getRecordProof"

@@ -26,6 +26,7 @@ from appview.auth.grant import Credentials, Flow, Granted, Refusal, SignInFailed
 from appview.auth.keyring import KeyFile, KeyRing
 from appview.auth.metadata import App, loopback_app
 from appview.auth.oauth import PdsAnswer
+from appview.guards import GuardConfig
 from appview.protocol import make_runner
 from appview.service import AppConfig
 from lexicons.catalog import Catalog
@@ -205,7 +206,14 @@ class House:
 
 
 @asynccontextmanager
-async def housed(dsn: str, keys: Path, catalog: Catalog, *, frontend_url: str | None) -> AsyncIterator[House]:
+async def housed(
+    dsn: str,
+    keys: Path,
+    catalog: Catalog,
+    *,
+    frontend_url: str | None,
+    guards: GuardConfig | None = None,
+) -> AsyncIterator[House]:
     village = Village()
     async with AsyncExitStack() as stack:
         house = House([], [], village, dsn, keys, stack)
@@ -222,7 +230,11 @@ async def housed(dsn: str, keys: Path, catalog: Catalog, *, frontend_url: str | 
             auth = await stack.enter_async_context(
                 assembled(pool, reads, KeyRing(KeyFile(keys)), village, config)
             )
-            runner = make_runner(build_app(reads, catalog, AppConfig(version="1.2.3"), auth=auth))
+            runner = make_runner(
+                build_app(
+                    reads, catalog, AppConfig(version="1.2.3", guards=guards or GuardConfig()), auth=auth
+                )
+            )
             await runner.setup()
             stack.push_async_callback(runner.cleanup)
             await web.TCPSite(runner, "127.0.0.1", 0).start()
