@@ -54,7 +54,7 @@ from appview.rest.uploads import Uploads
 from appview.service import AppConfig
 from appview.subscriber import LiveConfig
 from appview.web.moderation import Judges
-from bin import VERSION, blob_store
+from bin import VERSION, blob_store, open_files
 from bin.kinds import job_queue
 from bin.moderating import home, policy
 from bin.settings import Settings
@@ -82,7 +82,10 @@ from storage.reader import Reads
 
 log = structlog.get_logger()
 
-SHUTDOWN_S = 3.0
+# Requests that are under way have this long twice: as if nothing were, then without the rest of their bodies.
+# Whoever is being sent a sound takes both, who follows a feed is gone before (`appview.subscriber`), and
+# `plyr up` kills what has not ended after 3 s.
+SHUTDOWN_S = 1.0
 WRITERS = 4
 
 
@@ -104,6 +107,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     except CatalogError as error:
         print(f"plyr: {error}", file=sys.stderr)
         return 1
+    open_files.allow_most()
     try:
         asyncio.run(serve(settings, catalog, args.connections, args.status_fd))
     except OSError as error:

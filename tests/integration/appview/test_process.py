@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import socket
 import sys
@@ -17,6 +18,9 @@ from time import monotonic
 import aiohttp
 import orjson
 import pytest
+
+from bin import open_files
+from bin.up import CHILD_GRACE_S
 
 ROOT = Path(__file__).parents[3]
 
@@ -50,22 +54,38 @@ async def test_it_answers_and_stops_when_told_to_even_while_asked(database: str)
         address = await address_of(process)
         async with http.get(f"{address}/xrpc/fm.plyr.feed.getLatest") as response:
             assert await response.json() == {"tracks": []}
-        # One connection is left open and idle, another one is in the middle of a request.
-        _, writer = await asyncio.open_connection("127.0.0.1", int(address.rpartition(":")[2]))
-        writer.write(b"GET /xrpc/fm.plyr.feed.getLatest HTTP/1.1\r\nHost:")
+        # One connection is left open and idle, others are in the middle of a head, of a body, of a feed.
+        await http.ws_connect(f"{address.replace('http', 'ws')}/xrpc/fm.plyr.sync.subscribe")
+        writers: list[asyncio.StreamWriter] = []
+        for half in (
+            b"GET /xrpc/fm.plyr.feed.getLatest HTTP/1.1\r\nHost:",
+            b"POST /auth/exchange HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{",
+        ):
+            _, writer = await asyncio.open_connection("127.0.0.1", int(address.rpartition(":")[2]))
+            writer.write(half)
+            writers.append(writer)
+        async with http.get(f"{address}/xrpc/_health") as response:  # behind them
+            assert response.status == 200
         started = monotonic()
         process.send_signal(signal.SIGTERM)
-        assert await asyncio.wait_for(process.wait(), 5) == 0
-        assert monotonic() - started < 4.5
+        assert await asyncio.wait_for(process.wait(), 10) == 0
+        assert monotonic() - started < CHILD_GRACE_S
         assert process.stderr is not None
         assert b"Traceback" not in await process.stderr.read()
-        writer.close()
+        for writer in writers:
+            writer.close()
 
 
-async def test_a_supervisor_hears_how_it_goes(database: str):
+async def test_a_supervisor_hears_how_it_goes_and_it_may_open_as_many_files_as_there_may_be(database: str):
     read, write = os.pipe()
     lifeline, hold = os.pipe()
-    async with web(database, "--status-fd", str(write), stdin=lifeline, pass_fds=(write,)) as process:
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+
+    def few_files() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+
+    options = {"stdin": lifeline, "pass_fds": (write,), "preexec_fn": few_files}
+    async with web(database, "--status-fd", str(write), **options) as process:
         os.close(write)
         os.close(lifeline)
         with os.fdopen(read, "rb") as lines:
@@ -73,6 +93,9 @@ async def test_a_supervisor_hears_how_it_goes(database: str):
             assert status["part"] == "web"
             assert status["address"].startswith("http://127.0.0.1:")
             assert status["requests"] == 0
+        if sys.platform == "linux":
+            allowed = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)[0]
+            assert allowed == min(hard, open_files.MOST) > 256
         os.close(hold)
         assert await asyncio.wait_for(process.wait(), 60) == 0
 
