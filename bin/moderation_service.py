@@ -32,6 +32,11 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             f"plyr: {variable('moderation_key')} is not set: everything but /health is closed",
             file=sys.stderr,
         )
+    if settings.public_url is None:
+        print(
+            f"plyr: {variable('public_url')} is not set: nothing is labeled, as by nobody known",
+            file=sys.stderr,
+        )
     try:
         catalog = Catalog.load(settings.namespace)
         asyncio.run(_serve(settings, catalog))
@@ -57,7 +62,7 @@ async def _serve(settings: Settings, catalog: Catalog) -> None:
     ):
         audd = None if token is None else Audd(http, settings.audd_url, token.get_secret_value())
         secret = None if key is None else key.get_secret_value()
-        machine = Machine(pool, policy(settings, catalog), audd, secret)
+        machine = Machine(pool, policy(settings, catalog, for_others=True), audd, secret)
         runner = make_runner(machine.app(), shutdown_timeout_s=_SHUTDOWN_S)
         await runner.setup()
         try:
