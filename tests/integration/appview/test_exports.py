@@ -19,6 +19,7 @@ from uuid import UUID
 
 import orjson
 import pytest
+from structlog.testing import capture_logs
 
 from appview.jobs.tasks import Task
 from appview.jobs.watch import MOST_OF_ONE
@@ -252,6 +253,24 @@ def told_by(answer: Answer) -> dict[str, Any]:
     assert answer.status == 200
     (line,) = [line for line in answer.body.decode().splitlines() if line.startswith("data: ")]
     return orjson.loads(line.removeprefix("data: "))
+
+
+async def test_who_leaves_before_anything_was_said_is_no_failure_of_ours(
+    disk: Archive, caplog: pytest.LogCaptureFixture
+) -> None:
+    ann = disk.person("ann")
+    await disk.track(ann, "one", noise(5000))
+    id, _ = await begun(disk, await disk.key(ann))
+    await disk.work(id)
+    url = urlsplit(disk.url)
+    with capture_logs() as logs:
+        for _ in range(3):
+            _, writer = await asyncio.open_connection(url.hostname, url.port)
+            writer.write(f"GET /exports/{id}/progress HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            await writer.drain()
+            writer.transport.abort()
+            assert (await disk.request("GET", f"/exports/{id}/progress")).status == 200
+    assert (logs, caplog.records) == ([], [])
 
 
 async def test_who_signs_out_meanwhile_is_not_told_where_it_is(disk: Archive) -> None:
