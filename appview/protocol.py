@@ -85,6 +85,8 @@ class _Protocol(RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
+        if isinstance(exc, ConnectionError) and request.transport is None:
+            raise exc  # whoever asked has left, which ends this without a word
         if isinstance(exc, RequestTimeout):
             response: web.StreamResponse = failed(errors.failure_of(exc))
         elif 400 <= status < 500:
