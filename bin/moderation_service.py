@@ -34,7 +34,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         )
     if settings.public_url is None:
         print(
-            f"plyr: {variable('public_url')} is not set: nothing is labeled, as by nobody known",
+            f"plyr: {variable('public_url')} is not set: no labels, as nobody could look up whose they are",
             file=sys.stderr,
         )
     try:
