@@ -11,12 +11,14 @@ from aiohttp import web
 
 from appview.media.sendfile import STALL_S
 
-_BACKLOG = 1024
+BACKLOG = 1024
 
 
-async def listen(runner: web.AppRunner, host: str, port: int, *, stall_s: float = STALL_S) -> None:
-    """Answer at every address of this host. Whoever takes nothing of an answer for `stall_s` is cut off.
-    Raises OSError where an address cannot be had."""
+async def listen(
+    runner: web.AppRunner, host: str, port: int, *, backlog: int = BACKLOG, stall_s: float = STALL_S
+) -> None:
+    """Answer at every address of this host. As many as `backlog` may wait, and are accepted at once. Whoever
+    takes nothing of an answer for `stall_s` is cut off. Raises OSError where an address cannot be had."""
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     for family, address in dict.fromkeys((family, address) for family, *_, address in found):
@@ -24,7 +26,7 @@ async def listen(runner: web.AppRunner, host: str, port: int, *, stall_s: float 
         _give_up_after(listener, stall_s)
         if ipaddress.ip_address(address[0]).is_loopback:
             _unpace(listener)
-        await web.SockSite(runner, listener, backlog=_BACKLOG).start()
+        await web.SockSite(runner, listener, backlog=backlog).start()
 
 
 def _give_up_after(listener: socket.socket, stall_s: float) -> None:

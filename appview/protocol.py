@@ -1,4 +1,4 @@
-"""HTTP below the routes: limits on a request's head, and errors that no handler ever sees.
+"""HTTP below the routes: limits on connections and on a request's head, and errors that no handler ever sees.
 
 A head that has begun has `HEAD_S` to be whole, as has the first of a connection; else a client that sends a
 byte a minute would keep its connection, and up to 2 MB of head, for an hour. Between two requests a
@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import structlog
 from aiohttp import web
 from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
@@ -21,6 +22,8 @@ from aiohttp.web_protocol import RequestHandler, _ErrInfo
 from appview import errors
 from appview.errors import Failure, RequestTimeout
 from appview.xrpc.dispatch import failed
+
+log = structlog.get_logger()
 
 # AT-URIs have up to 8 KB, and a method takes fifty of them.
 MAX_LINE_BYTES = 128 * 1024
@@ -44,6 +47,11 @@ class _Protocol(RequestHandler):
         self._partly = -1
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        assert isinstance(self._manager, _Server)
+        if self._manager.is_full():
+            transport.abort()
+            return
         super().connection_made(transport)
         self._look_later()
 
@@ -101,18 +109,39 @@ class _Protocol(RequestHandler):
 
 
 class _Server(web.Server):
-    def __init__(self, *args: Any, options: dict[str, Any], **kwargs: Any) -> None:
+    """Takes no more than `most` connections, and hangs up on whoever comes then: a process that has no file
+    to open for the next one logs a thousand tracebacks each second (asyncio's), and does nothing else."""
+
+    def __init__(self, *args: Any, options: dict[str, Any], most: int | None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs, **options)
         self._options = options
+        self._most = most
+        self._was_full = False
+
+    def is_full(self) -> bool:
+        if self._most is None:
+            return False
+        count = len(self._connections)
+        if count >= self._most:
+            if not self._was_full:  # strangers must not fill the log
+                log.warning("no more connections are taken", most=self._most)
+            self._was_full = True
+            return True
+        if count < 0.9 * self._most:
+            self._was_full = False
+        return False
 
     def __call__(self) -> RequestHandler:
         return _Protocol(self, loop=self._loop, **self._options)
 
 
 class _Runner(web.AppRunner):
-    def __init__(self, app: web.Application, *, head_s: float, shutdown_timeout: float) -> None:
+    def __init__(
+        self, app: web.Application, *, head_s: float, most: int | None, shutdown_timeout: float
+    ) -> None:
         super().__init__(app, shutdown_timeout=shutdown_timeout)
         self._head_s = head_s
+        self._most = most
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
@@ -125,11 +154,17 @@ class _Runner(web.AppRunner):
             # A few kilobytes can become gigabytes. Nobody who sends sound has anything to gain by that.
             "auto_decompress": False,
         }
-        return _Server(made.request_handler, request_factory=made.request_factory, options=options)
+        return _Server(
+            made.request_handler, request_factory=made.request_factory, options=options, most=self._most
+        )
 
 
 def make_runner(
-    app: web.Application, *, head_s: float = HEAD_S, shutdown_timeout_s: float = 3.0
+    app: web.Application,
+    *,
+    head_s: float = HEAD_S,
+    most_connections: int | None = None,
+    shutdown_timeout_s: float = 3.0,
 ) -> web.AppRunner:
     """A runner for the application that `build_app` made."""
-    return _Runner(app, head_s=head_s, shutdown_timeout=shutdown_timeout_s)
+    return _Runner(app, head_s=head_s, most=most_connections, shutdown_timeout=shutdown_timeout_s)

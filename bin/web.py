@@ -31,7 +31,7 @@ from appview.media.signed import Links
 from appview.moderation.labels import Labels
 from appview.moderation.reports import Reports
 from appview.play_counter import PlayCounter
-from appview.port import listen
+from appview.port import BACKLOG, listen
 from appview.protocol import make_runner
 from appview.rest.actors import Actors
 from appview.rest.album_edits import AlbumEdits
@@ -107,7 +107,6 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     except CatalogError as error:
         print(f"plyr: {error}", file=sys.stderr)
         return 1
-    open_files.allow_most()
     try:
         asyncio.run(serve(settings, catalog, args.connections, args.status_fd))
     except OSError as error:
@@ -123,10 +122,11 @@ async def serve(settings: Settings, catalog: Catalog, connections: int, status_f
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with application(settings, catalog, connections) as app:
-        runner = make_runner(app, shutdown_timeout_s=SHUTDOWN_S)
+        most = open_files.connections(open_files.allow_most())
+        runner = make_runner(app, most_connections=most, shutdown_timeout_s=SHUTDOWN_S)
         await runner.setup()
         try:
-            await listen(runner, settings.host, settings.port)
+            await listen(runner, settings.host, settings.port, backlog=min(BACKLOG, most))
             address = _address(runner)
             if status_fd is None:
                 print(f"answering at {address}", flush=True)

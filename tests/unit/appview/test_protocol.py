@@ -1,13 +1,16 @@
-"""appview/protocol.py: a head has its time, and no request that is under way is cut off by that."""
+"""appview/protocol.py: a head has its time, which is no body's, and there is an end of connections."""
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
 from aiohttp import web
+from structlog.testing import capture_logs
 
 from appview.protocol import make_runner
 
@@ -104,3 +107,36 @@ async def test_the_time_of_a_head_is_not_that_of_a_body() -> None:
             await asyncio.sleep(0.05)
             writer.write(b"x")
         assert (await answer(reader, b"\r\n\r\n4")).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_beyond_as_many_connections_as_may_be_it_hangs_up_and_says_so_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    runner = make_runner(web.Application(), most_connections=2)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+
+    async def ask() -> tuple[asyncio.StreamWriter, bytes]:
+        reader, writer = await asyncio.open_connection(*runner.addresses[0][:2])
+        try:
+            writer.write(WHOLE)
+            return writer, await asyncio.wait_for(reader.readline(), 10)
+        except ConnectionError:
+            return writer, b""
+
+    with capture_logs() as logs:
+        (one, said), (two, too) = await ask(), await ask()
+        assert said == too == b"HTTP/1.1 404 Not Found\r\n"
+        more = [await ask() for _ in range(3)]
+        assert [said for _, said in more] == [b"", b"", b""]
+        one.close()
+        while len(runner.server.connections if runner.server else ()) > 1:
+            await asyncio.sleep(0.01)
+        last, said = await ask()
+        assert said.startswith(b"HTTP/1.1 404")
+    for writer in (two, last, *[writer for writer, _ in more]):
+        writer.close()
+    await runner.cleanup()
+    gc.collect()  # of what failed and nobody heard of, the log is told now
+    assert caplog.records == []
+    assert [(each["event"], each["most"]) for each in logs] == [("no more connections are taken", 2)]
