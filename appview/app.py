@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from typing import Protocol
 
 from aiohttp import web
@@ -186,6 +186,11 @@ def build_app(
         if label_stream is not None:
             await label_stream.stop()
 
+    async def count_errors(_: web.Application) -> AsyncIterator[None]:
+        with metrics.counting_errors():
+            yield
+
+    app.cleanup_ctx.append(count_errors)
     app.on_shutdown.append(stop)
     router = app.router
     asker = Asker(reads, None if auth is None else auth.desk, config.viewer_of)

@@ -68,7 +68,10 @@ class Audience:
         self, request: web.Request, socket: web.WebSocketResponse, wanted: Wanted, feed: Feed
     ) -> None:
         transport = request.transport
-        await socket.prepare(request)
+        try:
+            await socket.prepare(request)
+        except ConnectionError:  # they left
+            return
         if transport is None:
             return
         subscriber = Subscriber(socket, transport, wanted, self._config)

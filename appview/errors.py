@@ -3,6 +3,7 @@
     AppError
     ├── InvalidRequest          400  the request makes no sense
     ├── IncompleteBody          400  its body ended early, or stood still
+    ├── RequestTimeout          408  its head, or a small body, was not whole in time
     ├── PayloadTooLarge         413  its body is larger than it may be
     ├── MethodNotImplemented    501  a method that we do not have
     ├── TrackNotFound           400  named by the lexicons
@@ -73,6 +74,12 @@ class InvalidRequest(AppError):
 
 class IncompleteBody(AppError):
     """The body ended before it was whole, or stood still for too long."""
+
+
+class RequestTimeout(AppError):
+    """The request did not come in time."""
+
+    status = 408
 
 
 class PayloadTooLarge(AppError):

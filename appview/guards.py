@@ -7,8 +7,8 @@ question before a request from another origin, and turns a refusal into `{"detai
 A page of somebody else's can make a visitor's browser send us a request with our cookie in it. What changes
 something is therefore taken from our own pages, from the origins that the operator named, and from what is no
 browser: every browser of the last years says where a write comes from (Origin, Sec-Fetch-Site), and other
-programs have nobody's cookies but their own. A bearer token in `Authorization` is never sent without a wish; a
-password there is, once it was typed, so it counts like a cookie.
+programs have nobody's cookies but their own. A bearer token in `Authorization` is never sent without a wish;
+a password there is, once it was typed, so it counts like a cookie.
 """
 
 from __future__ import annotations

@@ -5,6 +5,9 @@ Contract: `chunks` gives every byte, once, in order, or raises
     PayloadTooLarge    more came than may, or was announced: then before anything was read
     IncompleteBody     the connection ended in the middle, nothing came for `IDLE_S`, or hardly anything
 
+What is small, as JSON or a form without files, has a time in all (`read`, RequestTimeout): one byte now and
+then would be no standing still.
+
 A client that asks before it sends (`Expect: 100-continue`) is told to go ahead by the first read. So what is
 refused before that costs it nothing: routes that stream have `expects` as their `expect_handler`.
 """
@@ -17,11 +20,12 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from aiohttp import ClientError, HttpVersion11, StreamReader, hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from appview.errors import IncompleteBody, InvalidRequest, PayloadTooLarge
+from appview.errors import IncompleteBody, InvalidRequest, PayloadTooLarge, RequestTimeout
 
 IDLE_S = 60.0
 LEAST_BYTES_S = 1024  # once it was waited for `SLOW_S` in all: nobody uploads sound more slowly
 SLOW_S = 60.0
+SMALL_S = 60.0  # for all of a small one
 _WAITS = web.RequestKey("client waits to be told to send", bool)
 
 
@@ -128,9 +132,19 @@ class Incoming:
         else:
             self._timer = loop.call_later(left_s, self._look)
 
-    async def read(self, max_bytes: int) -> bytes:
-        """All of a small one. Raises what `chunks` does."""
-        return b"".join([chunk async for chunk in self.chunks(max_bytes)])
+    async def read(self, max_bytes: int, *, within_s: float = SMALL_S) -> bytes:
+        """All of a small one. Raises what `chunks` does, and RequestTimeout."""
+        content = self._content
+        if content.is_eof() and content.exception() is None:  # it came with its head, as most do
+            raw = content.read_nowait()
+            if len(raw) > max_bytes:
+                raise PayloadTooLarge
+            return raw
+        try:
+            async with asyncio.timeout(within_s):
+                return b"".join([chunk async for chunk in self.chunks(max_bytes)])
+        except TimeoutError:
+            raise RequestTimeout from None
 
 
 async def expects(request: web.Request) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
@@ -40,6 +44,12 @@ class Metrics:
             ("reason",),
             registry=self._registry,
         )
+        self.errors = Counter(
+            "plyr_errors",
+            "What was logged as an error, by the module or library that said so.",
+            ("where",),
+            registry=self._registry,
+        )
         # Looking a child up by labels costs more than counting.
         self._counters: dict[tuple[str, int], Counter] = {}
         self._timers: dict[str, Histogram] = {}
@@ -56,5 +66,24 @@ class Metrics:
             timer = self._timers[method] = self._seconds.labels(method)
         timer.observe(seconds)
 
+    @contextmanager
+    def counting_errors(self) -> Iterator[None]:
+        """Whatever is logged as an error within the block counts: no failure is told in another way."""
+        root, counter = logging.getLogger(), _ErrorCount(self.errors)
+        root.addHandler(counter)
+        try:
+            yield
+        finally:
+            root.removeHandler(counter)
+
     def text(self) -> bytes:
         return generate_latest(self._registry)
+
+
+class _ErrorCount(logging.Handler):
+    def __init__(self, errors: Counter) -> None:
+        super().__init__(logging.ERROR)
+        self._errors = errors
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._errors.labels(record.name).inc()

@@ -9,18 +9,32 @@ import socket
 
 from aiohttp import web
 
-_BACKLOG = 1024
+from appview.media.sendfile import STALL_S
+
+BACKLOG = 1024
 
 
-async def listen(runner: web.AppRunner, host: str, port: int) -> None:
-    """Answer at every address of this host. Raises OSError where one cannot be had."""
+async def listen(
+    runner: web.AppRunner, host: str, port: int, *, backlog: int = BACKLOG, stall_s: float = STALL_S
+) -> None:
+    """Answer at every address of this host. As many as `backlog` may wait, and are accepted at once. Whoever
+    takes nothing of an answer for `stall_s` is cut off. Raises OSError where an address cannot be had."""
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     for family, address in dict.fromkeys((family, address) for family, *_, address in found):
         listener = socket.create_server(address, family=family)
+        _give_up_after(listener, stall_s)
         if ipaddress.ip_address(address[0]).is_loopback:
             _unpace(listener)
-        await web.SockSite(runner, listener, backlog=_BACKLOG).start()
+        await web.SockSite(runner, listener, backlog=backlog).start()
+
+
+def _give_up_after(listener: socket.socket, stall_s: float) -> None:
+    """Have the kernel end a connection on which nothing is taken: else a client that asks and never reads
+    keeps its answer, and megabytes of the kernel's, for as long as it likes. Said to the listener, it costs
+    no connection anything."""
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(stall_s * 1000))
 
 
 def _unpace(listener: socket.socket) -> None:

@@ -29,6 +29,10 @@ HOMELESS = (
     " all the same. To have a repo, make an account under this DID on a PDS, and name that PDS with"
     " PLYR_SERVICE_PDS and PLYR_SERVICE_SIGNING_KEY (docs/labels.md)"
 )
+NAMELESS = (
+    "PLYR_PUBLIC_URL is not set: without it we are {did}, whom nobody elsewhere can look up, and there is"
+    " nothing to declare"
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,13 +52,14 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         ours = declaration.record(Catalog.load(settings.namespace).collections, datetime.now(UTC))
         if args.dry_run:
             print(orjson.dumps(ours, option=orjson.OPT_INDENT_2).decode())
-        elif settings.service_pds is not None:
+        elif settings.public_url is not None and settings.service_pds is not None:
             print(asyncio.run(_publish(args.password_file, settings, ours)))
     except (NoPassword, PublishFailed) as error:
         _warn(str(error))
         return 1
-    if settings.service_pds is None:
-        _warn(HOMELESS.format(did=settings.service_did))
+    if settings.public_url is None or settings.service_pds is None:
+        why = NAMELESS if settings.public_url is None else HOMELESS
+        _warn(why.format(did=settings.service_did))
         return 1
     return 0
 

@@ -19,10 +19,13 @@ def home(settings: Settings) -> Home | None:
     return Home(settings.service_pds, settings.service_signing_key)
 
 
-def policy(settings: Settings, catalog: Catalog, ring: KeyRing | None = None) -> Policy:
-    """Labels are said as the service, where it has a DID: one whose port is not chosen yet has none."""
+def policy(
+    settings: Settings, catalog: Catalog, ring: KeyRing | None = None, *, for_others: bool = False
+) -> Policy:
+    """Labels are said as the service, where it has a DID: one whose port is not chosen yet has none, and
+    `for_others`, who take them elsewhere, one without a public address has none either."""
     labels = None
-    if settings.port or settings.public_url:
+    if settings.public_url or (settings.port and not for_others):
         labels = Labels(ring or key_ring(settings), Did(settings.service_did))
     return Policy(
         catalog,

@@ -16,16 +16,22 @@ from bin.moderating import policy
 from bin.settings import Settings
 from lexicons.catalog import Catalog
 from lexicons.subject import Subject, read_subject
+from storage import labels
 from storage import moderation as rows
 from storage.moderation import Event, Proof
 from storage.postgres import Connection
 
 OPERATOR = "operator"
+_HERE = "did:web:localhost"
 LONGEST = 10_000  # characters of what somebody says
 
 
 class BadSubject(Exception):
     """Nothing that can be judged is written so; the message says what is."""
+
+
+class OtherName(Exception):
+    """What would be said here is not said as those who said the rest; the message says what to set."""
 
 
 def add_subject(parser: argparse.ArgumentParser) -> None:
@@ -66,7 +72,7 @@ def act(text: str, settings: Settings, do: Callable[[Connection, Subject, Policy
     try:
         catalog = Catalog.load(settings.namespace)
         print(asyncio.run(_act(text, settings, policy(settings, catalog), do)))
-    except Refused as error:
+    except (Refused, OtherName) as error:
         print(f"plyr: {error}", file=sys.stderr)
         return 1
     except BadSubject as error:
@@ -85,7 +91,17 @@ async def _act(
     async with await psycopg.AsyncConnection.connect(
         settings.database_url, autocommit=True, application_name="plyr moderation"
     ) as conn:
+        if settings.public_url is None and policy.labels is not None:
+            await _check_name(conn, policy.labels.src)
         return await do(conn, await subject_of(conn, text), policy)
+
+
+async def _check_name(conn: Connection, ours: str) -> None:
+    """Raises OtherName. Whoever forgets a setting in a shell must not label as nobody whom others know: the
+    service's own labels would neither show it nor take it back."""
+    name = await labels.last_src(conn)
+    if name is not None and name != ours:
+        raise OtherName(f"labels are said as {name} here: set PLYR_PUBLIC_URL, without it we are {ours}")
 
 
 async def subject_of(conn: Connection, text: str) -> Subject:
@@ -119,10 +135,12 @@ def told(event: Event, policy: Policy) -> str:
     about = "" if event.case_id is None else f", case {event.case_id}"
     resolution = event.detail.get("resolution")
     lines = [f"{event.action} of {event.subject}{about}{f': {resolution}' if resolution else ''}"]
-    labels = policy.labels
-    for name, words in (("label", "Said"), ("unlabel", "Took back")):
-        if val := event.detail.get(name):
-            lines.append(f"{words} {val}, as {labels.src if labels else 'nobody'}.")
+    src = ours.src if (ours := policy.labels) else "nobody"
+    here = ", whom nobody elsewhere can look up: set PLYR_PUBLIC_URL" if src.startswith(_HERE) else ""
+    for action, words in ((Action.LABEL, "Said"), (Action.UNLABEL, "Took back")):
+        # By hand, or as what follows a decision.
+        if val := event.detail.get("val" if event.action == action else action):
+            lines.append(f"{words} {val}, as {src}{here}.")
     strikes = event.detail.get("strikes")
     if strikes is not None:
         lines.append(

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from appview.moderation.audd import Audd
 from appview.moderation.machine import Machine
+from appview.protocol import make_runner
 from bin.moderating import policy
 from bin.settings import Settings, variable
 from firehose.net import GuardedClient
@@ -32,6 +33,11 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             file=sys.stderr,
         )
     catalog = Catalog.load(settings.namespace)
+    if settings.public_url is None:
+        print(
+            f"plyr: {variable('public_url')} is not set: no labels, as nobody could look up whose they are",
+            file=sys.stderr,
+        )
     try:
         asyncio.run(_serve(settings, catalog))
     except OSError as error:
@@ -53,8 +59,8 @@ async def _serve(settings: Settings, catalog: Catalog) -> None:
     ):
         audd = None if token is None else Audd(http, settings.audd_url, token.get_secret_value())
         secret = None if key is None else key.get_secret_value()
-        machine = Machine(pool, policy(settings, catalog), audd, secret)
-        runner = web.AppRunner(machine.app(), access_log=None, shutdown_timeout=_SHUTDOWN_S)
+        machine = Machine(pool, policy(settings, catalog, for_others=True), audd, secret)
+        runner = make_runner(machine.app(), shutdown_timeout_s=_SHUTDOWN_S)
         await runner.setup()
         try:
             await web.TCPSite(runner, settings.host, settings.moderation_port).start()

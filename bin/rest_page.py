@@ -35,9 +35,10 @@ which any ATProto client knows.
   it must also be allowed to write records in the account's name, else 403 `scope_upgrade_required`; *seen*:
   answers anybody, and shows who asks what they did themselves.
 - **Errors** are `{"detail": …}`: a text, an object with `error` and `message`, or for a body or a query
-  that does not fit (422) a list of `{type, loc, msg, input}`. Any route may answer 429 (`Retry-After` says
-  when to come again), 502 (the account's PDS does not answer), 503 (the database or the store is away) and
-  500 with the number under which the log has it.
+  that does not fit (422) a list of `{type, loc, msg, input}`. Any route may answer 408 (its head, its JSON
+  or its form without files did not come within a minute), 429 (`Retry-After` says when to come again), 502
+  (the account's PDS does not answer), 503 (the database or the store is away) and 500 with the number under
+  which the log has it.
 - **Unknown** form fields, members and parameters are ignored.
 - **The last slash** of a collection belongs to its path; without it the answer is 307.
 - **Times** are ISO 8601.

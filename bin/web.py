@@ -31,7 +31,7 @@ from appview.media.signed import Links
 from appview.moderation.labels import Labels
 from appview.moderation.reports import Reports
 from appview.play_counter import PlayCounter
-from appview.port import listen
+from appview.port import BACKLOG, listen
 from appview.protocol import make_runner
 from appview.rest.actors import Actors
 from appview.rest.album_edits import AlbumEdits
@@ -54,7 +54,7 @@ from appview.rest.uploads import Uploads
 from appview.service import AppConfig
 from appview.subscriber import LiveConfig
 from appview.web.moderation import Judges
-from bin import VERSION, blob_store
+from bin import VERSION, blob_store, open_files
 from bin.kinds import job_queue
 from bin.moderating import home, policy
 from bin.settings import Settings
@@ -82,7 +82,10 @@ from storage.reader import Reads
 
 log = structlog.get_logger()
 
-SHUTDOWN_S = 3.0
+# Requests that are under way have this long twice: as if nothing were, then without the rest of their bodies.
+# Whoever is being sent a sound takes both, who follows a feed is gone before (`appview.subscriber`), and
+# `plyr up` kills what has not ended after 3 s.
+SHUTDOWN_S = 1.0
 WRITERS = 4
 
 
@@ -115,10 +118,11 @@ async def serve(settings: Settings, catalog: Catalog, connections: int, status_f
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with application(settings, catalog, connections) as app:
-        runner = make_runner(app, shutdown_timeout_s=SHUTDOWN_S)
+        most = open_files.connections(open_files.allow_most())
+        runner = make_runner(app, most_connections=most, shutdown_timeout_s=SHUTDOWN_S)
         await runner.setup()
         try:
-            await listen(runner, settings.host, settings.port)
+            await listen(runner, settings.host, settings.port, backlog=min(BACKLOG, most))
             address = _address(runner)
             if status_fd is None:
                 print(f"answering at {address}", flush=True)

@@ -85,6 +85,12 @@ async def latest_cts(conn: Connection, uri: str, val: str) -> str | None:
     return None if row is None else str(row[0])
 
 
+async def last_src(conn: Connection) -> str | None:
+    """As whom the last label was said."""
+    row = await (await conn.execute(_SQL["last_src"])).fetchone()
+    return None if row is None else str(row[0])
+
+
 async def add(conn: Connection, row: LabelRow) -> None:
     await conn.execute(_SQL["add"], {name: getattr(row, name) for name in LabelRow.__slots__})
 

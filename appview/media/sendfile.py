@@ -8,6 +8,7 @@ would stop everybody. Where we encrypt a connection ourselves, bytes are read an
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 from asyncio.trsock import TransportSocket
@@ -23,6 +24,8 @@ _PAUSE_S = 0.002
 _CORK: int = getattr(socket, "TCP_CORK", 0)  # Linux alone, as the next
 _NOWAIT = getattr(os, "RWF_NOWAIT", None)
 _LOOKED_AT = [bytearray(1)]
+# How a connection ends whose client has gone without a word; Python has no ConnectionError for these.
+_OUT_OF_REACH = {errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.EHOSTDOWN, errno.ENETUNREACH, errno.ENETDOWN}
 
 
 class Stalled(ConnectionError):
@@ -129,6 +132,10 @@ class _Sending:
             sent = os.sendfile(self.sock, self._descriptor, self.at, self._warm - self.at)
         except BlockingIOError:
             return _State.FULL
+        except OSError as error:
+            if error.errno in _OUT_OF_REACH:
+                raise ConnectionAbortedError("the client is out of reach") from error
+            raise
         if not sent:
             raise EOFError("the file has become shorter")
         self.at += sent

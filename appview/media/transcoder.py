@@ -30,7 +30,8 @@ TARGETS = (Target.MP3, Target.WAV, Target.M4A)
 @dataclass(frozen=True, slots=True)
 class TranscoderConfig:
     """`jobs`: how many encode at once, each on all cores; as many again may wait. `scratch` needs room for
-    each input, its samples and its output."""
+    each input, its samples and its output. `idle_s`: how long nothing may come of an input, as
+    a program whose machine is gone would keep its place for hours."""
 
     key: str
     scratch: Path
@@ -38,6 +39,7 @@ class TranscoderConfig:
     jobs: int = 1
     max_duration_s: float = 12 * 3600
     workers: int | None = None
+    idle_s: float = 60.0
 
     def __post_init__(self) -> None:
         if not self.key:
@@ -101,15 +103,20 @@ async def _answer(request: web.Request) -> web.StreamResponse:
     async with places:
         with room(config.scratch) as scratch:
             source, out = scratch / "source", scratch / "out"
-            stem = await _receive(request, source, config)
+            try:
+                async with asyncio.timeout(config.idle_s) as idle:
+                    stem = await _receive(request, source, config, idle)
+            except TimeoutError:
+                raise _Refused(408, "bad request: nothing came for too long") from None
             async with request.app[_TURNS]:
                 found = await probe(source, max_duration_s=config.max_duration_s)
                 await transcode(source, found, Target(target), out, workers=config.workers)
             return await _send(request, out, Target(target), f"{stem}.{target}")
 
 
-async def _receive(request: web.Request, path: Path, config: TranscoderConfig) -> str:
-    """Write the body, or its field `file`, into a file; returns the name it came with, without its suffix."""
+async def _receive(request: web.Request, path: Path, config: TranscoderConfig, idle: asyncio.Timeout) -> str:
+    """Write the body, or its field `file`, into a file; returns the name it came with, without its suffix.
+    `idle` begins anew with each chunk."""
     stem = "audio"
     if request.content_type.startswith("multipart/"):
         part = await _file_part(request)
@@ -120,6 +127,7 @@ async def _receive(request: web.Request, path: Path, config: TranscoderConfig) -
     size = 0
     with path.open("wb") as file:
         async for chunk in chunks:
+            idle.reschedule(asyncio.get_running_loop().time() + config.idle_s)
             size += len(chunk)
             if size > config.max_bytes:
                 raise _too_large(config)

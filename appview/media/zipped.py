@@ -6,6 +6,7 @@ Nothing is built before, nothing is kept: on this machine the blobs go from file
 from __future__ import annotations
 
 import os
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from appview.media.body import Outlet
@@ -15,10 +16,12 @@ from storage.blobs.store import BlobFailed, BlobStore, Key
 
 @dataclass(frozen=True, slots=True)
 class ZipBody:
-    """A Body. A member is a blob, or bytes that are held, as a text about the others."""
+    """A Body. A member is a blob, or bytes that are held, as a text about the others. `may_go_on` is asked
+    before each blob: what was taken down on the way ends there."""
 
     layout: Layout[Key | bytes]
     store: BlobStore
+    may_go_on: Callable[[], Awaitable[bool]] | None = None
 
     @property
     def size(self) -> int:
@@ -31,6 +34,8 @@ class ZipBody:
             elif isinstance(piece.source, bytes):
                 await out.write(piece.source[piece.start : piece.stop])
             else:
+                if self.may_go_on is not None and not await self.may_go_on():
+                    raise EOFError("it is not to be had any more")
                 await self._blob(out, piece.source, piece.start, piece.stop)
 
     async def _blob(self, out: Outlet, key: Key, start: int, stop: int) -> None:

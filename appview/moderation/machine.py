@@ -209,7 +209,7 @@ class Machine:
 
     def _labels(self) -> Labels:
         if self._policy.labels is None:
-            raise _No(503, "there is no labeler: it has no DID, as PLYR_PUBLIC_URL is not set")
+            raise _No(503, "there is no labeler: nobody could look it up, as PLYR_PUBLIC_URL is not set")
         return self._policy.labels
 
     def _guarded(self, handler: _Handler) -> _Handler:

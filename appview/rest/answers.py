@@ -19,8 +19,9 @@ from aiohttp import hdrs, web
 from multidict import CIMultiDict
 
 from appview.auth.credentials import NoGrant, NotNow, SessionEnded
-from appview.errors import AppError
+from appview.errors import AppError, PayloadTooLarge
 from appview.guards import SECURITY
+from appview.incoming import Incoming
 from appview.pds import PdsUnreachable
 from appview.whole import Whole
 from storage.blobs.rows import BeingDeleted
@@ -99,12 +100,12 @@ def rest(handler: Handler) -> Handler:
 
 
 async def body_of(request: web.Request, shape: type[T], *, max_bytes: int = MAX_BODY) -> T:
-    """The request's JSON body as a struct; members that it does not know are ignored. Raises Refused."""
-    raw = b""
-    while len(raw) <= max_bytes and (piece := await request.content.readany()):
-        raw += piece
-    if len(raw) > max_bytes:
-        raise Refused(413, "the body is too large")
+    """The request's JSON body as a struct; members that it does not know are ignored. Raises Refused, and
+    what `Incoming.read` does."""
+    try:
+        raw = await Incoming.of(request).read(max_bytes)
+    except PayloadTooLarge:
+        raise Refused(413, "the body is too large") from None
     try:
         return msgspec.json.decode(raw or b"{}", type=shape)
     except msgspec.ValidationError as error:

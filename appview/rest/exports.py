@@ -3,16 +3,17 @@
     POST /exports/media ─▶ GET /exports/{id}/progress ─▶ GET /exports/{id}/download ─307─▶ …/plyr-tracks-….zip
 
 The last one needs no session, since it is signed for its owner; it ends with its time, with the export, and
-when the account is out of sight.
+when the account is out of sight, or something in it is taken down: of a ZIP on its way before its next file.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from uuid import UUID
 
+import psycopg
 from aiohttp import hdrs, web
 
 from appview.auth.desk import Desk
@@ -26,6 +27,7 @@ from appview.media.signed import BadLink, Links
 from appview.media.zipped import ZipBody
 from appview.rest import account_shapes, told
 from appview.rest.answers import Refused, answer, rest
+from appview.rest.media import SIGHT_S
 from appview.rest.spec import Auth, described
 from lexicons.syntax import Did
 from storage import exports, jobs
@@ -123,9 +125,8 @@ class Exports:
         job = await self._own(request)
         if job.state is not JobState.DONE:
             raise Refused(400, "export not ready")
-        async with self._desk.pool.connection() as conn:
-            if not await exports.may_have(conn, job.id, Did(job.did or "")):
-                raise Refused(404, "export not found")
+        if not await self._may_have(job):
+            raise Refused(404, "export not found")
         where = self._address(job)
         return web.Response(status=307, headers={hdrs.LOCATION: where, hdrs.CACHE_CONTROL: "no-store"})
 
@@ -143,16 +144,37 @@ class Exports:
         job = await self._job(request)
         if job.did != did or job.state is not JobState.DONE or job.result is None:
             raise Refused(404, "export not found")
-        async with self._desk.pool.connection() as conn:
-            if not await exports.may_have(conn, job.id, did):
-                raise Refused(404, "export not found")
+        if not await self._may_have(job):
+            raise Refused(404, "export not found")
         layout = manifest.layout_of(await self._manifest(Key(Area.EXPORT, job.result["manifest"])))
         headers = SAFETY | {
             hdrs.CACHE_CONTROL: "private, no-store",
             hdrs.CONTENT_DISPOSITION: f'attachment; filename="{file_name(job)}"',
         }
-        body = ZipBody(layout, self._store)
+        body = ZipBody(layout, self._store, self._still(job))
         return await send(request, body, mime="application/zip", etag=layout.etag, headers=headers)
+
+    async def _may_have(self, job: Job) -> bool:
+        async with self._desk.pool.connection() as conn:
+            return await exports.may_have(conn, job.id, Did(job.did or ""))
+
+    def _still(self, job: Job) -> Callable[[], Awaitable[bool]]:
+        """Whether it may be had, as it was SIGHT_S ago at most. Where nobody can tell it may not: whoever
+        fetches it can go on from there later."""
+        known_at = time.monotonic()
+
+        async def still() -> bool:
+            nonlocal known_at
+            now = time.monotonic()
+            if now - known_at < SIGHT_S:
+                return True
+            known_at = now
+            try:
+                return await self._may_have(job)
+            except psycopg.OperationalError:
+                return False
+
+        return still
 
     async def _manifest(self, key: Key) -> bytes:
         try:

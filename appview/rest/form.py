@@ -41,11 +41,10 @@ class Form:
         the other kind. Raises Refused 413."""
         if request.can_read_body and request.content_type != "application/x-www-form-urlencoded":
             return None
-        body, raw = Incoming.of(request), b""
-        while chunk := await body.next():
-            raw += chunk
-            if len(raw) > MAX_TEXT:
-                raise Refused(413, "the form is too large")
+        try:
+            raw = await Incoming.of(request).read(MAX_TEXT)
+        except PayloadTooLarge:
+            raise Refused(413, "the form is too large") from None
         return dict(parse_qsl(raw.decode(errors="replace"), keep_blank_values=True))
 
     @classmethod

@@ -56,8 +56,8 @@ async def tell(request: web.Request, watch: JobWatch, job: Job, shown: Shown) ->
         job = await anext(jobs, None) or job
         event = _event(_mark(job), await shown(job))
         response = web.StreamResponse(headers=HEADERS)
-        await response.prepare(request)
         with suppress(ConnectionError):  # they left
+            await response.prepare(request)
             await response.write(b"retry: %d\n" % AGAIN_MS + event)
             async for each in jobs:
                 await response.write(BEAT if each is None else await _said(response, each, shown))

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
-from typing import Any
 
 from aiohttp import hdrs, web
-from multidict import MultiDictProxy
 
 from appview.auth import exchange, scopes
 from appview.auth.account_routes import Accounts
@@ -21,6 +19,7 @@ from appview.auth.routes import own_path
 from appview.auth.token_routes import TokenRoutes
 from appview.clients import origin_of
 from appview.rest.answers import Refused, rest
+from appview.rest.form import Form
 from appview.web.problems import Problem, problem_of, reason
 from appview.web.site import Site
 from lexicons.catalog import Collections
@@ -29,15 +28,14 @@ from storage import sessions
 from storage.sessions import Kind, Token
 from storage.viewers import Session
 
-Form = MultiDictProxy[Any]
-Deed = Callable[[web.Request, Form], Awaitable[web.StreamResponse | SetOut]]
+Texts = Mapping[str, str]
+Deed = Callable[[web.Request, Texts], Awaitable[web.StreamResponse | SetOut]]
 
 _NOTICES = {
     "signed-out": "You are signed out.",
     "revoked": "The token is revoked: it opens nothing any more.",
     "account_added": "The account was added.",
 }
-_MAX_FORM = 16 * 1024
 
 
 class AccountPages:
@@ -158,14 +156,12 @@ class AccountPages:
 
     def _posted(self, deed: Deed, done: str) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         async def handle(request: web.Request) -> web.StreamResponse:
-            if (request.content_length or 0) > _MAX_FORM:
-                raise Refused(413, "the form is too large")
             try:
                 asked = await self._asking(request)
             except Refused:
                 raise web.HTTPSeeOther("/sign-in?error=session_expired") from None
             try:
-                came = await deed(request, await request.post())
+                came = await deed(request, await Form.texts(request))
             except Refused as refused:
                 problem = Problem("That did not work.", reason(refused))
                 return await self._shown(asked.session, problem, None, status=refused.status)
@@ -179,28 +175,28 @@ class AccountPages:
 
         return handle
 
-    async def _sign_out(self, request: web.Request, form: Form) -> web.StreamResponse:
+    async def _sign_out(self, request: web.Request, form: Texts) -> web.StreamResponse:
         return await self._accounts.leave_all(request, everywhere=False)
 
-    async def _sign_out_everywhere(self, request: web.Request, form: Form) -> web.StreamResponse:
+    async def _sign_out_everywhere(self, request: web.Request, form: Texts) -> web.StreamResponse:
         return await self._accounts.leave_all(request, everywhere=True)
 
-    async def _switch(self, request: web.Request, form: Form) -> web.StreamResponse:
-        return await self._accounts.switch_to(request, str(form.get("did", "")))
+    async def _switch(self, request: web.Request, form: Texts) -> web.StreamResponse:
+        return await self._accounts.switch_to(request, form.get("did", ""))
 
-    async def _add(self, request: web.Request, form: Form) -> SetOut:
-        return await self._accounts.add_as(request, str(form.get("handle", "")))
+    async def _add(self, request: web.Request, form: Texts) -> SetOut:
+        return await self._accounts.add_as(request, form.get("handle", ""))
 
-    async def _make_token(self, request: web.Request, form: Form) -> SetOut:
-        days = str(form.get("days", ""))
+    async def _make_token(self, request: web.Request, form: Texts) -> SetOut:
+        days = form.get("days", "")
         if not (days.isascii() and days.isdecimal() and len(days) < 5):
             raise Refused(400, "how long shall it live?")
-        return await self._tokens.start_as(request, str(form.get("name", "")), int(days))
+        return await self._tokens.start_as(request, form.get("name", ""), int(days))
 
-    async def _delete(self, request: web.Request, form: Form) -> web.StreamResponse:
+    async def _delete(self, request: web.Request, form: Texts) -> web.StreamResponse:
         session = (await self._asking(request)).session
         remove_records = form.get("remove_records") == "yes"
-        outcome = await self._deletion.delete_as(session, str(form.get("confirmation", "")), remove_records)
+        outcome = await self._deletion.delete_as(session, form.get("confirmation", ""), remove_records)
         shown = {
             "tracks": outcome.counts.get("tracks", 0),
             "albums and playlists": outcome.counts.get("albums", 0),
@@ -217,8 +213,8 @@ class AccountPages:
         self._desk.cookies.take_session(response)
         return response
 
-    async def _revoke_token(self, request: web.Request, form: Form) -> web.StreamResponse:
-        return await self._tokens.revoke_as(request, str(form.get("prefix", "")))
+    async def _revoke_token(self, request: web.Request, form: Texts) -> web.StreamResponse:
+        return await self._tokens.revoke_as(request, form.get("prefix", ""))
 
 
 def _next(location: str, made: web.StreamResponse | None = None) -> web.Response:

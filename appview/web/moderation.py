@@ -21,6 +21,7 @@ from appview.moderation import actions
 from appview.moderation.actions import Listing, Standing
 from appview.moderation.decisions import Decision, Policy, decide, stands
 from appview.rest.answers import Refused, rest
+from appview.rest.form import Form
 from appview.rest.media import Media
 from appview.web import case_page, verdicts
 from appview.web.problems import Problem, sentence
@@ -37,7 +38,6 @@ from storage.sessions import Kind
 from storage.viewers import Session
 
 PAGE = 50
-_MAX_FORM = 16 * 1024
 _MOST_NOTE, _MOST_REASON = 2000, 64
 _MOST_ID = 2**63 - 1
 
@@ -160,14 +160,12 @@ class ModerationPages:
 
     async def act(self, request: web.Request, session: Session) -> web.StreamResponse:
         """A form of a case: then the next open case, or the same where nothing was decided."""
-        if (request.content_length or 0) > _MAX_FORM:
-            raise Refused(413, "the form is too large")
-        form = await request.post()
+        form = await Form.texts(request)
         note = _text(form.get("note"), _MOST_NOTE)
         async with self._desk.pool.connection() as conn:
             case = await self._case(conn, request)
             try:
-                act = verdicts.act(str(form.get("act", "")))
+                act = verdicts.act(form.get("act", ""))
                 decision = Decision(
                     act.action,
                     read_subject(case.subject),
@@ -176,7 +174,7 @@ class ModerationPages:
                     reason=_text(form.get("reason"), _MOST_REASON) or None if act.by_reason else None,
                     note=note or None,
                     resolution=act.resolution,
-                    seen=_number(str(form.get("seen", ""))) or 0,
+                    seen=_number(form.get("seen", "")) or 0,
                 )
                 await decide(conn, decision, self._policy)
             except actions.Refused as refused:

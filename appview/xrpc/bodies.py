@@ -19,7 +19,7 @@ _JSON = "application/json"
 
 async def body_of(request: web.Request, catalog: Catalog, nsid: Nsid) -> tuple[Any, Incoming | None]:
     """The JSON body of a call, or one of another type as a stream; neither where the method takes none.
-    Raises InvalidRequest, PayloadTooLarge, IncompleteBody."""
+    Raises InvalidRequest, PayloadTooLarge, IncompleteBody, RequestTimeout."""
     method = catalog.methods[nsid]
     if method.kind != "procedure":
         return None, None

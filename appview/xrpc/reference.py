@@ -73,6 +73,7 @@ compressed with gzip for clients that ask for it. One method is [a live feed](li
 | `UpstreamFailure` | 502 | whoever knows a token's issuer gives no answer; try again after `Retry-After` |
 | `SignInNeeded` | 403 | this server has no grant to act for the account |
 | `ScopeMissing` | 403 | what was granted does not cover this |
+| `RequestTimeout` | 408 | the head of the request, or its JSON, did not come within a minute |
 | `PayloadTooLarge` | 413 | the body is larger than it may be |
 | `TooManyUploads` | 429 | the account has as many unfinished uploads as it may have |
 | `InternalServerError` | 500 | a bug; the message has an id that the server's log has too |

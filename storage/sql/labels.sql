@@ -18,6 +18,10 @@ update label_head set seq = seq + 1 returning seq
 -- When the last word on this was said: the next must be later.
 select cts from label where uri = %(uri)s and val = %(val)s order by seq desc limit 1
 
+-- name: last_src
+-- As whom labels are said here.
+select src from label order by seq desc limit 1
+
 -- name: add
 -- Signed; those who follow hear of it at the commit.
 with row as (

@@ -6,10 +6,11 @@ import asyncio
 import hashlib
 import io
 import shutil
+import socket
 import subprocess
 import zipfile
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,13 @@ from uuid import UUID
 
 import orjson
 import pytest
+from structlog.testing import capture_logs
 
 from appview.jobs.tasks import Task
 from appview.jobs.watch import MOST_OF_ONE
 from appview.jobs.work import Attempt
 from appview.media.export import Exporter
+from appview.rest.media import SIGHT_S
 from firehose.car import read_car, write_car
 from firehose.proof import record_proof
 from indexer.sanctions import restore, take_down
@@ -265,6 +268,24 @@ def told_by(answer: Answer) -> dict[str, Any]:
     return orjson.loads(line.removeprefix("data: "))
 
 
+async def test_who_leaves_before_anything_was_said_is_no_failure_of_ours(
+    disk: Archive, caplog: pytest.LogCaptureFixture
+) -> None:
+    ann = disk.person("ann")
+    await disk.track(ann, "one", noise(5000))
+    id, _ = await begun(disk, await disk.key(ann))
+    await disk.work(id)
+    url = urlsplit(disk.url)
+    with capture_logs() as logs:
+        for _ in range(3):
+            _, writer = await asyncio.open_connection(url.hostname, url.port)
+            writer.write(f"GET /exports/{id}/progress HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            await writer.drain()
+            writer.transport.abort()
+            assert (await disk.request("GET", f"/exports/{id}/progress")).status == 200
+    assert (logs, caplog.records) == ([], [])
+
+
 async def test_who_signs_out_meanwhile_is_not_told_where_it_is(disk: Archive) -> None:
     _, key = await with_one(disk)
     id, _ = await begun(disk, key)
@@ -423,6 +444,38 @@ async def test_what_is_taken_down_is_in_no_export_neither_begun_nor_made(disk: A
     assert "two" in sounds[0]
     await withhold(None)
     assert (await disk.request("GET", where)).status == 200
+
+
+async def test_a_zip_on_its_way_ends_before_its_next_file_when_something_in_it_is_taken_down(
+    disk: Archive,
+) -> None:
+    ann = disk.person("ann")
+    await disk.track(ann, "one", noise(12 << 20))  # more than waits between the two
+    await disk.track(ann, "two", noise(6000, 2))
+    key = await disk.key(ann)
+    id, _ = await begun(disk, key)
+    await disk.work(id)
+    url = urlsplit(disk.url + await address(disk, id, key))
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+    client.connect((url.hostname, url.port))
+    reader, writer = await asyncio.open_connection(sock=client)
+    writer.write(f"GET {url.path}?{url.query} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+    head = await reader.readuntil(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 ")
+    await asyncio.sleep(SIGHT_S)
+    async with disk.pool.connection() as conn:
+        standing = (await repos.lock(conn, [ann]))[ann]
+        assert await accounts.withhold(
+            conn, standing.repo.id, hashlib.sha256(noise(6000, 2)).hexdigest(), "x"
+        )
+    came = b""
+    with suppress(ConnectionError):
+        while data := await reader.read(1 << 20):
+            came += data
+    writer.close()
+    assert came.find(noise(6000, 2)) == -1
+    assert len(came) < int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
 
 
 async def test_a_takedown_that_began_before_the_export_and_ends_after_it_is_heeded(

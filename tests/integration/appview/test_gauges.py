@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import re
+from collections.abc import Iterator
 
 import psycopg
+import pytest
+import structlog
 
+from appview import loops
 from appview.app import make_reader
 from appview.gauges import IndexGauges
+from bin import logs
 from indexer.alarms import Thresholds
+from lexicons.catalog import Catalog
 from lexicons.subject import read_subject
 from lexicons.syntax import Did
 from storage import foreign_labels, moderation
 from storage.moderation import OpenedBy
 from storage.reader import Cell, Question, ReadFailed, Rows
-from tests.integration.appview.service import World
+from tests.integration.appview.service import World, served
 
 LABELER = Did("did:web:labels.example")
 
@@ -49,6 +57,38 @@ async def test_cases_and_other_labelers_are_told(database: str) -> None:
         assert line in text.splitlines()
     assert re.search(r"plyr_cases_oldest_seconds \d", text)
     assert (followed.did, followed.seq, followed.refused, followed.refusal) == (LABELER, 7, 2, "of no key")
+
+
+@pytest.fixture
+def logged() -> Iterator[None]:
+    """The log as a process has it."""
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    logs.configure("json", "warning")
+    yield
+    root.handlers[:] = before
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+async def test_what_fails_is_counted_by_where(logged: None, database: str, catalog: Catalog) -> None:
+    """A request, and a loop that nobody waits for."""
+    broke = asyncio.Event()
+
+    def break_it(*_: object) -> None:
+        raise ValueError("of a test")
+
+    async def loop() -> None:
+        broke.set()
+        break_it()
+
+    async with served(database, catalog, on_answer=break_it) as server:
+        assert await server.refused("feed.getLatest") == (500, "InternalServerError")
+        async with loops.beside("of a test", loop):
+            await broke.wait()
+        text = (await server.request("GET", "/metrics")).body.decode()
+    assert 'plyr_errors_total{where="appview.xrpc.dispatch"} 1.0' in text
+    assert 'plyr_errors_total{where="appview.loops"} 1.0' in text
 
 
 async def test_a_database_that_is_away_is_told_and_no_error() -> None:

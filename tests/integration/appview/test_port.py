@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import sys
 
@@ -47,6 +48,32 @@ async def test_a_proxy_on_this_machine_is_not_paced(host: str) -> None:
 async def test_whoever_may_come_from_far_gets_what_the_machine_has_chosen() -> None:
     with socket.socket() as plain:
         assert await told("0.0.0.0") == pacing_of(plain)
+
+
+async def test_who_takes_nothing_of_an_answer_is_cut_off(caplog: pytest.LogCaptureFixture) -> None:
+    lost = asyncio.Event()
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        try:
+            while True:
+                await response.write(bytes(1 << 20))
+        finally:
+            lost.set()
+
+    app = web.Application()
+    app.router.add_get("/", handler)
+    runner = make_runner(app)
+    await runner.setup()
+    await listen(runner, "127.0.0.1", 0, stall_s=0.1)
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(runner.addresses[0])
+        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        await asyncio.wait_for(lost.wait(), 10)
+    await runner.cleanup()
+    assert caplog.records == []
 
 
 async def test_an_address_that_is_taken_is_an_error() -> None:

@@ -7,10 +7,12 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import psycopg
 import pytest
+from structlog.testing import capture_logs
 from websockets.exceptions import InvalidStatus
 
 from appview.subscriber import LiveConfig
@@ -45,6 +47,25 @@ async def start(database: str, catalog: Catalog) -> AsyncIterator[Start]:
             return await stack.enter_async_context(served(database, catalog, live=LiveConfig(**bounds)))
 
         yield serve
+
+
+async def test_who_leaves_before_it_is_opened_is_no_failure_of_ours(
+    start: Start, catalog: Catalog, caplog: pytest.LogCaptureFixture
+):
+    server = await start()
+    url = urlsplit(server.url)
+    with capture_logs() as logs:
+        _, writer = await asyncio.open_connection(url.hostname, url.port)
+        writer.write(
+            b"GET /xrpc/fm.plyr.sync.subscribe HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
+            b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        )
+        await writer.drain()
+        writer.transport.abort()
+        async with listening(server.url, catalog):  # waits for the same as the one before
+            pass
+    assert (logs, caplog.records) == ([], [])
 
 
 async def test_what_happens_is_told_to_everybody(start: Start, database: str, catalog: Catalog):

@@ -54,6 +54,29 @@ async def service(tmp_path: Path) -> AsyncIterator[Service]:
         await runner.cleanup()
 
 
+async def test_who_sends_nothing_any_more_loses_its_place(tmp_path: Path) -> None:
+    """What comes slowly, and longer in all, is waited for."""
+    config = TranscoderConfig(key="secret", scratch=tmp_path, max_bytes=1000, idle_s=1)
+    runner = web.AppRunner(build_transcoder(config), access_log=None, handler_cancellation=True)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    began: list[float] = []
+
+    async def halting() -> AsyncIterator[bytes]:
+        for _ in range(4):
+            began.append(asyncio.get_running_loop().time())
+            yield b"x"
+            await asyncio.sleep(0.3)
+        await asyncio.Event().wait()
+
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{runner.addresses[0][1]}") as client:
+        status, _, body = await Service(client, tmp_path).post(data=halting())
+    await runner.cleanup()
+    assert (status, body) == (408, b'{"error": "bad request: nothing came for too long"}')
+    assert len(began) == 4
+    assert list(tmp_path.glob("room-*")) == []
+
+
 @pytest.fixture
 def sound(tmp_path: Path) -> Path:
     return aiff(tmp_path / "My Sång.aiff", music(6))

@@ -66,9 +66,14 @@ class Service:
 
 @asynccontextmanager
 async def serving(
-    dsn: str, folder: Path, key: str | None = KEY, *, scans: bool = True
+    dsn: str,
+    folder: Path,
+    key: str | None = KEY,
+    *,
+    scans: bool = True,
+    public_url: str | None = "https://plyr.test",
 ) -> AsyncIterator[Service]:
-    settings = load({"database_url": dsn, "data_dir": str(folder), "public_url": "https://plyr.test"}, {})
+    settings = load({"database_url": dsn, "data_dir": str(folder), "public_url": public_url}, {})
     async with (
         make_pool(dsn, max_size=2, name="test") as pool,
         GuardedClient(True) as client,
@@ -76,7 +81,7 @@ async def serving(
         aiohttp.ClientSession() as http,
     ):
         scanner = Audd(client, audd.url, TOKEN, timeout_s=5) if scans else None
-        runner = web.AppRunner(Machine(pool, policy(settings, CATALOG), scanner, key).app())
+        runner = web.AppRunner(Machine(pool, policy(settings, CATALOG, for_others=True), scanner, key).app())
         await runner.setup()
         try:
             await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -103,6 +108,14 @@ async def test_without_a_key_of_its_own_it_is_closed_to_everybody(
             for given in (None, "", KEY):
                 status, value = await service.ask(method, path, given, json={"uri": URI})
                 assert (status, set(value)) == (503, {"error"})
+        assert await service.rows("select count(*) from moderation_event") == [(0,)]
+
+
+async def test_without_a_public_address_nothing_is_labeled(database: str, tmp_path: Path) -> None:
+    async with serving(database, tmp_path, public_url=None) as service:
+        assert (await service.ask("GET", "/health"))[1] == {"status": "ok", "labeler_enabled": False}
+        status, why = await service.refused("/emit-label", uri=URI)
+        assert (status, "PLYR_PUBLIC_URL is not set" in why) == (503, True)
         assert await service.rows("select count(*) from moderation_event") == [(0,)]
 
 

@@ -22,9 +22,9 @@ Run = Callable[..., Awaitable[Told]]
 def run(bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
     """Exit code, and what was said."""
 
-    async def told(*words: str) -> Told:
+    async def told(*words: str, public_url: str | None = "https://plyr.test") -> Told:
         settings = ("--database-url", bench.dsn, "--data-dir", str(tmp_path))
-        settings += ("--public-url", "https://plyr.test")
+        settings += ("--public-url", public_url) if public_url else ()
         capsys.readouterr()
         try:
             code = await asyncio.to_thread(main, ["moderation", *words, *settings])
@@ -156,3 +156,22 @@ async def test_every_command_has_help(command: str, run: Run) -> None:
     assert code == 0
     assert f"plyr moderation {command}" in out
     assert COMMANDS[command].summary[1:] in " ".join(out.split())
+
+
+async def test_who_forgets_the_public_address_is_told_and_labels_as_nobody_else_where_others_are_known(
+    bench: Bench, song: str, run: Run
+) -> None:
+    here = "did:web:localhost%3A8000"
+    code, out, _ = await run("label", song, "sexual", public_url=None)
+    assert (code, out.splitlines()[1]) == (
+        0,
+        f"Said sexual, as {here}, whom nobody elsewhere can look up: set PLYR_PUBLIC_URL.",
+    )
+    assert (await run("label", song, "porn"))[:1] == (0,)
+    for words in (("label", song, "nudity"), ("unlabel", song, "porn"), ("takedown", song)):
+        assert await run(*words, public_url=None) == (
+            1,
+            "",
+            f"plyr: labels are said as {SRC} here: set PLYR_PUBLIC_URL, without it we are {here}\n",
+        )
+    assert await bench.is_shown(song)

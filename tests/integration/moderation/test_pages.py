@@ -263,7 +263,7 @@ async def test_a_note_decides_nothing_and_odd_forms_do_nothing(court: Court, cas
     noted = await court.decide(key, case, "note", note="ask \x00 Max")
     assert noted.headers["Location"] == f"/moderation/cases/{case}"
     assert (await court.decide(key, case, "burn")).status == 409
-    assert (await court.decide(key, case, "note", note="x" * 20_000)).status == 413
+    assert (await court.decide(key, case, "note", note="x" * 70_000)).status == 413
     events = await court.rows("select action, actor, proof, note from moderation_event order by id")
     assert events[1:] == [("note", MOLLY, "session", "ask  Max")]
     for path in ("0", "-1", "x", "99999999999999999999", "9223372036854775807"):

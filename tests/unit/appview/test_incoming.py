@@ -6,12 +6,21 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
+import msgspec
 from aiohttp import web
+from structlog.testing import capture_logs
 
-from appview.errors import IncompleteBody, PayloadTooLarge
+from appview.errors import AppError, IncompleteBody, PayloadTooLarge, RequestTimeout
+from appview.guards import Gate, GuardConfig, install
 from appview.incoming import Incoming, expects
+from appview.metrics import Metrics
+from appview.rest.answers import answer, body_of, rest
 
 HEAD = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+class Small(msgspec.Struct):
+    name: str = ""
 
 
 @asynccontextmanager
@@ -24,7 +33,7 @@ async def taking(
     async def handler(request: web.Request) -> web.Response:
         body = Incoming.of(request, idle_s=idle_s, slow_s=slow_s)
         try:
-            came.set_result(await body.read(max_bytes))
+            came.set_result(b"".join([chunk async for chunk in body.chunks(max_bytes)]))
         except (IncompleteBody, PayloadTooLarge) as error:
             came.set_result(error)
         return web.Response()
@@ -121,6 +130,88 @@ async def test_what_is_no_body_any_more_is_incomplete() -> None:
         writer = await sent(port, HEAD, b"3\r\nabc\r\n", b"zz\r\n")
         assert isinstance(await came, IncompleteBody)
         writer.close()
+
+
+@asynccontextmanager
+async def reading(max_bytes: int = 4, within_s: float = 60) -> AsyncIterator[tuple[int, list[object]]]:
+    """What became of small bodies, behind what makes REST's answers."""
+    came: list[object] = []
+
+    async def handler(request: web.Request) -> web.Response:
+        try:
+            came.append(await Incoming.of(request).read(max_bytes, within_s=within_s))
+        except AppError as error:
+            came.append(error)
+            raise
+        return web.Response()
+
+    async def parsed(request: web.Request) -> web.Response:
+        return answer(msgspec.to_builtins(await body_of(request, Small)))
+
+    app = web.Application()
+    install(app, Gate(GuardConfig(), None, Metrics()))
+    app.router.add_post("/", rest(handler))
+    app.router.add_post("/json", rest(parsed))
+    runner = web.AppRunner(app, lingering_time=0, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield runner.addresses[0][1], came
+    finally:
+        await runner.cleanup()
+
+
+async def test_a_small_body_is_read_whether_it_came_with_its_head_or_later() -> None:
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n"
+    async with reading() as (port, came):
+        for pieces in ((head + b"abcd",), (head, b"ab", b"cd"), (b"POST / HTTP/1.1\r\nHost: x\r\n\r\n",)):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            for piece in pieces:
+                writer.write(piece)
+                await writer.drain()
+                await asyncio.sleep(0.01)
+            assert (await reader.readline()).split()[1] == b"200"
+            writer.close()
+    assert came == [b"abcd", b"abcd", b""]
+
+
+async def test_a_small_body_that_is_too_large_is_refused_however_it_comes() -> None:
+    async with reading() as (port, came):
+        for pieces in ((HEAD + b"5\r\nabcde\r\n0\r\n\r\n",), (HEAD, b"5\r\nabcde\r\n0\r\n\r\n")):
+            writer = await sent(port, *pieces, pause_s=0.01)
+            writer.close()
+    assert [type(each) for each in came] == [PayloadTooLarge, PayloadTooLarge]
+
+
+async def test_a_small_body_has_a_time_in_all() -> None:
+    """However steadily it comes."""
+    async with reading(1000, within_s=0.1) as (port, came):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+
+        async def drip() -> None:
+            writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n")
+            for _ in range(1000):
+                writer.write(b"x")
+                await asyncio.sleep(0.02)
+
+        dripping = asyncio.create_task(drip())
+        said = await asyncio.wait_for(reader.readuntil(b"}"), 10)
+        dripping.cancel()
+        writer.close()
+    assert said.startswith(b"HTTP/1.1 408 ")
+    assert said.endswith(b'{"detail":"The request did not come in time."}')
+    assert [type(each) for each in came] == [RequestTimeout]
+
+
+async def test_a_client_that_leaves_in_the_middle_of_its_json_is_no_defect_of_ours() -> None:
+    with capture_logs() as logs:
+        async with reading() as (port, _):
+            writer = await sent(
+                port, b"POST /json HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{", pause_s=0.05
+            )
+            writer.transport.abort()
+            await asyncio.sleep(0.05)
+    assert logs == []
 
 
 async def test_what_is_too_large_is_not_read_on() -> None:

@@ -57,6 +57,17 @@ def test_without_a_repo_the_record_is_shown_and_why_it_is_nowhere(capsys: pytest
     assert "PLYR_SERVICE_PDS" in capsys.readouterr().err
 
 
+def test_without_a_public_address_there_is_nobody_to_declare_anything(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    at_home = ("--service-pds", PDS, "--service-signing-key", KEY)
+    for more in ((), at_home):
+        assert main(["labeler", "publish", *more]) == 1
+        assert capsys.readouterr().err.startswith(
+            "plyr: PLYR_PUBLIC_URL is not set: without it we are did:web:"
+        )
+
+
 def test_a_pds_and_its_key_are_given_together() -> None:
     environ = {"PLYR_SERVICE_PDS": f"{PDS}/", "PLYR_SERVICE_SIGNING_KEY": KEY}
     assert home(load({}, environ)) == Home(PDS, KEY)
