@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 import socket
+import sys
 import tempfile
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
