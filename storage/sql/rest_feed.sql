@@ -99,17 +99,17 @@ select count(*)
    and ($2::text is null or position(lower($2::text) in lower(o.title || ' ' || coalesce(o.album, ''))) > 0)
 
 -- name: top_since
--- The tracks that were played most from day $1 on, as of the last roll-up. Whether one is listed is looked at for the
--- best alone: all of them are joined by an index that does not know it.
-select best.track_id
-  from (select d.track_id, d.plays
-          from (select track_id, sum(plays) plays from play_day where day >= $1::date group by track_id) d
-          join track t on t.id = d.track_id
-          join profile p on p.repo_id = t.repo_id and not p.hidden
-         order by d.plays desc, d.track_id desc
-         limit $2::int + 100) best
-  cross join lateral (select from track where id = best.track_id and not unlisted limit 1) t
- order by best.plays desc, best.track_id desc
+-- The tracks that were played most from day $1 on, as of the last roll-up. Whether one can be shown is looked at from the
+-- best on, for as many as are wanted: sorted first and by "limit", since the planner would read all tracks to join them.
+select d.track_id
+  from (select track_id, sum(plays) plays
+          from play_day
+         where day >= $1::date
+         group by track_id
+         order by sum(plays) desc, track_id desc) d
+  cross join lateral (select repo_id from track where id = d.track_id and not unlisted limit 1) t
+  cross join lateral (select from profile where repo_id = t.repo_id and not hidden limit 1) p
+ order by d.plays desc, d.track_id desc
  limit $2::int
 
 -- name: tags

@@ -33,6 +33,7 @@ EXPLAINED = (
     "rest_tag",
     "backlinks_counts",
     "sitemap_newest",
+    "rest_top_since",
 )
 # Every title is "Track number …", every account an artist, every tenth track a tenth, and the oldest a zebra.
 FILL = """
@@ -94,7 +95,7 @@ def execute(name: str, *params: bytes | None) -> str:
     values = ", ".join(
         "null" if each is None else "'{}'".format(each.decode().replace("'", "''")) for each in params
     )
-    return f"execute {name} ({values})"
+    return f"execute {name} ({values})" if params else f"execute {name}"
 
 
 def read(conn: psycopg.Connection, name: str, *params: bytes | None) -> tuple[int, int]:
@@ -224,3 +225,19 @@ def test_many_out_of_sight_cost_no_more_while_the_planner_knows_of_none(filled: 
     assert told["rest_tag"] == [(400,)]
     assert told["backlinks_counts"] == [("like", 361, 360), ("comment", 360, 360), ("list", 0, 0)]
     assert [(id,) for id, *_ in told["sitemap_newest"]] == newest
+
+
+def test_who_was_played_most_is_found_without_a_look_at_everybody_else(filled: psycopg.Connection) -> None:
+    with filled.transaction(force_rollback=True):
+        filled.execute("insert into play_day select id, current_date, id % 1000 from track where id % 4 = 0")
+        filled.execute("analyze play_day")
+        filled.execute(
+            "update profile set hidden = true where repo_id = (select repo_id from track where id = 996)"
+        )
+        filled.execute("update track set unlisted = true where id = 1996")
+        filled.execute("prepare days as select track_id, sum(plays) from play_day group by 1")
+        (pages, _), (summed, _) = read(filled, "rest_top_since", b"2026-01-01", b"100"), read(filled, "days")
+        found = filled.execute("execute rest_top_since ('2026-01-01', 100)").fetchall()
+    played = sorted((id % 1000, id) for id in range(4, ROWS + 1, 4) if id not in (996, 1996))
+    assert [id for (id,) in found] == [id for _, id in played[:-101:-1]]
+    assert pages <= summed + 1000, (pages, summed)
