@@ -25,7 +25,7 @@ def load(file: str) -> dict[str, LiteralString]:
     return {name: cast(LiteralString, body.strip()) for name, body in zip(names, bodies, strict=True)}
 
 
-def in_sight(statement: LiteralString) -> LiteralString:
+def in_sight(statement: str) -> str:
     """The statement with the parts of `sight.sql` where it names them."""
     for name, part in load("sight").items():
         statement = statement.replace(f"{{{name}}}", part)
