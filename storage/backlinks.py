@@ -8,12 +8,12 @@ from enum import StrEnum
 from lexicons.syntax import AtUri
 from storage.feed import Page, place_after
 from storage.keyset import Place
-from storage.queries import load
+from storage.queries import in_sight, load
 from storage.reader import Reads
 
 _SQL = load("backlinks")
 
-STATEMENTS = {f"backlinks_{name}": sql for name, sql in _SQL.items()}
+STATEMENTS = {f"backlinks_{name}": in_sight(sql) for name, sql in _SQL.items()}
 
 
 class Source(StrEnum):

@@ -23,3 +23,10 @@ def load(file: str) -> dict[str, LiteralString]:
         raise ValueError(f"{file}.sql names a statement twice")
     # The files are part of the program: their text is as literal as a string in a module.
     return {name: cast(LiteralString, body.strip()) for name, body in zip(names, bodies, strict=True)}
+
+
+def in_sight(statement: str) -> str:
+    """The statement with the parts of `sight.sql` where it names them."""
+    for name, part in load("sight").items():
+        statement = statement.replace(f"{{{name}}}", part)
+    return statement

@@ -10,7 +10,7 @@ from enum import StrEnum
 from lexicons.syntax import Nsid, Rev
 from storage.feed import REST, Tracks, rest_statement, rest_tracks, text_array
 from storage.keyset import Place
-from storage.queries import load
+from storage.queries import in_sight, load
 from storage.reader import Cell, Reads
 
 _SQL = load("rest_feed")
@@ -19,7 +19,8 @@ _SKELETONS = ("by_artist", "tagged", "mine", "unproven", "by_ids")
 STATEMENTS = (
     {f"rest_{name}": rest_statement(_SQL[name]) for name in _SKELETONS}
     | {"rest_liked": rest_statement(_SQL["liked"], liked="true")}
-    | {f"rest_{name}": _SQL[name] for name in ("mine_count", "top_since", "tags", "tag")}
+    | {f"rest_{name}": _SQL[name] for name in ("mine_count", "top_since")}
+    | {f"rest_{name}": in_sight(_SQL[name]) for name in ("tags", "tag")}
 )
 
 

@@ -3,30 +3,25 @@
 
 -- name: counts
 -- How many records of each kind point at it, and of how many accounts; of kind $2 alone, if it is not null. Counters know
--- the accounts that like it and the comments; records of likes are counted if $3. There are few accounts out of sight,
--- which are looked for once and not for each record.
+-- the accounts that like it and the comments; records of likes are counted if $3.
 with target as (select id from track_uri where uri = $1::text),
-     unseen as materialized (select repo_id from profile where hidden)
+     few as materialized ({few})
 select 'like' source,
-       (select count(*)
-          from "like" l
-         where $3::boolean and l.track_id = s.id and l.repo_id not in (select repo_id from unseen)),
+       (select count(*) from "like" x where $3::boolean and x.track_id = s.id and {seen}),
        s.likes
   from track_stat s
  where coalesce($2::text, 'like') = 'like' and s.id = (select id from target)
 union all
 select 'comment', s.comments,
-       (select count(distinct c.repo_id)
-          from comment c
-         where c.track_id = s.id and c.repo_id not in (select repo_id from unseen))
+       (select count(distinct x.repo_id) from comment x where x.track_id = s.id and {seen})
   from track_stat s
  where coalesce($2::text, 'comment') = 'comment' and s.id = (select id from target)
 union all
-select 'list', count(distinct i.list_id), count(distinct l.repo_id)
+select 'list', count(distinct i.list_id), count(distinct x.repo_id)
   from list_item i
-  join list l on l.id = i.list_id
+  join list x on x.id = i.list_id
  where coalesce($2::text, 'list') = 'list' and i.track_id = (select id from target)
-   and l.repo_id not in (select repo_id from unseen)
+   and {seen}
 
 -- name: likes
 -- Likes of it; the index gives the order.

@@ -99,39 +99,38 @@ select count(*)
    and ($2::text is null or position(lower($2::text) in lower(o.title || ' ' || coalesce(o.album, ''))) > 0)
 
 -- name: top_since
--- The tracks that were played most from day $1 on, as of the last roll-up. Whether one is listed is looked at for the
--- best alone: all of them are joined by an index that does not know it.
-select best.track_id
-  from (select d.track_id, d.plays
-          from (select track_id, sum(plays) plays from play_day where day >= $1::date group by track_id) d
-          join track t on t.id = d.track_id
-          join profile p on p.repo_id = t.repo_id and not p.hidden
-         order by d.plays desc, d.track_id desc
-         limit $2::int + 100) best
-  cross join lateral (select from track where id = best.track_id and not unlisted limit 1) t
- order by best.plays desc, best.track_id desc
+-- The tracks that were played most from day $1 on, as of the last roll-up. Whether one can be shown is looked at from the
+-- best on, for as many as are wanted: sorted first and by "limit", since the planner would read all tracks to join them.
+select d.track_id
+  from (select track_id, sum(plays) plays
+          from play_day
+         where day >= $1::date
+         group by track_id
+         order by sum(plays) desc, track_id desc) d
+  cross join lateral (select repo_id from track where id = d.track_id and not unlisted limit 1) t
+  cross join lateral (select from profile where repo_id = t.repo_id and not hidden limit 1) p
+ order by d.plays desc, d.track_id desc
  limit $2::int
 
 -- name: tags
 -- Tags that begin with $1, if it is not null, by how many tracks have them, with their plays; of the newest tracks that
--- have any, so that this ends at any size.
-select tag, count(*), sum(having_it.plays)
-  from (select newest.tags, newest.plays
-          from (select id, tags, plays from track_stat where tags is not null order by id desc limit 2000) newest
-          cross join lateral (select repo_id from track where id = newest.id and not unlisted limit 1) t
-          cross join lateral (select from profile where repo_id = t.repo_id and not hidden limit 1) p
-         where $1::text is null or exists (select from unnest(newest.tags) x where starts_with(x, $1::text))) having_it,
-       unnest(having_it.tags) tag
- where $1::text is null or starts_with(tag, $1::text)
- group by tag
- order by count(*) desc, tag
+-- have any, so that this ends at any size. Tracks that are gone or unlisted have no tags here but in their counters.
+with newest as materialized (
+    select id, plays from track_stat where tags is not null order by id desc limit 2000
+), few as materialized (
+    {few}
+)
+select x.tag, count(*), sum(s.plays)
+  from track_tag x
+  join newest s on s.id = x.track_id
+ where x.track_id >= (select min(id) from newest)
+   and ($1::text is null or starts_with(x.tag, $1::text))
+   and {seen}
+ group by x.tag
+ order by count(*) desc, x.tag
  limit $2::int
 
 -- name: tag
--- How many tracks that are listed have this tag, of 10,000 at most. Whose account is out of sight, an index of those
--- alone knows.
-select count(*)
-  from (select from track_tag n
-         where n.tag = $1::text
-           and not exists (select from profile p where p.repo_id = n.repo_id and p.hidden)
-         limit 10000) n
+-- How many tracks that are listed have this tag, of 10,000 at most.
+with few as materialized ({few})
+select count(*) from (select from track_tag x where x.tag = $1::text and {seen} limit 10000) n

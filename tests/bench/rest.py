@@ -77,6 +77,7 @@ async def run(options: Options, postgres: database.Server) -> Finding:
             found[contest.name] = await rounds(contest, ours, orm, postgres.pid, cores[0], options)
         profiles = await profiled(contests, ours, postgres.pid) if options.profile else {}
         await asyncio.to_thread(rest_seed.fill_reads, dsn)
+        postgres.checkpoint()
         told, slowest, whole = await rest_routes.ask_all(ours, PUBLIC_URL, dsn, size, listeners, options)
     postgres.drop("rest")
     return Finding(

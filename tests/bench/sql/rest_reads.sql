@@ -1,6 +1,6 @@
--- What the routes that are in no contest read, once the contests are over: playlists, tags, what is playing, exports,
--- earlier sounds, uploads on their way, cases. All of it for those who are signed in; of others as much as it takes for
--- indexes to be used.
+-- What the routes that are in no contest read, once the contests are over: playlists, tags, days of plays, what is
+-- playing, exports, earlier sounds, uploads on their way, cases. All of it for those who are signed in; of others as
+-- much as it takes for indexes to be used.
 create temporary table listener as
 select s.id as session_id, r.id as repo_id, r.did, min(t.id) as track_id,
        (array_agg(t.rkey order by t.id))[1] as rkey
@@ -31,6 +31,12 @@ update track_stat set tags = array['genre ' || id / 10 % 7, 'mood ' || id / 10 %
 insert into track_tag (tag, sort_at, track_id, repo_id)
 select n.tag, t.sort_at, t.id, t.repo_id
 from track t join track_stat s on s.id = t.id cross join unnest(s.tags) as n (tag);
+
+-- Half of all tracks were played on a day of the last month.
+insert into play_day (track_id, day, plays)
+select t.id, current_date - d, 1 + (t.id * 7919 + d) % 50
+from track t cross join generate_series(0, 29) d
+where (t.id * 31 + d) % 60 = 0;
 
 insert into preference (did, chosen)
 select r.did, '{"allow_comments": true}'
@@ -82,5 +88,5 @@ insert into far_sound (track_id, record_cid, url, due, checked_at)
 select t.id, t.cid, o.audio_url, now() + interval '1 day', now() from track t join orm.track o on o.id = t.id
 where t.id <= 10000;
 
-vacuum analyze list, list_item, list_look, track_stat, track_tag, preference, now_playing, blob, blob_owner, sound, track_media,
-               track_revision, job, staged_upload, moderation_case, moderation_event, far_sound, session
+vacuum analyze list, list_item, list_look, track_stat, track_tag, play_day, preference, now_playing, blob,
+               blob_owner, sound, track_media, track_revision, job, staged_upload, moderation_case, moderation_event, far_sound, session

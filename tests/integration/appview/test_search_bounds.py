@@ -1,4 +1,4 @@
-"""What common words and tags cost is bounded by the statements, not by how many rows have them."""
+"""What common words, tags and hidden accounts cost is bounded by statements, not by how many there are."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from appview.app import make_reader
-from storage import feed, finding, keyset, people, rest_feed
+from storage import backlinks, feed, finding, keyset, people, rest_feed, sitemap
 from storage.feed import text_array
 from storage.reader import Reader
 from storage.search import words
@@ -19,7 +19,10 @@ from storage.spread import MOST_ENTRIES, Spread, Spreads
 ROWS = 80_000  # tracks, and accounts
 MOST_PAGES = 80_000  # touched by one statement
 MOST_TAG_PAGES, MOST_TAG_ROWS = 20_000, 10_000
-STATEMENTS = feed.STATEMENTS | finding.STATEMENTS | people.STATEMENTS | rest_feed.STATEMENTS
+STATEMENTS = (
+    feed.STATEMENTS | finding.STATEMENTS | people.STATEMENTS | rest_feed.STATEMENTS
+    | backlinks.STATEMENTS | sitemap.STATEMENTS
+)  # fmt: skip
 EXPLAINED = (
     "rest_search",
     "feed_search",
@@ -28,6 +31,9 @@ EXPLAINED = (
     "rest_tagged",
     "rest_tags",
     "rest_tag",
+    "backlinks_counts",
+    "sitemap_newest",
+    "rest_top_since",
 )
 # Every title is "Track number …", every account an artist, every tenth track a tenth, and the oldest a zebra.
 FILL = """
@@ -48,6 +54,17 @@ insert into track_tag (tag, sort_at, track_id, repo_id)
     select tag, sort_at, id, repo_id from track join track_stat using (id), unnest(tags) tag;
 vacuum analyze
 """  # fmt: skip
+# Four hundred like the first track and say something about it; one of them likes it twice.
+LIKED = """
+insert into "like" (repo_id, track_id, rkey, sort_at)
+    select id, 1, id::text, now() from repo where id <= 400 union all select 1, 1, 'again', now();
+insert into comment (repo_id, rkey, track_id, timestamp_ms, sort_at, card)
+    select id, id, 1, 0, now(), '' from repo where id <= 400;
+update track_stat set likes = 360, comments = 360 where id = 1
+"""
+NEWEST = """
+select t.id from track t join profile p using (repo_id) where not p.hidden order by t.id desc limit 1000
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +91,16 @@ async def shelf(filled: psycopg.Connection, shared_database: str) -> AsyncIterat
         yield Shelf(filled, reads, await Spreads(reads).get())
 
 
-def read(conn: psycopg.Connection, name: str, *params: bytes | None) -> tuple[int, int]:
-    """How many pages a prepared statement touches, and how many rows the node with the most of them has."""
+def execute(name: str, *params: bytes | None) -> str:
     values = ", ".join(
         "null" if each is None else "'{}'".format(each.decode().replace("'", "''")) for each in params
     )
-    asked = f"explain (analyze, buffers, timing off) execute {name} ({values})"
+    return f"execute {name} ({values})" if params else f"execute {name}"
+
+
+def read(conn: psycopg.Connection, name: str, *params: bytes | None) -> tuple[int, int]:
+    """How many pages a prepared statement touches, and how many rows the node with the most of them has."""
+    asked = f"explain (analyze, buffers, timing off) {execute(name, *params)}"
     text = "\n".join(line for (line,) in conn.execute(asked.encode()).fetchall())
     pages = re.search(r"Buffers: (.*)", text)
     assert pages is not None, text
@@ -182,3 +203,41 @@ async def test_what_is_out_of_sight_has_no_tag(shelf: Shelf) -> None:
         )  # fmt: skip
     finally:
         shelf.admin.execute(hide, (False,))
+
+
+def test_many_out_of_sight_cost_no_more_while_the_planner_knows_of_none(filled: psycopg.Connection) -> None:
+    asked: dict[str, tuple[bytes | None, ...]] = {
+        "rest_tags": (b"tag", b"3"),
+        "rest_tag": (b"tag47",),
+        "backlinks_counts": (b"at://x/1", None, b"true"),
+        "sitemap_newest": (b"1000",),
+    }
+    with filled.transaction(force_rollback=True):
+        filled.execute("update profile set hidden = true where repo_id % 10 = 0")
+        filled.execute(LIKED)
+        costs = {name: read(filled, name, *params) for name, params in asked.items()}
+        told = {
+            name: filled.execute(execute(name, *params).encode()).fetchall() for name, params in asked.items()
+        }
+        newest = filled.execute(NEWEST).fetchall()
+    assert all(rows <= 5_000 for _, rows in costs.values()), costs
+    assert told["rest_tags"] == [("tag78", 400, 0), ("tag79", 400, 0)]
+    assert told["rest_tag"] == [(400,)]
+    assert told["backlinks_counts"] == [("like", 361, 360), ("comment", 360, 360), ("list", 0, 0)]
+    assert [(id,) for id, *_ in told["sitemap_newest"]] == newest
+
+
+def test_who_was_played_most_is_found_without_a_look_at_everybody_else(filled: psycopg.Connection) -> None:
+    with filled.transaction(force_rollback=True):
+        filled.execute("insert into play_day select id, current_date, id % 1000 from track where id % 4 = 0")
+        filled.execute("analyze play_day")
+        filled.execute(
+            "update profile set hidden = true where repo_id = (select repo_id from track where id = 996)"
+        )
+        filled.execute("update track set unlisted = true where id = 1996")
+        filled.execute("prepare days as select track_id, sum(plays) from play_day group by 1")
+        (pages, _), (summed, _) = read(filled, "rest_top_since", b"2026-01-01", b"100"), read(filled, "days")
+        found = filled.execute("execute rest_top_since ('2026-01-01', 100)").fetchall()
+    played = sorted((id % 1000, id) for id in range(4, ROWS + 1, 4) if id not in (996, 1996))
+    assert [id for (id,) in found] == [id for _, id in played[:-101:-1]]
+    assert pages <= summed + 1000, (pages, summed)

@@ -29,7 +29,6 @@ ASKED: dict[str, tuple[bytes | None, ...]] = {
     "feed_search": (None, *RANK, LIMIT, ZEBRA, ZEBRA, b"{}", b"false"),
     "rest_search": (None, *RANK, LIMIT, TRACK, None, b"{}", b"true"),
     "rest_by_ids": (None, b"{1,2,3}"),
-    "rest_tags": (None, b"20"),
     "finding_albums": (TRACK, b"{%track%}", None, b"true"),
     "sitemap_newest": (b"1000",),
     "albums_page": (b"", b"0", b"00000000-0000-0000-0000-000000000000", b"0", LIMIT),
