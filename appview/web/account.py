@@ -141,7 +141,7 @@ class AccountPages:
         return found or ["nothing"]
 
     async def _new_token(self, request: web.Request, session: Session) -> web.Response:
-        """A developer token, the one time that it can be shown."""
+        """A developer token, the one time that it can be shown, and to nobody but whose it is."""
         fetched = await exchange.redeem(
             self._desk.pool,
             self._desk.sessions,
@@ -149,7 +149,7 @@ class AccountPages:
             None,
             in_browser=False,
         )
-        if fetched is None or fetched.given.kind != Kind.TOKEN:
+        if fetched is None or (fetched.given.kind, fetched.given.did) != (Kind.TOKEN, session.did):
             return await self._shown(session, problem_of("exchange"), None)
         base = self._desk.config.origin or origin_of(request)
         return self._site.page("token.html", {"token": fetched.key.text, "base": base})

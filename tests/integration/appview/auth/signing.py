@@ -26,6 +26,7 @@ from appview.auth.grant import Credentials, Flow, Granted, Refusal, SignInFailed
 from appview.auth.keyring import KeyFile, KeyRing
 from appview.auth.metadata import App, loopback_app
 from appview.auth.oauth import PdsAnswer
+from appview.guards import GuardConfig
 from appview.protocol import make_runner
 from appview.service import AppConfig
 from lexicons.catalog import Catalog
@@ -205,8 +206,12 @@ class House:
 
 
 @asynccontextmanager
-async def housed(dsn: str, keys: Path, catalog: Catalog, *, frontend_url: str | None) -> AsyncIterator[House]:
+async def housed(
+    dsn: str, keys: Path, catalog: Catalog, *, frontend_url: str | None, origin: str = "http://127.0.0.1"
+) -> AsyncIterator[House]:
+    """`origin`: under which people reach it, as they think."""
     village = Village()
+    guards = GuardConfig(origins=frozenset(filter(None, (origin, frontend_url))))
     async with AsyncExitStack() as stack:
         house = House([], [], village, dsn, keys, stack)
         for _ in range(2):
@@ -216,13 +221,15 @@ async def housed(dsn: str, keys: Path, catalog: Catalog, *, frontend_url: str | 
                 SCOPE,
                 catalog.definitions,
                 frontend_url,
-                origin="http://127.0.0.1",
+                origin=origin,
                 collections=catalog.collections.own,
             )
             auth = await stack.enter_async_context(
                 assembled(pool, reads, KeyRing(KeyFile(keys)), village, config)
             )
-            runner = make_runner(build_app(reads, catalog, AppConfig(version="1.2.3"), auth=auth))
+            runner = make_runner(
+                build_app(reads, catalog, AppConfig(version="1.2.3", guards=guards), auth=auth)
+            )
             await runner.setup()
             stack.push_async_callback(runner.cleanup)
             await web.TCPSite(runner, "127.0.0.1", 0).start()

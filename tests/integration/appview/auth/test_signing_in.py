@@ -202,6 +202,38 @@ async def test_on_our_own_pages_the_callback_sets_the_cookie(own_pages: House):
     assert (await ann.me())["handle"] == "ann.test"
 
 
+LEADS = {
+    "somebody's page": ("cross-site", "https://evil.test/", False),
+    "somebody's page that hides": ("cross-site", None, False),
+    "a page whose name begins like ours": ("cross-site", f"{FRONTEND}.evil.test/", False),
+    "a page with our name in its path": ("cross-site", f"https://evil.test/{FRONTEND}/", False),
+    "a frontend of another site": ("cross-site", f"{FRONTEND}/login", True),
+    "a frontend of the same site": ("same-site", None, True),
+    "our own page": ("same-origin", None, True),
+    "a person, at the address bar": ("none", None, True),
+    "no browser": (None, None, True),
+}
+
+
+async def test_nobodys_page_but_ours_begins_a_sign_in(database: str, tmp_path: Path, catalog: Catalog):
+    """It would begin with an account of its own, whose server sends people back without a question."""
+    keys = tmp_path / "encryption.keys"
+    params = {"handle": "eve.test", "return_to": "/x"}
+    ask = f"{FRONTEND}/login?handle=eve.test&return_to=/x"
+    async with housed(database, keys, catalog, frontend_url=FRONTEND, origin="https://api.test") as house:
+        ann = await house.person()
+        for case, (site, referer, begins) in LEADS.items():
+            told = {"Sec-Fetch-Site": site, "Referer": referer}
+            headers = {name: text for name, text in told.items() if text is not None}
+            started = await ann.ask("GET", "/auth/start", params=params, headers=headers)
+            flows = await rows(house, "delete from oauth_flow returning kind")
+            if begins:
+                assert (started.status, flows) == (307, [("sign_in",)]), case
+            else:
+                assert (started.status, started.headers["Location"], flows) == (303, ask, []), case
+                assert "Set-Cookie" not in started.headers
+
+
 @pytest.mark.parametrize("path", ["//evil.test", "/\\evil.test", "https://evil.test", "evil", "/a\nb"])
 async def test_nobody_is_sent_to_another_site_afterwards(own_pages: House, path: str):
     ann = await own_pages.person()
