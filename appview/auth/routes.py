@@ -92,7 +92,7 @@ class WayIn:
         if not handle and not pds_url:
             raise Refused(400, "either handle or pds_url is required")
         return_to = own_path(query.get("return_to"))
-        if desk.config.secure and request.app[GATE].is_led(request):
+        if request.app[GATE].is_led(request):
             # Or anybody's page could sign people in as somebody: there are servers that ask nobody.
             back = {} if return_to is None else {"return_to": return_to}
             path = desk.config.page("/login", "/sign-in", {"handle": handle or pds_url} | back)

@@ -79,6 +79,8 @@ class AccountPages:
         router.add_post("/account/delete", rest(self._posted(self._delete, "")))
 
     async def sign_in(self, request: web.Request) -> web.StreamResponse:
+        if there := self._desk.config.elsewhere(request):
+            return _next(there)  # from here its form would come from another site
         values = {
             "handle": request.query.get("handle", "")[:2048],
             "return_to": own_path(request.query.get("return_to")),

@@ -206,12 +206,9 @@ class House:
 
 
 @asynccontextmanager
-async def housed(
-    dsn: str, keys: Path, catalog: Catalog, *, frontend_url: str | None, origin: str = "http://127.0.0.1"
-) -> AsyncIterator[House]:
-    """`origin`: under which people reach it, as they think."""
+async def housed(dsn: str, keys: Path, catalog: Catalog, *, frontend_url: str | None) -> AsyncIterator[House]:
     village = Village()
-    guards = GuardConfig(origins=frozenset(filter(None, (origin, frontend_url))))
+    guards = GuardConfig(origins=frozenset([frontend_url] if frontend_url else []))
     async with AsyncExitStack() as stack:
         house = House([], [], village, dsn, keys, stack)
         for _ in range(2):
@@ -221,7 +218,7 @@ async def housed(
                 SCOPE,
                 catalog.definitions,
                 frontend_url,
-                origin=origin,
+                origin="http://127.0.0.1",
                 collections=catalog.collections.own,
             )
             auth = await stack.enter_async_context(

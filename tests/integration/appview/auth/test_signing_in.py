@@ -215,23 +215,21 @@ LEADS = {
 }
 
 
-async def test_nobodys_page_but_ours_begins_a_sign_in(database: str, tmp_path: Path, catalog: Catalog):
+async def test_nobodys_page_but_ours_begins_a_sign_in(house: House):
     """It would begin with an account of its own, whose server sends people back without a question."""
-    keys = tmp_path / "encryption.keys"
     params = {"handle": "eve.test", "return_to": "/x"}
     ask = f"{FRONTEND}/login?handle=eve.test&return_to=/x"
-    async with housed(database, keys, catalog, frontend_url=FRONTEND, origin="https://api.test") as house:
-        ann = await house.person()
-        for case, (site, referer, begins) in LEADS.items():
-            told = {"Sec-Fetch-Site": site, "Referer": referer}
-            headers = {name: text for name, text in told.items() if text is not None}
-            started = await ann.ask("GET", "/auth/start", params=params, headers=headers)
-            flows = await rows(house, "delete from oauth_flow returning kind")
-            if begins:
-                assert (started.status, flows) == (307, [("sign_in",)]), case
-            else:
-                assert (started.status, started.headers["Location"], flows) == (303, ask, []), case
-                assert "Set-Cookie" not in started.headers
+    ann = await house.person()
+    for case, (site, referer, begins) in LEADS.items():
+        told = {"Sec-Fetch-Site": site, "Referer": referer}
+        headers = {name: text for name, text in told.items() if text is not None}
+        started = await ann.ask("GET", "/auth/start", params=params, headers=headers)
+        flows = await rows(house, "delete from oauth_flow returning kind")
+        if begins:
+            assert (started.status, flows) == (307, [("sign_in",)]), case
+        else:
+            assert (started.status, started.headers["Location"], flows) == (303, ask, []), case
+            assert "Set-Cookie" not in started.headers
 
 
 @pytest.mark.parametrize("path", ["//evil.test", "/\\evil.test", "https://evil.test", "evil", "/a\nb"])
@@ -251,6 +249,8 @@ async def test_a_browser_on_this_machine_is_led_to_the_name_that_its_cookies_bel
         307,
         "http://127.0.0.1/auth/start?handle=ann.test",
     )
+    page = await ann.ask("GET", "/sign-in?error=denied", headers={"Host": f"localhost:{port}"})
+    assert (page.status, page.headers["Location"]) == (303, "http://127.0.0.1/sign-in?error=denied")
 
 
 @pytest.mark.parametrize(
