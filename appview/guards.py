@@ -14,7 +14,6 @@ a password there is, once it was typed, so it counts like a cookie.
 from __future__ import annotations
 
 import base64
-import binascii
 import hmac
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -164,8 +163,17 @@ class Gate:
             if "Sec-Fetch-Site" in request.headers:
                 raise ForeignOrigin
             return
-        if origin not in self.config.origins and origin.partition("://")[2] != request.host:
+        scheme, _, host = origin.partition("://")
+        own = host == request.host and (scheme == "https" or not self.config.https)
+        if not own and origin not in self.config.origins:
             raise ForeignOrigin
+
+    def is_led(self, request: web.BaseRequest) -> bool:
+        """Whether somebody else's page brought this browser here, by a link or of its own accord."""
+        if request.headers.get("Sec-Fetch-Site") != "cross-site":
+            return False
+        origin = "/".join(request.headers.get(hdrs.REFERER, "").split("/")[:3])
+        return origin not in self.config.origins
 
     def require_admin(self, request: web.BaseRequest) -> None:
         """Raises AdminClosed if there is no secret, AdminRequired if the request does not have it, as
@@ -174,7 +182,7 @@ class Gate:
         if not secret:
             raise AdminClosed
         given = request.headers.get(ADMIN_HEADER) or _basic(request.headers.get(hdrs.AUTHORIZATION, ""))
-        if not hmac.compare_digest(given.encode(), secret.encode()):
+        if not hmac.compare_digest(given.encode(errors="surrogateescape"), secret.encode()):
             raise AdminRequired
 
     def refused(self, error: AppError) -> None:
@@ -294,6 +302,6 @@ def _basic(header: str) -> str:
         return ""
     try:
         name, _, password = base64.b64decode(credentials.strip(), validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # neither base64 nor UTF-8, or a letter that is in no base64
         return ""
     return password if name == "admin" else ""

@@ -73,6 +73,8 @@ async def pieces_of(
         if not data:
             break
         received += len(data)
+        if received > max_bytes and inflate is not None:  # what comes out of it may be nothing at all
+            raise TooLarge(f"{url}: more than {max_bytes} bytes")
         passed = time.monotonic() - started
         if idle_s is not None and passed > idle_s and received < min_rate * passed:
             raise TooSlow(f"{url}: {received} bytes in {passed:.0f} s")

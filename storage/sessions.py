@@ -83,6 +83,7 @@ class Token:
 @dataclass(frozen=True, slots=True)
 class Given:
     kind: str
+    did: Did
     browser: int
 
 

@@ -130,6 +130,8 @@ class Accounts:
     async def leave_all(self, request: web.Request, *, everywhere: bool) -> web.StreamResponse:
         desk = self._desk
         asked = await desk.asking(request)
+        if everywhere:
+            desk.require_grant(asked.session)
         browser = asked.session.browser
         async with desk.pool.connection() as conn, conn.transaction():
             ids = set(await sessions.of_browser(conn, browser))

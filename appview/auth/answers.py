@@ -19,6 +19,7 @@ from firehose.net import Response
 from lexicons.syntax import Did, is_atproto_did
 
 MAX_TOKEN = 16_384
+MAX_SCOPE = 8_192
 MAX_LIFE_S = 10 * 365 * 86_400
 
 # RFC 6749 §4.1.2.1 and §5.2, 7009, 8628, 9126, 9449, and OpenID's for a sign-in that needs a person.
@@ -98,7 +99,7 @@ def read_tokens(body: Mapping[str, Any]) -> Tokens:
     sub, scope, life = body.get("sub"), body.get("scope"), body.get("expires_in")
     if not isinstance(sub, str) or not is_atproto_did(sub):
         raise SignInFailed(Refusal.BAD_TOKEN, "the server does not say whose token it is")
-    if not isinstance(scope, str):
+    if not isinstance(scope, str) or len(scope) > MAX_SCOPE:
         raise SignInFailed(Refusal.BAD_TOKEN, "the server does not say what the token allows")
     if "atproto" not in scope.split(" "):
         raise SignInFailed(Refusal.WRONG_SCOPE, "the scope atproto was not granted")

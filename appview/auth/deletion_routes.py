@@ -62,6 +62,7 @@ class DeletionRoutes:
 
     async def delete_as(self, session: Session, confirmation: str, remove_records: bool) -> Outcome:
         """What came of it so far. Raises Refused."""
+        self._desk.require_grant(session)
         # Without a handle that holds, nobody else's word stands for the account but its DID.
         name = session.did if session.handle in (None, HANDLE_INVALID) else session.handle
         if confirmation.strip().removeprefix("@").lower() != name.lower():

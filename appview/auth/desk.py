@@ -127,6 +127,11 @@ class Desk:
         if session.granted and not scopes.covers(session.scope, wanted or config.scope, config.definitions):
             raise Refused(403, "scope_upgrade_required")
 
+    def require_grant(self, session: Session) -> None:
+        """Raises Refused 403 for a minted session: it reads, and ends no grant that a person gave."""
+        if not session.granted:
+            raise Refused(403, "this token cannot act for its account")
+
     async def linked(self, session: Session) -> list[Account]:
         """The accounts of this session's browser, itself among them."""
         if session.kind != Kind.BROWSER:

@@ -68,6 +68,6 @@ def refuse_error(answer: Response) -> None:
     if answer.status < 400:
         return
     error = error_code(answer)
-    if error is not None and error not in _LATER:
-        raise SignInFailed(Refusal.SERVER_REFUSED, error)
+    if error is not None:
+        raise SignInFailed(Refusal.UNREACHABLE if error in _LATER else Refusal.SERVER_REFUSED, error)
     json_object(answer, Refusal.SERVER_REFUSED)

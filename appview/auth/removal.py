@@ -21,7 +21,7 @@ from lexicons.syntax import Did, Nsid, Rkey, is_rkey
 
 BATCH = 50
 PAGE = 100
-MAX_PAGES = 10_000
+MAX_PAGES = 1_000  # of a collection: their keys are held together
 _APPLY, _LIST = "com.atproto.repo.applyWrites", "com.atproto.repo.listRecords"
 
 
@@ -71,6 +71,8 @@ class Removal:
             records, following = page.get("records"), page.get("cursor")
             if not isinstance(records, list):
                 raise NotRemoved("the PDS lists no records")
+            if len(records) > PAGE:
+                raise NotRemoved("the PDS lists more records than it was asked for")
             found += [Key(collection, _rkey(record)) for record in records]
             if not records or not isinstance(following, str) or following == cursor:
                 return found

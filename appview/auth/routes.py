@@ -19,6 +19,7 @@ from appview.auth.cookies import browser_of, is_browser, wants_page
 from appview.auth.desk import Desk, not_started
 from appview.auth.flows import Arrived, OtherUser, Taken, Wish
 from appview.auth.grant import Refusal, SignInFailed
+from appview.guards import GATE
 from appview.rest import account_shapes
 from appview.rest.answers import Refused, answer, body_of, rest
 from appview.rest.spec import described
@@ -90,10 +91,16 @@ class WayIn:
             raise Refused(400, "provide either handle or pds_url, not both")
         if not handle and not pds_url:
             raise Refused(400, "either handle or pds_url is required")
+        return_to = own_path(query.get("return_to"))
+        if request.app[GATE].is_led(request):
+            # Or anybody's page could sign people in as somebody: there are servers that ask nobody.
+            back = {} if return_to is None else {"return_to": return_to}
+            path = desk.config.page("/login", "/sign-in", {"handle": handle or pds_url} | back)
+            raise web.HTTPSeeOther(path)
         if there := desk.config.elsewhere(request):
             return _redirect(307, there)
         browser = browser_of(request)
-        wish = Wish(FlowKind.SIGN_IN, browser, return_to=own_path(query.get("return_to")))
+        wish = Wish(FlowKind.SIGN_IN, browser, return_to=return_to)
         try:
             url = await desk.flows.begin(handle or pds_url, desk.config.scope, wish)
         except SignInFailed as failed:

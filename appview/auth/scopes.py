@@ -18,6 +18,7 @@ from lexicons.syntax import is_nsid
 
 ATPROTO = "atproto"
 GENERIC = "transition:generic"
+MOST_PERMITS = 250  # of one word: a server may write what it likes, and lists in a word multiply
 REPO_ACTIONS = ("create", "update", "delete")
 Definitions = Mapping[str, Mapping[str, Any]]  # of `Catalog.definitions`, by NSID
 
@@ -110,6 +111,8 @@ def _permits(word: str) -> Iterator[Permit]:
         return
     values = [positional] if positional else parameters.get(name, [])
     details = parameters.get(second) or list(default)
+    if len(values) * len(details) > MOST_PERMITS:
+        return
     yield from _checked([Permit(resource, *pair) for pair in product(values, details)])
 
 

@@ -97,6 +97,7 @@ class TokenRoutes:
     async def revoke_as(self, request: web.Request, prefix: str) -> web.StreamResponse:
         desk = self._desk
         session = (await desk.asking(request)).session
+        desk.require_grant(session)
         client = desk.config.client_of(request)
         try:
             await tokens.revoke(desk.pool, desk.sessions, session.did, prefix, client)

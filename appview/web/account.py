@@ -77,6 +77,8 @@ class AccountPages:
         router.add_post("/account/delete", rest(self._posted(self._delete, "")))
 
     async def sign_in(self, request: web.Request) -> web.StreamResponse:
+        if there := self._desk.config.elsewhere(request):
+            return _next(there)  # from here its form would come from another site
         values = {
             "handle": request.query.get("handle", "")[:2048],
             "return_to": own_path(request.query.get("return_to")),
@@ -139,7 +141,7 @@ class AccountPages:
         return found or ["nothing"]
 
     async def _new_token(self, request: web.Request, session: Session) -> web.Response:
-        """A developer token, the one time that it can be shown."""
+        """A developer token, the one time that it can be shown, and to nobody but whose it is."""
         fetched = await exchange.redeem(
             self._desk.pool,
             self._desk.sessions,
@@ -147,7 +149,7 @@ class AccountPages:
             None,
             in_browser=False,
         )
-        if fetched is None or fetched.given.kind != Kind.TOKEN:
+        if fetched is None or (fetched.given.kind, fetched.given.did) != (Kind.TOKEN, session.did):
             return await self._shown(session, problem_of("exchange"), None)
         base = self._desk.config.origin or origin_of(request)
         return self._site.page("token.html", {"token": fetched.key.text, "base": base})

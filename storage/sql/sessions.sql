@@ -11,7 +11,7 @@ update session
 set token_hash = %(token_hash)s, prefix = %(prefix)s, used_at = now(),
     expires_at = case when kind = 'browser' then now() + make_interval(secs => %(slide_s)s) else expires_at end
 where id = %(id)s and ended_at is null and (expires_at is null or expires_at > now())
-returning kind, coalesce(browser, id) as browser
+returning kind, did, coalesce(browser, id) as browser
 
 -- name: linked
 -- The accounts of one browser, in the order in which they came.

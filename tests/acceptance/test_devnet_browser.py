@@ -125,7 +125,9 @@ async def test_a_person_leaves_and_takes_everything_along(world: World, chromium
     assert page.url == f"{origin}/sign-in"
 
 
-async def test_nobody_finishes_what_began_in_another_browser(world: World, chromium: Browser) -> None:
+async def test_nobody_finishes_what_began_elsewhere_and_no_link_begins_it(
+    world: World, chromium: Browser
+) -> None:
     eve, victim = await world.net.account("eve"), await browser.new_page(chromium)
     origin = world.answers.origin
     async with aiohttp.ClientSession() as session:
@@ -137,6 +139,16 @@ async def test_nobody_finishes_what_began_in_another_browser(world: World, chrom
     await victim.goto(f"{origin}/auth/callback?{urlencode(params)}")
     await expect(victim.get_by_role("alert")).to_contain_text("another browser")
     assert not [cookie for cookie in await victim.context.cookies() if cookie.get("name") == "session_id"]
+
+    # Nor is it begun by a link on somebody's page: Eve's server might send people back without a word.
+    lure = f"{origin}/auth/start?{urlencode({'handle': eve.handle})}"
+    await victim.goto("about:blank")
+    await victim.set_content(f'<a href="{lure}">A song</a>')
+    await victim.get_by_role("link").click()
+    await expect(victim.get_by_label("Your handle")).to_have_value(eve.handle)
+    assert await victim.context.cookies() == []
+    await victim.goto(f"{origin.replace('127.0.0.1', 'localhost')}/sign-in")
+    assert victim.url == f"{origin}/sign-in"
 
 
 async def test_what_cannot_be_signed_in_with_is_explained_and_kept_to_be_mended(

@@ -291,6 +291,16 @@ async def test_what_a_foreign_page_wants_to_change_stays_as_it_is(case: str):
         assert (b'plyr_refused_total{reason="ForeignOrigin"} 5.0' in metrics) is not taken
 
 
+@pytest.mark.parametrize("said", [{}, {"Sec_Fetch_Site": "cross-site"}, {"Sec_Fetch_Site": "same-site"}])
+async def test_a_page_that_came_without_https_is_foreign_where_we_have_it(said: dict[str, str]):
+    """Whoever sits on the line can write such a page under our own name."""
+    async with rest(GuardConfig(https=True)) as server:
+        host = server.url.removeprefix("http://")
+        for scheme, status in (("http", 403), ("https", 200)):
+            headers = foreign(f"{scheme}://{host}", **said)
+            assert (await server.request("POST", "/tracks/", headers=headers)).status == status
+
+
 async def test_a_foreign_page_cannot_post_to_xrpc_with_a_cookie(signed_in: Server):
     answer = await signed_in.request("POST", XRPC, headers=foreign(ELSEWHERE))
     assert (answer.status, answer.json["error"]) == (403, "ForeignOrigin")
@@ -355,6 +365,9 @@ async def test_x20_the_operator_has_the_secret():
             {"Authorization": f"Bearer {SECRET}"},
             {"X-Admin-Token": SECRET[:-1]},
             {"X-Admin-Token": "é"},
+            {"X-Admin-Token": "\udce9"},  # a byte that is no UTF-8
+            {"Authorization": "Basic é"},
+            {"Authorization": "Basic \udce9"},
         ]
         for headers in wrong:
             answer = await server.request("POST", "/admin", headers=headers)

@@ -127,7 +127,7 @@ REFUSED = {
         lambda ann: good(ann, aud="did:web:other.test#plyr_appview"),
         "BadJwtAudience",
     ),
-    "aud of another part of ours": (lambda ann: good(ann, aud=f"{OURS}#atproto_labeler"), "BadJwtAudience"),
+    "aud of a part that we don't have": (lambda ann: good(ann, aud=f"{OURS}#atproto_pds"), "BadJwtAudience"),
     "aud with an empty fragment": (lambda ann: good(ann, aud=f"{OURS}#"), "BadJwtAudience"),
     "aud with our labeler, for no method of labelers": (
         lambda ann: good(ann, aud=f"{OURS}#atproto_labeler"),

@@ -392,6 +392,28 @@ async def test_t35_decompression_bomb_is_cut_at_the_cap(
         tracemalloc.stop()
 
 
+@pytest.mark.parametrize(
+    "stuffed",
+    [gzip.compress(b"{}") + bytes(300_000), b"\x78\x01" + b"\x00\x00\x00\xff\xff" * 60_000],
+    ids=["more behind its end", "made of nothing"],
+)
+async def test_compressed_body_that_only_costs_is_cut_at_the_cap(
+    fake_web: FakeWeb, client: GuardedClient, stuffed: bytes
+) -> None:
+    """Nothing comes out of it, and it could go on for as long as we wait."""
+    encoding = "gzip" if stuffed.startswith(b"\x1f\x8b") else "deflate"
+
+    async def write(request: web.Request, response: web.StreamResponse) -> None:
+        response.headers["Content-Encoding"] = encoding
+        response.enable_chunked_encoding()
+        await response.prepare(request)
+        await response.write(stuffed)
+
+    fake_web.pages[f"https://{HOST}/"] = write
+    with pytest.raises(TooLarge):
+        await client.get_bytes(f"https://{HOST}/", max_bytes=100_000, timeout_s=10)
+
+
 async def test_compressed_body_of_the_allowed_size_is_read(fake_web: FakeWeb, client: GuardedClient) -> None:
     text = b'{"a": 1}' + b" " * 992
     fake_web.pages[f"https://{HOST}/"] = Page(gzip.compress(text), headers={"Content-Encoding": "gzip"})

@@ -34,7 +34,8 @@ NAME = "forgetting"
 
 class HomeServer(OnPort):
     """`records` are paths. `stall` is a word: the next request of that kind arrives (`arrived` is set) and is
-    never answered, before or after it did something. `status`: what the list is answered with instead."""
+    never answered, before or after it did something. `status`: what the list is answered with instead.
+    `page`: how many it gives at once, whatever it was asked for."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,6 +44,7 @@ class HomeServer(OnPort):
         self.stall: str | None = None
         self.arrived = asyncio.Event()
         self.status = 200
+        self.page: int | None = None
         self.batches = 0
 
     def routes(self) -> Iterable[web.RouteDef]:
@@ -63,7 +65,7 @@ class HomeServer(OnPort):
     async def _list(self, request: web.Request) -> web.Response:
         if self.status != 200:
             return web.json_response({"error": "Elsewhere"}, status=self.status)
-        collection, size = request.query["collection"], int(request.query["limit"])
+        collection, size = request.query["collection"], self.page or int(request.query["limit"])
         ours = sorted(path for path in self.records if path.startswith(f"{collection}/"))
         start = int(request.query.get("cursor", "0"))
         page = [{"uri": f"at://{request.query['repo']}/{path}"} for path in ours[start : start + size]]

@@ -212,9 +212,10 @@ async def housed(
     catalog: Catalog,
     *,
     frontend_url: str | None,
-    guards: GuardConfig | None = None,
+    admin_token: str | None = None,
 ) -> AsyncIterator[House]:
     village = Village()
+    guards = GuardConfig(origins=frozenset([frontend_url] if frontend_url else []), admin_token=admin_token)
     async with AsyncExitStack() as stack:
         house = House([], [], village, dsn, keys, stack)
         for _ in range(2):
@@ -231,9 +232,7 @@ async def housed(
                 assembled(pool, reads, KeyRing(KeyFile(keys)), village, config)
             )
             runner = make_runner(
-                build_app(
-                    reads, catalog, AppConfig(version="1.2.3", guards=guards or GuardConfig()), auth=auth
-                )
+                build_app(reads, catalog, AppConfig(version="1.2.3", guards=guards), auth=auth)
             )
             await runner.setup()
             stack.push_async_callback(runner.cleanup)

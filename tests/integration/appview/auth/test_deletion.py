@@ -355,6 +355,17 @@ async def test_a_pds_that_fails_is_asked_again(home: Home, catalog: Catalog) -> 
     await nothing_mentions(home, catalog)
 
 
+async def test_a_pds_cannot_fill_our_memory_with_what_it_lists(home: Home) -> None:
+    """A page has as many records as were asked for, however long it is."""
+    deletions = home.deletions()
+    home.server.page = 101
+    home.server.records = [f"{TRACK}/{n}" for n in range(101)]
+    id = await deletions.ask(home.story.ana.did, await home.session(), remove_records=True)
+    await home.finish(deletions)
+    outcome = await deletions.outcome(id, within_s=0)
+    assert (outcome.step, outcome.error) == ("records", "the PDS lists more records than it was asked for")
+
+
 async def test_who_cannot_be_reached_for_a_day_holds_nobody(home: Home) -> None:
     await home.story.play(popular=False)
     deletions = home.deletions(patience=timedelta(0))

@@ -162,6 +162,22 @@ async def test_a_program_may_begin_a_token_that_its_owner_finishes_in_a_browser(
     assert (await program.me(headers=bearer(fetched.json["session_id"])))["handle"] == "ann.test"
 
 
+async def test_nobody_is_shown_the_token_of_somebody_else_as_theirs(
+    database: str, tmp_path: Path, catalog: Catalog
+):
+    """Whoever believes it uploads for Eve from then on."""
+    async with housed(database, tmp_path / "encryption.keys", catalog, frontend_url=None) as house:
+        people = {name: await house.person() for name in ("ann", "eve")}
+        for name, person in people.items():
+            started = await person.ask("GET", "/auth/start", params={"handle": f"{name}.test"})
+            await person.go(started.headers["Location"], code=name)
+        for name, person in people.items():
+            wish = await person.wish("/auth/developer-token/start", name="a gift")
+            back = await person.go(wish, code=name)
+            page = (await people["ann"].ask("GET", back.headers["Location"])).body
+            assert (b'id="token"' in page, b"Make a new one." in page) == (name == "ann", name == "eve")
+
+
 async def test_a_token_that_ran_out_is_not_listed_and_opens_nothing(house: House):
     ann = await house.person()
     await ann.sign_in("ann")

@@ -126,6 +126,19 @@ async def test_a_minted_token_reads_as_somebody_and_acts_for_nobody(house: House
     assert await house.auths[0].sessions.viewer(key.strip()) == Viewer(did)
     answer = await program.ask("POST", "/auth/developer-token/start", json={}, headers=bearer(key.strip()))
     assert detail(answer)[0] == 400
+    # Nor by what the person granted to others: that is not touched.
+    ann, program = await house.person(), await house.person("plyrfm/0.1")
+    await ann.sign_in("ann")
+    status, minted, _ = await plyr(house, "token", "mint", "--did", house.village.dids["ann"])
+    for method, path, body in (
+        ("DELETE", "/account/", {"confirmation": house.village.dids["ann"], "delete_atproto_records": True}),
+        ("DELETE", "/account/", {"confirmation": house.village.dids["ann"]}),
+        ("POST", "/auth/logout-all?everywhere=true", {}),
+        ("DELETE", f"/auth/developer-tokens/{key[:8]}", {}),
+    ):
+        answer = await program.ask(method, path, json=body, headers=bearer(minted.strip()))
+        assert detail(answer) == (403, "this token cannot act for its account")
+    assert ((await ann.me())["handle"], house.village.revoked) == ("ann.test", [])
     assert (await program.ask("POST", "/auth/logout", headers=bearer(key.strip()))).status == 200
     assert (await program.ask("GET", "/auth/me", headers=bearer(key.strip()))).status == 401
 

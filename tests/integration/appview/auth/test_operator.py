@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from appview.guards import GuardConfig
 from lexicons.catalog import Catalog
 from tests.integration.appview.auth.signing import House, bearer, detail, housed
 from tests.integration.appview.auth.test_developer_tokens import FRONTEND, created
@@ -20,9 +19,8 @@ PASSWORD = {"Authorization": "Basic " + base64.b64encode(f"admin:{SECRET}".encod
 
 @pytest.fixture
 async def house(database: str, tmp_path: Path, catalog: Catalog) -> AsyncIterator[House]:
-    guards = GuardConfig(admin_token=SECRET)
     async with housed(
-        database, tmp_path / "encryption.keys", catalog, frontend_url=FRONTEND, guards=guards
+        database, tmp_path / "encryption.keys", catalog, frontend_url=FRONTEND, admin_token=SECRET
     ) as house:
         yield house
 

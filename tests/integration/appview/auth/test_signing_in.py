@@ -202,6 +202,36 @@ async def test_on_our_own_pages_the_callback_sets_the_cookie(own_pages: House):
     assert (await ann.me())["handle"] == "ann.test"
 
 
+LEADS = {
+    "somebody's page": ("cross-site", "https://evil.test/", False),
+    "somebody's page that hides": ("cross-site", None, False),
+    "a page whose name begins like ours": ("cross-site", f"{FRONTEND}.evil.test/", False),
+    "a page with our name in its path": ("cross-site", f"https://evil.test/{FRONTEND}/", False),
+    "a frontend of another site": ("cross-site", f"{FRONTEND}/login", True),
+    "a frontend of the same site": ("same-site", None, True),
+    "our own page": ("same-origin", None, True),
+    "a person, at the address bar": ("none", None, True),
+    "no browser": (None, None, True),
+}
+
+
+async def test_nobodys_page_but_ours_begins_a_sign_in(house: House):
+    """It would begin with an account of its own, whose server sends people back without a question."""
+    params = {"handle": "eve.test", "return_to": "/x"}
+    ask = f"{FRONTEND}/login?handle=eve.test&return_to=/x"
+    ann = await house.person()
+    for case, (site, referer, begins) in LEADS.items():
+        told = {"Sec-Fetch-Site": site, "Referer": referer}
+        headers = {name: text for name, text in told.items() if text is not None}
+        started = await ann.ask("GET", "/auth/start", params=params, headers=headers)
+        flows = await rows(house, "delete from oauth_flow returning kind")
+        if begins:
+            assert (started.status, flows) == (307, [("sign_in",)]), case
+        else:
+            assert (started.status, started.headers["Location"], flows) == (303, ask, []), case
+            assert "Set-Cookie" not in started.headers
+
+
 @pytest.mark.parametrize("path", ["//evil.test", "/\\evil.test", "https://evil.test", "evil", "/a\nb"])
 async def test_nobody_is_sent_to_another_site_afterwards(own_pages: House, path: str):
     ann = await own_pages.person()
@@ -219,6 +249,8 @@ async def test_a_browser_on_this_machine_is_led_to_the_name_that_its_cookies_bel
         307,
         "http://127.0.0.1/auth/start?handle=ann.test",
     )
+    page = await ann.ask("GET", "/sign-in?error=denied", headers={"Host": f"localhost:{port}"})
+    assert (page.status, page.headers["Location"]) == (303, "http://127.0.0.1/sign-in?error=denied")
 
 
 @pytest.mark.parametrize(

@@ -227,7 +227,7 @@ async def test_by_xrpc_they_are_for_who_brings_a_token(room: Room) -> None:
 async def test_what_comes_in_slowly_of_who_leaves_meanwhile_is_not_kept(room: Room) -> None:
     """They were let in when they began, and are forgotten before they end."""
     room.person("ann")
-    did, program, browser = room.names["ann"], await room.key("ann"), await room.key("ann", granted=False)
+    did, program, browser = room.names["ann"], await room.key("ann"), await room.key("ann")
     go = asyncio.Event()
 
     async def slowly(body: bytes) -> AsyncIterator[bytes]:

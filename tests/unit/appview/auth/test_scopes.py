@@ -191,6 +191,17 @@ WORDS = st.lists(
 ).map(" ".join)
 
 
+@pytest.mark.parametrize(
+    ("resource", "names", "details"),
+    [("repo", "collection=*", "action=create"), ("rpc", "lxm=a.b.c{}", "aud=did:web:a%23{}")],
+)
+def test_a_word_that_multiplies_stands_for_nothing(resource: str, names: str, details: str) -> None:
+    """Some kilobytes would be millions of permits, to be counted whenever its session asks."""
+    listed = [text.format(number) for text in (names, details) for number in range(100)]
+    word = f"{resource}?{'&'.join(listed)}"
+    assert list(permits(f"atproto {word}", KNOWN)) == [Permit("atproto"), Permit(word)]
+
+
 @settings(deadline=None)
 @given(SPELLED, SPELLED)
 def test_covering_is_a_question_of_sets_whatever_the_spelling(
