@@ -42,6 +42,7 @@ from appview.service import AppConfig, Service, TotalsCache
 from appview.subscribe import LiveFeed
 from appview.web.account import AccountPages
 from appview.web.embed import EmbedPages
+from appview.web.failures import readable
 from appview.web.home import HomePage
 from appview.web.moderation import Judges, ModerationPages
 from appview.web.oembed import OEmbed
@@ -177,7 +178,8 @@ def build_app(
     app[METRICS] = metrics
     subscriptions = LiveFeed(reads, dsn, catalog.namespace, config.live, metrics)
     gate = Gate(config.guards, config.viewer_of, metrics)
-    guards.install(app, gate)
+    site = Site(service)
+    guards.install(app, gate, readable=readable(site))
     label_stream = None if labeler is None else LabelStream(labeler, dsn, config.live, metrics)
     xrpc = Dispatcher(service, metrics, subscriptions, gate, label_stream)
 
@@ -202,7 +204,6 @@ def build_app(
     router.add_get("/.well-known/did.json", wellknown.did_document(service))
     router.add_get("/robots.txt", wellknown.robots)
     router.add_get("/metrics", wellknown.metrics_text(metrics, IndexGauges(reads, config.thresholds)))
-    site = Site(service)
     own_pages = auth is not None and auth.desk.config.frontend_url is None
     router.add_get("/", HomePage(service, site, can_sign_in=own_pages).handle)
     origins = None if media is None else media.origins

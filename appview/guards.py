@@ -49,6 +49,7 @@ _MEDIA = ("/audio/", "/image/", "/private/")
 _SIGN_IN = frozenset(
     {
         "/account/add",
+        "/account/allow",
         "/account/tokens",
         "/auth/add-account/start",
         "/auth/developer-token/start",
@@ -194,8 +195,14 @@ class Gate:
 GATE = web.AppKey("gate", Gate)
 
 
-def install(app: web.Application, gate: Gate) -> None:
-    """Put the gate before every route but XRPC's, and its headers on every answer."""
+def install(
+    app: web.Application,
+    gate: Gate,
+    *,
+    readable: Callable[[web.Request, web.StreamResponse], web.StreamResponse] = lambda _, response: response,
+) -> None:
+    """Put the gate before every route but XRPC's, and its headers on every answer. `readable` makes of a
+    failure what whoever asks can read."""
     config = gate.config
 
     @web.middleware
@@ -219,7 +226,9 @@ def install(app: web.Application, gate: Gate) -> None:
             response = await _answered(request, handler)
         except AppError as error:
             gate.refused(error)
-            return detailed(error)
+            return readable(request, detailed(error))
+        if response.status >= 400:
+            response = readable(request, response)
         if window is not None and not response.prepared:
             response.headers.update(window.headers)
         return response

@@ -34,7 +34,8 @@ class Holder(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Session:
     """A session as its holder sees it. `browser` is shared by the accounts of one browser; `ended` is why it
-    opens nothing any more. `granted`: it can act at the person's PDS."""
+    opens nothing any more. `granted`: it can act at the person's PDS. `stale`: that it is in use is worth
+    writing down again; `aged`: it is older than a day."""
 
     id: int
     kind: str
@@ -45,6 +46,7 @@ class Session:
     granted: bool
     ended: str | None
     stale: bool
+    aged: bool
 
 
 async def viewer(reads: Reads, token_hash: bytes) -> Viewer | None:
@@ -96,6 +98,7 @@ async def session(reads: Reads, token_hash: bytes) -> Session | None:
         granted=get(0, 6) == b"t",
         ended=_optional(get(0, 7)),
         stale=get(0, 8) == b"t",
+        aged=get(0, 9) == b"t",
     )
 
 

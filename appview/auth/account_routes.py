@@ -7,7 +7,6 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from appview.auth import cookies
 from appview.auth.desk import HANDLE_INVALID, Desk, SetOut
 from appview.auth.flows import Wish
 from appview.rest import account_shapes, shapes
@@ -67,9 +66,7 @@ class Accounts:
                 "permissioned_spaces": {"supported": False, "granted": False, "reader": False},
             }
         )
-        if asked.by_cookie and session.stale and session.kind == Kind.BROWSER:
-            # The session's two weeks begin anew, and so must the cookie's.
-            self._desk.cookies.give_session(response, request.cookies[cookies.SESSION])
+        self._desk.slide(request, response, asked)
         return response
 
     @described(
@@ -212,14 +209,15 @@ class Accounts:
     )
     async def upgrade(self, request: web.Request) -> web.StreamResponse:
         """Where the same account allows what its session may not do yet."""
+        return self._desk.told(await self.upgrade_as(request))
+
+    async def upgrade_as(self, request: web.Request) -> SetOut:
         desk = self._desk
         session = (await desk.asking(request)).session
         if session.kind != Kind.BROWSER:
             raise Refused(400, "a developer token cannot be upgraded - create a new one")
-        return desk.told(
-            await desk.set_out(
-                request, session.did, lambda browser: Wish(FlowKind.SCOPE, browser, session.id)
-            )
+        return await desk.set_out(
+            request, session.did, lambda browser: Wish(FlowKind.SCOPE, browser, session.id)
         )
 
 

@@ -120,17 +120,28 @@ class Desk:
             raise Refused(401, "session_expired" if gone else "invalid or expired session")
         return Asking(session, shown[1])
 
-    def require_scope(self, session: Session, wanted: str | None = None) -> None:
-        """Raises Refused 403 unless the session's grant allows all that `wanted` does, without it all that
-        we ask for at sign-in. A minted session has no grant to compare."""
+    def allows_all(self, session: Session) -> bool:
+        """Whether the session's grant allows all that we ask for at sign-in. A minted session has no grant
+        to compare."""
         config = self.config
-        if session.granted and not scopes.covers(session.scope, wanted or config.scope, config.definitions):
+        return not session.granted or scopes.covers(session.scope, config.scope, config.definitions)
+
+    def require_scope(self, session: Session) -> None:
+        """Raises Refused 403 unless the session's grant allows all."""
+        if not self.allows_all(session):
             raise Refused(403, "scope_upgrade_required")
 
     def require_grant(self, session: Session) -> None:
         """Raises Refused 403 for a minted session: it reads, and ends no grant that a person gave."""
         if not session.granted:
             raise Refused(403, "this token cannot act for its account")
+
+    def slide(self, request: web.Request, response: web.StreamResponse, asked: Asking) -> None:
+        """The session's two weeks begin anew, and so must its cookie's. What its hours are counted by may be
+        another request that comes before; so an older session's cookie is given each time."""
+        session = asked.session
+        if asked.by_cookie and session.kind == Kind.BROWSER and (session.stale or session.aged):
+            self.cookies.give_session(response, request.cookies[cookies.SESSION])
 
     async def linked(self, session: Session) -> list[Account]:
         """The accounts of this session's browser, itself among them."""

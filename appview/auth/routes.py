@@ -104,7 +104,7 @@ class WayIn:
         try:
             url = await desk.flows.begin(handle or pds_url, desk.config.scope, wish)
         except SignInFailed as failed:
-            if wants_page(request) and desk.config.frontend_url is None:
+            if wants_page(request):
                 raise web.HTTPSeeOther(self._sign_in(failed.refusal, handle=handle or pds_url)) from None
             raise not_started(failed) from None
         response = _redirect(307, url)

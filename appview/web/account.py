@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
+from urllib.parse import urlencode
 
 from aiohttp import hdrs, web
 
@@ -35,6 +36,7 @@ _NOTICES = {
     "signed-out": "You are signed out.",
     "revoked": "The token is revoked: it opens nothing any more.",
     "account_added": "The account was added.",
+    "scope_upgraded": "Your server lets plyr do more now.",
 }
 
 
@@ -70,11 +72,13 @@ class AccountPages:
             ("sign-out-everywhere", self._sign_out_everywhere, "/sign-in?done=signed-out"),
             ("switch", self._switch, "/account"),
             ("add", self._add, "/account"),
+            ("allow", self._allow, "/account"),
             ("tokens", self._make_token, "/account"),
             ("tokens/revoke", self._revoke_token, "/account?done=revoked"),
+            ("delete", self._delete, ""),
         ):
             router.add_post(f"/account/{path}", rest(self._posted(deed, notice)))
-        router.add_post("/account/delete", rest(self._posted(self._delete, "")))
+            router.add_get(f"/account/{path}", _back)  # of a form's answer, only the address is left
 
     async def sign_in(self, request: web.Request) -> web.StreamResponse:
         if there := self._desk.config.elsewhere(request):
@@ -91,13 +95,19 @@ class AccountPages:
         try:
             asked = await self._asking(request)
         except Refused as refused:
-            ended = "?error=session_expired" if refused.detail == "session_expired" else ""
-            raise web.HTTPSeeOther(f"/sign-in{ended}") from None
+            # Whoever comes back from a server with a word of it hears that, signed in or not.
+            ended = "session_expired" if refused.detail == "session_expired" else None
+            error = request.query.get("error") or ended
+            raise web.HTTPSeeOther(
+                f"/sign-in?{urlencode({'error': error})}" if error else "/sign-in"
+            ) from None
         if request.query.get("dev_token"):
             return await self._new_token(request, asked.session)
         problem = problem_of(request.query.get("error", ""))
         done = next((name for name in _NOTICES if name in request.query), request.query.get("done", ""))
-        return await self._shown(asked.session, problem, _NOTICES.get(done))
+        page = await self._shown(asked.session, problem, _NOTICES.get(done))
+        self._desk.slide(request, page, asked)
+        return page
 
     async def _asking(self, request: web.Request) -> Asking:
         """Whoever signed in in this browser. Raises Refused 401."""
@@ -117,6 +127,7 @@ class AccountPages:
             "notice": notice,
             "me": {"handle": session.handle or HANDLE_INVALID, "did": session.did},
             "grants": self._grants(session),
+            "may_all": self._desk.allows_all(session),
             "linked": [{"did": each.did, "handle": each.handle or HANDLE_INVALID} for each in beside],
             "tokens": [_token(token) for token in tokens],
             "can_upload": self._can_upload,
@@ -189,6 +200,9 @@ class AccountPages:
     async def _add(self, request: web.Request, form: Texts) -> SetOut:
         return await self._accounts.add_as(request, form.get("handle", ""))
 
+    async def _allow(self, request: web.Request, form: Texts) -> SetOut:
+        return await self._accounts.upgrade_as(request)
+
     async def _make_token(self, request: web.Request, form: Texts) -> SetOut:
         days = form.get("days", "")
         if not (days.isascii() and days.isdecimal() and len(days) < 5):
@@ -217,6 +231,10 @@ class AccountPages:
 
     async def _revoke_token(self, request: web.Request, form: Texts) -> web.StreamResponse:
         return await self._tokens.revoke_as(request, form.get("prefix", ""))
+
+
+async def _back(_: web.Request) -> web.StreamResponse:
+    raise web.HTTPSeeOther("/account")
 
 
 def _next(location: str, made: web.StreamResponse | None = None) -> web.Response:

@@ -28,8 +28,10 @@ _PROBLEMS = {
     Refusal.UNREACHABLE: Problem("Your server does not answer.", "Please try again in a minute."),
     Refusal.BLOCKED: Problem("Your server is at an address that plyr does not visit.", _THEIRS),
     Refusal.SERVER_REFUSED: Problem("Your server refused.", _AGAIN),
-    Refusal.DENIED: Problem("You said no.", "Nothing was changed, and plyr has no access."),
-    Refusal.EXPIRED: Problem("That took too long.", "A sign-in is good for ten minutes. " + _AGAIN),
+    Refusal.DENIED: Problem("You said no.", "Nothing was changed, and plyr was given nothing."),
+    Refusal.EXPIRED: Problem(
+        "That is over.", "You have ten minutes for it, and it ends when you sign out here. " + _AGAIN
+    ),
     Refusal.UNKNOWN_STATE: Problem(
         "This sign-in is over.", "It was finished before, or was never begun here. " + _AGAIN
     ),
@@ -46,6 +48,9 @@ _PROBLEMS = {
         "You came back as another account.", "A token belongs to the account that you are signed in with."
     ),
     "session_expired": Problem("Your session is over.", "Please sign in again."),
+    "scope_upgrade_required": Problem(
+        "plyr may not do that yet.", "Allow what is missing, on your account page."
+    ),
     "exchange": Problem("That token was shown before, or is too old.", "Make a new one."),
 }
 _UNKNOWN = Problem("That did not work.", _AGAIN)
@@ -63,8 +68,8 @@ def reason(refused: Refused) -> str:
         return " ".join(_told(each["type"], each["loc"][-1], each["msg"]) for each in refused.detail)
     told = refused.detail
     text = (told if isinstance(told, str) else told["message"]).removeprefix("failed to start OAuth flow: ")
-    problem = problem_of(text.partition(":")[0])
-    if text != told and problem is not None:
+    problem = _PROBLEMS.get(text.partition(":")[0])
+    if problem is not None:
         return f"{problem.title} {problem.advice}"
     return sentence(text)
 

@@ -20,10 +20,8 @@ from storage import jobs
 from storage.jobs import Job, JobState
 
 AGAIN_S = 2
-_WORDS = {
-    "not authenticated - login required": "Please sign in.",
-    "scope_upgrade_required": "Sign out and in again: plyr may not write tracks for you yet.",
-}
+_SIGN_IN = "not authenticated - login required"
+_NARROW = "scope_upgrade_required"
 
 
 class UploadPages:
@@ -44,6 +42,8 @@ class UploadPages:
         except Refused as refused:
             if refused.status == 401:
                 raise web.HTTPSeeOther("/sign-in") from None
+            if refused.detail == _NARROW:
+                raise web.HTTPSeeOther(f"/account?error={_NARROW}") from None
             return self._form(refused)
         return self._form()
 
@@ -80,7 +80,7 @@ class UploadPages:
         limits = self._uploads.receiver.limits
         problem = None
         if refused is not None:
-            text = _WORDS.get(str(refused.detail)) or reason(refused)
+            text = "Please sign in." if refused.detail == _SIGN_IN else reason(refused)
             problem = Problem("That was not taken.", text)
         values = {
             "problem": problem,

@@ -21,7 +21,7 @@ select s.id, s.kind, s.did,
        coalesce(s.browser, s.id), s.scope, s.issuer is not null,
        case when s.ended_at is not null then coalesce(s.end_reason, 'ended')
             when s.expires_at <= now() then 'expired' end,
-       s.used_at < now() - interval '1 hour'
+       s.used_at < now() - interval '1 hour', s.created_at < now() - interval '1 day'
   from session s
   left join repo r on r.did = s.did
  where s.token_hash = $1::bytea

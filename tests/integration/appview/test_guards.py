@@ -102,6 +102,23 @@ async def test_whatever_a_client_asks_for_counts(limited: Server):
     assert set(answers[-1].json) == {"detail"}
 
 
+async def test_a_person_reads_a_page_where_a_program_reads_json(limited: Server):
+    """Whatever refused them; what is said of limits is said in the same headers."""
+    headers = behind("203.0.113.9") | {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+    answers = [await limited.request("GET", "/nowhere", headers=headers) for _ in range(4)]
+    assert [answer.status for answer in answers] == [404, 404, 404, 429]
+    for answer, says in zip(answers[2:], ("There is nothing here", "That was too often"), strict=True):
+        assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+        assert "style-src 'sha256-" in answer.headers["Content-Security-Policy"]
+        assert answer.headers["X-Frame-Options"] == "DENY"
+        assert answer.headers["RateLimit-Remaining"] == "0"
+        assert f"<h1>{says}</h1>" in answer.body.decode()
+    assert int(answers[3].headers["Retry-After"]) > 0
+    assert (await limited.request("DELETE", "/robots.txt", headers=headers)).headers["Allow"]
+    # XRPC is for programs, whoever looks.
+    assert (await limited.request("GET", "/xrpc/no", headers=headers)).json["error"]
+
+
 async def test_signing_in_is_tried_less_often_than_all_else(database: str, catalog: Catalog):
     """By each client; what else it may ask for is not touched."""
     guards = GuardConfig(clients=HERE, limit=Limit(20, 60), sign_in=Limit(2, 60))

@@ -163,6 +163,12 @@ class Person:
         assert back.status == 303, back.body
         return await self.fetch(back)
 
+    async def sign_in_here(self, name: str) -> None:
+        """Where there is no frontend: the callback gives the cookie."""
+        started = await self.ask("GET", "/auth/start", params={"handle": f"{name}.test"})
+        back = await self.go(started.headers["Location"], code=name)
+        assert (back.status, back.headers["Location"]) == (303, "/account")
+
     async def wish(self, path: str, **body: Any) -> str:
         """The address at which a wish goes on."""
         answer = await self.ask("POST", path, json=body)
@@ -213,6 +219,7 @@ async def housed(
     *,
     frontend_url: str | None,
     admin_token: str | None = None,
+    origin: str = "http://127.0.0.1",
 ) -> AsyncIterator[House]:
     village = Village()
     guards = GuardConfig(origins=frozenset([frontend_url] if frontend_url else []), admin_token=admin_token)
@@ -225,7 +232,7 @@ async def housed(
                 SCOPE,
                 catalog.definitions,
                 frontend_url,
-                origin="http://127.0.0.1",
+                origin=origin,
                 collections=catalog.collections.own,
             )
             auth = await stack.enter_async_context(

@@ -41,10 +41,15 @@ async def test_a_token_is_shown_once_and_sets_no_cookie(house: House):
     ann = await house.person()
     await ann.sign_in("ann")
     before = ann.cookies()["session_id"]
-    key = await created(ann, name="ci")
+    back = await ann.go(await ann.wish("/auth/developer-token/start", name="ci"), code="ann")
+    key = await ann.fetch(back)
+    assert key is not None
+    again = await ann.ask("POST", "/auth/exchange", json={"exchange_token": exchange_token(back)})
+    assert detail(again) == (401, "invalid, expired, or already used exchange token")
     assert ann.cookies()["session_id"] == before
     [token] = await listed(ann)
     assert (token["session_id"], token["name"]) == (key[:8], "ci")
+    assert key not in str(token)
     program = await house.person("plyrfm/0.1", server=1)
     assert (await program.me(headers=bearer(key)))["did"] == house.village.dids["ann"]
 

@@ -57,7 +57,7 @@ async def test_keys_change_while_servers_run(house: House):
     await ann.sign_in("ann")
     half = await ann.ask("GET", "/auth/start", params={"handle": "bob.test"})
     old = KeyRing(KeyFile(house.keys))
-    before = house.keys.read_text()
+    before, first = house.keys.read_text(), KeyFile(house.keys).read()
     status, out, _ = await plyr(house, "keys", "rotate")
     assert (status, "Sealed 2 secrets anew." in out) == (0, True)
     assert len(KeyFile(house.keys).read()) == 2
@@ -83,6 +83,10 @@ async def test_keys_change_while_servers_run(house: House):
     with pytest.raises(CannotOpen):
         KeyRing(KeyFile(only_old)).open(sealed)
     assert b"refresh_token" in old.open(sealed)  # a ring on the file found the new key
+    _, out, _ = await plyr(house, "audit", "--limit", "3")
+    events = [line.split()[3] for line in out.splitlines()]
+    assert events == ["keys_forgotten", "keys_rotated", "signed_in"]
+    assert not any(key in out for key in (*first, *KeyFile(house.keys).read()))
 
 
 async def test_keys_are_listed_by_name_and_use(house: House):

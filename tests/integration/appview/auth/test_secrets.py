@@ -14,15 +14,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import orjson
 import psycopg
 import pytest
 import structlog
 
-from appview.auth.keyring import KeyFile
+from appview.auth import kept_keys
+from appview.auth.keyring import KeyFile, KeyRing
+from appview.auth.metadata import web_app
 from bin import logs
 from lexicons.catalog import Catalog
 from tests.integration.appview.auth.leaks import dump, found
-from tests.integration.appview.auth.signing import Person, bearer, exchange_token, housed
+from tests.integration.appview.auth.signing import SCOPE, Person, bearer, exchange_token, housed
 from tests.integration.appview.service import Answer
 
 
@@ -89,6 +92,12 @@ async def test_no_secret_is_in_the_database_a_log_or_an_error_page(
         await ann.ask("POST", "/auth/switch-account", json={"target_did": house.village.dids["ann"]})
         back = await ann.go(await ann.wish("/auth/scope-upgrade/start"), code="ann")
         await ann.fetch(back)
+        async with await psycopg.AsyncConnection.connect(database, autocommit=True) as conn:
+            clients = await kept_keys.load(conn, KeyRing(KeyFile(file)))
+        keys += [orjson.loads(each.secret)["d"] for each in clients.all()]
+        house.village.app = web_app("https://plyr.test", SCOPE, name="test", keys=clients)
+        for path in ("/.well-known/jwks.json", "/oauth-client-metadata.json"):
+            ann.pages.append((await ann.ask("GET", path)).body.decode())
         key = await program.sign_in("eve")
         assert key is not None
         keys += [token, key]
@@ -102,6 +111,11 @@ async def test_no_secret_is_in_the_database_a_log_or_an_error_page(
             await ann.ask("GET", "/auth/callback", params={"state": secret, "code": secret, "iss": secret})
             await ann.ask("GET", "/auth/start", params={"handle": "nobody.test"}, headers=bearer(secret))
             await ann.ask("DELETE", f"/auth/developer-tokens/{secret[:-1]}x", headers=bearer(secret))
+            for wrong in (f"{secret}.{secret}.{secret}", f"{secret}, Bearer {secret}"):
+                await ann.ask("GET", "/xrpc/fm.plyr.feed.getLatest", headers=bearer(wrong))
+            await ann.ask(
+                "GET", f"/nowhere/{secret}", headers={"X-Admin-Token": secret, "Accept": "text/html"}
+            )
         started = await ann.ask("GET", "/auth/start", params={"handle": "ann.test"})
         await ann.go(started.headers["Location"], error="access_denied", error_description=token)
         await ann.go(started.headers["Location"], code="ann")

@@ -11,6 +11,8 @@ import psycopg
 import pytest
 
 from appview.auth import secret
+from appview.auth.client_keys import ClientKey, ClientKeys
+from appview.auth.metadata import web_app
 from appview.viewer import Viewer
 from lexicons.catalog import Catalog
 from tests.integration.appview.auth.signing import (
@@ -74,6 +76,22 @@ async def test_a_browser_signs_in_and_gets_a_cookie_that_no_script_can_read(hous
         "enabled_flags": [],
         "permissioned_spaces": {"supported": False, "granted": False, "reader": False},
     }
+
+
+async def test_off_ones_own_machine_cookies_are_for_https_alone(
+    database: str, tmp_path: Path, catalog: Catalog
+):
+    keys = tmp_path / "encryption.keys"
+    async with housed(database, keys, catalog, frontend_url=None, origin="https://plyr.test") as house:
+        ann = await house.person()
+        started = await ann.ask("GET", "/auth/start", params={"handle": "ann.test"})
+        flow = started.headers["Set-Cookie"]
+        ann.http.headers["Cookie"] = flow.partition(";")[0]  # the jar keeps nothing for https
+        back = await ann.go(started.headers["Location"], code="ann")
+        session = back.headers["Set-Cookie"]
+        assert (flow.partition("=")[0], session.partition("=")[0]) == ("plyr_flow", "session_id")
+        for cookie in (flow, session):
+            assert {"Secure", "HttpOnly", "SameSite=Lax"} <= set(cookie.split("; "))
 
 
 async def test_a_program_gets_the_key_in_the_answer_and_no_cookie(house: House):
@@ -179,6 +197,43 @@ async def test_a_person_sees_a_page_where_a_program_sees_json(own_pages: House):
     assert answer.headers["Location"] == "/sign-in?error=unknown_account&handle=nobody.test"
     status, text = detail(await ann.ask("GET", "/auth/start", params={"handle": "nobody.test"}))
     assert (status, text) == (400, "failed to start OAuth flow: unknown_account: nobody of that name")
+    # What is no word of a flow is said on a page, too.
+    for path, status, says in (
+        ("/auth/start", 400, "Either handle or pds_url is required."),
+        ("/auth/callback", 422, "The state is missing."),
+        ("/nowhere", 404, "There is nothing here"),
+    ):
+        answer = await ann.ask("GET", path, headers=page)
+        assert (answer.status, answer.headers["Content-Type"]) == (status, "text/html; charset=utf-8")
+        assert says in answer.body.decode()
+        assert (await ann.ask("GET", path)).json["detail"]
+
+
+async def test_a_person_with_a_frontend_is_led_back_to_it(house: House):
+    ann = await house.person()
+    answer = await ann.ask(
+        "GET", "/auth/start", params={"handle": "nobody.test"}, headers={"Accept": "text/html"}
+    )
+    back = f"{FRONTEND}/login?error=unknown_account&handle=nobody.test"
+    assert (answer.status, answer.headers["Location"]) == (303, back)
+
+
+async def test_whoever_comes_back_signed_out_hears_the_word_all_the_same(own_pages: House):
+    ann = await own_pages.person()
+    await ann.sign_in_here("ann")
+    url = await ann.wish("/auth/add-account/start", handle="bob.test")
+    await ann.ask("POST", "/auth/logout")
+    back = await ann.go(url, code="bob")
+    assert back.headers["Location"] == "/account?error=expired"
+    shown = await ann.ask("GET", back.headers["Location"])
+    assert (shown.status, shown.headers["Location"]) == (303, "/sign-in?error=expired")
+
+
+async def test_of_a_form_that_was_sent_the_address_leads_back(own_pages: House):
+    ann = await own_pages.person()
+    for form in ("add", "allow", "delete", "tokens/revoke"):
+        answer = await ann.ask("GET", f"/account/{form}")
+        assert (answer.status, answer.headers["Location"]) == (303, "/account")
 
 
 async def test_starting_needs_exactly_one_name(house: House):
@@ -294,6 +349,15 @@ async def test_a_grant_that_is_gone_asks_for_a_new_sign_in_by_its_own_name(house
         await house.auths[0].pds.call(id, "GET", "com.example.x")
     answer = await ann.ask("GET", "/auth/me", headers=bearer(key), server=house.urls[1])
     assert detail(answer) == (401, "session_expired")
+
+
+async def test_a_refresh_that_was_lost_asks_a_person_to_sign_in(own_pages: House):
+    ann = await own_pages.person()
+    await ann.sign_in_here("ann")
+    await rows(own_pages, "update session set ended_at = now(), end_reason = 'refresh_lost'")
+    assert detail(await ann.ask("GET", "/auth/me")) == (401, "session_expired")
+    answer = await ann.ask("GET", "/account")
+    assert (answer.status, answer.headers["Location"]) == (303, "/sign-in?error=session_expired")
 
 
 async def test_signing_in_anew_ends_what_this_browser_had(house: House):
@@ -426,6 +490,27 @@ async def test_a_missing_scope_asks_for_an_upgrade_which_replaces_the_session(ho
     assert (await ann.me())["handle"] == "ann.test"
     reasons = await rows(house, "select end_reason from session where ended_at is not null")
     assert reasons == [("replaced",)]
+    noted = await rows(house, "select event from audit_event order by id")
+    assert noted == [("signed_in",), ("scope_upgraded",)]
+
+
+async def test_a_missing_scope_is_allowed_on_our_own_pages(own_pages: House):
+    ann = await own_pages.person()
+    own_pages.village.granted_scope = "atproto repo:fm.plyr.track"
+    await ann.sign_in_here("ann")
+    form = 'action="/account/allow"'
+    assert form in (await ann.ask("GET", "/account")).body.decode()
+    data = {"confirmation": "ann.test", "remove_records": "yes"}
+    refused = await ann.ask("POST", "/account/delete", data=data)
+    assert refused.status == 403
+    assert "plyr may not do that yet." in refused.body.decode()
+    asked = await ann.ask("POST", "/account/allow")
+    own_pages.village.granted_scope = "atproto transition:generic"
+    back = await ann.go(asked.headers["Location"], code="ann")
+    assert back.headers["Location"] == "/account?scope_upgraded=true"
+    page = (await ann.ask("GET", back.headers["Location"])).body.decode()
+    assert "Your server lets plyr do more now." in page
+    assert form not in page
 
 
 async def test_a_session_slides_while_it_is_used_and_the_cookie_with_it(house: House):
@@ -445,6 +530,25 @@ async def test_a_session_slides_while_it_is_used_and_the_cookie_with_it(house: H
     async with asyncio.timeout(60):
         while await rows(house, slid) != [(True, True)]:
             await asyncio.sleep(0.05)
+
+
+async def test_a_cookie_slides_whichever_request_began_the_sessions_time_anew(own_pages: House):
+    """Or who comes every day is signed out after two weeks, because something else is always asked first."""
+    ann = await own_pages.person()
+    await ann.sign_in_here("ann")
+    assert "Set-Cookie" not in (await ann.ask("GET", "/account")).headers
+    await rows(
+        own_pages,
+        "update session set created_at = now() - interval '2 days', used_at = now() - interval '2 hours'",
+    )
+    await ann.ask("GET", "/auth/developer-tokens")
+    async with asyncio.timeout(60):
+        while await rows(own_pages, "select used_at < now() - interval '1 minute' from session") != [
+            (False,)
+        ]:
+            await asyncio.sleep(0.05)
+    for path in ("/auth/me", "/account"):
+        assert "Max-Age=1209600" in (await ann.ask("GET", path)).headers["Set-Cookie"]
 
 
 async def test_a_session_that_nobody_used_for_two_weeks_opens_nothing(house: House):
@@ -474,6 +578,17 @@ async def test_what_servers_fetch_about_us_is_there(house: House):
     assert document["token_endpoint_auth_method"] == "none"
     assert document["redirect_uris"] == ["http://127.0.0.1:8000/auth/callback"]
     assert detail(await ann.ask("GET", "/.well-known/jwks.json"))[0] == 404
+    keys = ClientKeys([ClientKey.make(), ClientKey.make()])
+    house.village.app = web_app("https://plyr.test", "atproto", name="test", keys=keys)
+    document = (await ann.ask("GET", "/oauth-client-metadata.json")).json
+    assert (document["client_id"], document["token_endpoint_auth_method"], document["jwks_uri"]) == (
+        "https://plyr.test/oauth-client-metadata.json",
+        "private_key_jwt",
+        "https://plyr.test/.well-known/jwks.json",
+    )
+    published = (await ann.ask("GET", "/.well-known/jwks.json")).json["keys"]
+    assert [key["kid"] for key in published] == [key.kid for key in keys.all()]
+    assert not any("d" in key for key in published)
     house.village.app = None
     assert detail(await ann.ask("GET", "/oauth-client-metadata.json"))[0] == 404
     assert (await ann.ask("GET", "/auth/pds-options")).json == {"enabled": False, "options": []}
