@@ -12,15 +12,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import orjson
+
 from appview.auth.acting import Actor
 from appview.media.attempt import Place
 from appview.own_records import OwnRecords
-from appview.records import Away, Declined, NotSignedIn, Record, Records, Swapped
+from appview.records import Away, Declined, NotSignedIn, Records, Swapped
 from lexicons.records import InvalidRecord, accepted
 from lexicons.syntax import Nsid, Rkey
 from storage import records
 
 MAX_PAGES = 50
+MAX_BYTES = 8 * 1024 * 1024  # of all records, as JSON: as objects, what a PDS says takes twenty times as much
 MOST_AT_ONCE = 200  # written by one request
 _MOST_ERRORS = 20
 
@@ -63,7 +66,9 @@ class Legacy:
         for rkey in sorted(left)[:MOST_AT_ONCE]:
             moved.remaining -= 1
             try:
-                record = accepted(self._place.catalog, self.new, rkey, left[rkey] | {"$type": self.new})
+                record = accepted(
+                    self._place.catalog, self.new, rkey, orjson.loads(left[rkey]) | {"$type": self.new}
+                )
                 put = await own.write(rkey, record, fresh=True)
             except Swapped:
                 continue  # somebody else took it along meanwhile
@@ -77,18 +82,26 @@ class Legacy:
                 moved.migrated += 1
         return moved
 
-    async def _all(self, actor: Actor) -> dict[Rkey, Record]:
+    async def _all(self, actor: Actor) -> dict[Rkey, bytes]:
+        """As JSON."""
         theirs = Records(self._place.pds, actor.session, actor.did)
-        found: dict[Rkey, Record] = {}
-        cursor: str | None = None
+        found: dict[Rkey, bytes] = {}
+        size, cursor = 0, None
         for _ in range(MAX_PAGES):
             page, cursor = await theirs.page(self.old, cursor)
-            found |= page
+            try:
+                read = {rkey: orjson.dumps(record) for rkey, record in page.items()}
+            except orjson.JSONEncodeError as error:
+                raise Declined("the PDS lists a record that is too deep") from error
+            found |= read
+            size += sum(map(len, read.values()))
+            if size > MAX_BYTES:
+                raise Declined("the PDS lists more than is taken along")
             if cursor is None:
                 return found
         raise Declined("the PDS lists records without an end")
 
-    async def _left(self, actor: Actor, found: dict[Rkey, Record]) -> dict[Rkey, Record]:
+    async def _left(self, actor: Actor, found: dict[Rkey, bytes]) -> dict[Rkey, bytes]:
         async with self._place.pool.connection() as conn:
             known = await records.known_keys(conn, actor.did, self.new, found)
         return {rkey: record for rkey, record in found.items() if rkey not in known}

@@ -150,6 +150,14 @@ async def test_a_pds_that_is_away_is_told_and_asked_again(moving: Room) -> None:
     assert await migrate(moving, ann) == (2, 0, 0, [])
 
 
+async def test_a_pds_cannot_fill_our_memory(moving: Room) -> None:
+    """Fifty pages of four megabytes are many times that where they are read."""
+    ann = await moving.someone("ann")
+    fill(moving, "ann", 90, mood="x" * 100_000)
+    told = detail(await moving.ask("GET", "/migration/check", ann))
+    assert told == (500, "cannot read your records: the PDS lists more than is taken along")
+
+
 async def test_nothing_more_is_taken_along_for_who_leaves(moving: Room) -> None:
     """Who asks for the deletion of their account while we write has no tracks written behind their back."""
     ann = await moving.someone("ann")
