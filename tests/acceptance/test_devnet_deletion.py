@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import psycopg
 import pytest
 
 from indexer.shadow import replay
+from lexicons.catalog import Catalog
 from tests.acceptance.service import Answers, Program, cursors, until
 from tests.acceptance.service import web as served
 from tests.devnet.network import Account, Devnet
@@ -21,8 +24,10 @@ from tests.integration.mentions import in_files, in_tables
 
 pytestmark = [pytest.mark.devnet, pytest.mark.timeout(300)]
 
+CATALOG = Catalog.load()
 NS = "fm.plyr"
 WHEN = "2026-07-04T14:00:00.000Z"
+NAMED = ("handle", "did", "artist_did", "q", "actor", "actors", "target")
 TITLES = ("Zugvögel In Maschinenstadt", "Maschinenliste")
 
 
@@ -103,6 +108,39 @@ async def keep_private(browser: Browser) -> None:
         assert answer.status == 200, answer.body
 
 
+def addresses(document: dict[str, Any], words: Mapping[str, str]) -> Iterator[tuple[str, dict[str, str]]]:
+    """Every route that can be read, its parameters filled with the words that are known by their names."""
+    for path, operations in document["paths"].items():
+        names = {each["name"]: each for each in operations.get("get", {}).get("parameters", ())}
+        needed = {name for name, each in names.items() if each["required"]}
+        if "get" not in operations or needed - words.keys():
+            continue
+        query = {name: words[name] for name in names if name in words and names[name]["in"] == "query"}
+        yield re.sub(r"\{(\w+)\}", lambda found: words[found[1]], path), query
+
+
+async def mentioned(browser: Browser, ann: Account, words: Mapping[str, str]) -> set[str]:
+    """Which routes of ours say anything of the account, asked about it by both of its names."""
+    document = (await browser.ask("GET", "/openapi.json")).json
+    page = f"/track/{words['track_id']}"
+    pages = ("/", "/metrics", "/transparency", page, f"/embed{page}")
+    asked: dict[str, tuple[str, dict[str, str]]] = {path: (path, {}) for path in pages}
+    for name in (ann.did, ann.handle):
+        named = dict.fromkeys(NAMED, name) | dict(words)
+        xrpc = [(f"/xrpc/{nsid}", named) for nsid in CATALOG.queries()]
+        for path, query in (*addresses(document, named), *xrpc):
+            asked[f"{path}?{urlencode(query)}"] = path, query
+    texts = [text.encode() for text in (ann.did, ann.handle, *TITLES)]
+    found: set[str] = set()
+    for path, query in asked.values():
+        answer = await browser.ask("GET", path, params=query)
+        assert answer.status < 500, (path, answer.body)
+        # A refusal may repeat the name that it was asked for.
+        if answer.status < 400 and any(text in answer.body for text in texts):
+            found.add(path.replace(ann.did, "ann").replace(ann.handle, "ann"))
+    return found
+
+
 async def test_a_person_leaves_with_everything_and_comes_back(town: Town) -> None:
     net = town.net
     ann, bob = await net.accounts(["ann", "bob"])
@@ -120,6 +158,14 @@ async def test_a_person_leaves_with_everything_and_comes_back(town: Town) -> Non
         back = await browser.sign_in(ann)
         assert back.status == 303, back.body
         await keep_private(browser)
+        [track, *_] = (await browser.ask("GET", "/tracks/", params={"artist_did": ann.did})).json["tracks"]
+        [album] = (await browser.ask("GET", f"/albums/{ann.handle}")).json["albums"]
+        words: dict[str, str] = dict.fromkeys(("uri", "uris", "subject"), track["atproto_record_uri"])
+        words |= {"track_id": str(track["id"]), "slug": album["slug"], "limit": "50"}
+        words["list"] = f"at://{ann.did}/{NS}.list/{tid(3)}"
+        before = await mentioned(browser, ann, words)
+        assert len(before) > 30
+        assert {"/", "/albums/ann", "/auth/me", "/search/", "/sitemap-data", "/users/ann/likes"} < before
         kept = {row.split(":")[0] for row in in_tables(town.dsn, [ann.did])}
         assert {"now_playing", "preference", "queue"} <= kept
         wish = {"confirmation": ann.handle, "delete_atproto_records": True}
@@ -141,6 +187,8 @@ async def test_a_person_leaves_with_everything_and_comes_back(town: Town) -> Non
         return await town.fact("select count(*) from account_deletion where finished_at is null") == 0
 
     await until(finished, 60, "the deletion to finish")
+    async with Browser(town.url) as browser:
+        assert await mentioned(browser, ann, words) == set()
     # The repo goes on: what it says is nothing to us.
     await net.put(ann, f"{NS}.track", tid(99), a_track(TITLES[0]))
     await town.caught_up()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from io import BytesIO
@@ -15,10 +15,11 @@ import aiohttp
 import psycopg
 import pytest
 
+from lexicons.catalog import Catalog
 from lexicons.syntax import Did
 from storage.sessions import Kind
 from tests.acceptance.service import Answers, Program, until, web
-from tests.acceptance.whole import LIKE, NS, like, sing
+from tests.acceptance.whole import DATE, LIKE, NS, like, sing
 from tests.devnet.directory import register_service
 from tests.devnet.network import Account, Devnet
 from tests.devnet.records import tid
@@ -143,6 +144,82 @@ async def test_a_query_through_either_pds_or_with_a_token_shows_the_callers_own_
         assert answer["tracks"][0]["viewer"] == {"like": f"at://{ben.did}/{LIKE}/{tid(2)}"}
         assert headers["atproto-repo-rev"] == await latest_rev(net, ben)
         assert "viewer" not in (await plyr.answers.good(LATEST))["tracks"][0]
+        await every_query_knows_who_asks(plyr, database, ada, song, artist)
+
+
+# Asked in another way, or for those alone who are signed in.
+ELSEWHERE = {"getRecordProof", "getJob", "getLimits", "getPreferences"}
+
+
+def queries(song: Mapping[str, str], artist: Account, fan: Account) -> dict[str, tuple[dict[str, str], int]]:
+    """A call of each of our queries, and how many views of the song are in its answer."""
+    uri = {"uri": song["uri"]}
+    return {
+        "actor.getProfile": ({"actor": artist.handle}, 0),
+        "actor.getProfiles": ({"actors": artist.did}, 0),
+        "actor.searchActors": ({"q": "artist"}, 0),
+        "feed.getActorLikes": ({"actor": fan.did}, 1),
+        "feed.getActorTracks": ({"actor": artist.handle}, 1),
+        "feed.getComments": (uri, 0),
+        "feed.getLatest": ({}, 1),
+        "feed.getLikes": (uri, 0),
+        "feed.getTop": ({}, 1),
+        "feed.getTrack": (uri, 1),
+        "feed.getTracks": ({"uris": song["uri"]}, 1),
+        "feed.searchTracks": ({"q": "ferry"}, 1),
+        "graph.getActorLists": ({"actor": artist.did}, 0),
+        "graph.getList": ({"list": f"at://{artist.did}/{NS}.list/{tid(3)}"}, 1),
+        "server.describe": ({}, 0),
+        "server.getStats": ({}, 0),
+        "sync.getRepoState": ({"actor": artist.did}, 0),
+    }
+
+
+async def every_query_knows_who_asks(
+    plyr: Served, database: str, fan: Account, song: dict[str, Any], artist: Account
+) -> None:
+    """By nobody, by session, by developer token, and through the fan's PDS."""
+    item = {"subject": {"uri": song["uri"], "cid": song["cid"]}}
+    mix = {"name": "Mix", "listType": "playlist", "items": [item], "createdAt": DATE}
+    await plyr.net.put(artist, f"{NS}.list", tid(3), mix)
+
+    async def listed() -> bool:
+        return bool((await plyr.answers.good(f"{NS}.graph.getActorLists", actor=artist.did))["lists"])
+
+    await until(listed, 40, "the list to be here")
+    keys = [
+        await add_key(database, Did(fan.did), scope=SCOPE, granted=True, kind=kind)
+        for kind in (Kind.BROWSER, Kind.TOKEN)
+    ]
+    proxy = {"atproto-proxy": f"{plyr.names['did:web']}#plyr_appview", **fan.headers}
+    own, pds = plyr.answers.origin, plyr.net.pds[fan.pds].url
+    ways: list[tuple[str, dict[str, str]]] = [
+        (own, {}),
+        (own, {"Cookie": f"session_id={keys[0]}"}),
+        (own, {"Authorization": f"Bearer {keys[1]}"}),
+        (pds, proxy),
+    ]
+    asked = queries(song, artist, fan)
+    known = {nsid for nsid in Catalog.load().queries() if nsid.startswith(f"{NS}.")}
+    assert {f"{NS}.{name}" for name in asked} == {n for n in known if n.rpartition(".")[2] not in ELSEWHERE}
+    mine = {"like": f"at://{fan.did}/{LIKE}/{tid(2)}"}
+    for name, (params, views) in asked.items():
+        for origin, headers in ways:
+            url = f"{origin}/xrpc/{NS}.{name}"
+            async with plyr.http.get(url, params=params, headers=headers) as answer:
+                said = await answer.json()
+                assert answer.status == 200, (name, said)
+            assert list(viewers(said)) == ([mine] * views if headers else []), (name, headers)
+
+
+def viewers(value: Any) -> Iterator[Any]:
+    """What an answer says of whoever asks, wherever it stands."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from [inner] if key == "viewer" else viewers(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from viewers(inner)
 
 
 async def latest_rev(net: Devnet, account: Account) -> str:

@@ -63,6 +63,10 @@ class Story:
         await applied(conn, ana, ana.create(LIST, R[4], album("Album Of Oblivion", [hers, his])))
         if popular:
             await applied(conn, ben, ben.create(LIKE, R[2], like(hers)))
+            await applied(
+                conn, ben, ben.create(COMMENT, R[3], comment(hers)), ben.create(COMMENT, R[4], comment(hers))
+            )
+            await applied(conn, ben, ben.create(LIST, R[5], album("Ben's Mix", [hers, his])))
         await seal_all(conn, self.archive, entries=5)
         await applied(conn, ana, ana.delete(TRACK, R[1]))
         doc = IdentityDoc(ana.did, Handle("ana.example"), "https://pds.example", ana.repo.key.did_key)

@@ -31,7 +31,10 @@ def in_files(folder: Path, texts: Iterable[str]) -> list[str]:
     needles = [*texts, *(text.encode().hex().upper() for text in texts)]
     found: list[str] = []
     for file in sorted(path for path in folder.rglob("*") if path.is_file()):
-        data = file.read_bytes()
+        try:
+            data = file.read_bytes()
+        except FileNotFoundError:  # whoever wrote it is done with it, or has given it its name
+            continue
         if file.suffix == ".parquet":
             with duckdb.connect(":memory:") as db:
                 rows = _texts(db.read_parquet([str(file)])).fetchall()

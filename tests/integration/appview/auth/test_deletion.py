@@ -209,6 +209,9 @@ async def test_a_deletion_that_is_killed_at_each_step_is_finished(home: Home, ca
     session = await home.session(key=key)
     await home.session(Kind.TOKEN)
     id = await home.deletions().ask(did, session, remove_records=True)
+    assert await home.fact("select array_agg(event) from audit_event where did = %s", did) == [
+        "deletion_requested"
+    ]
 
     async def step() -> str:
         return await home.fact("select step from account_deletion where id = %s", id)
@@ -246,6 +249,8 @@ async def test_a_deletion_that_is_killed_at_each_step_is_finished(home: Home, ca
         "tracks": 1, "albums": 1, "likes": 1, "comments": 1, "r2_objects": 0,
         "atproto_found": len(OURS), "atproto_records": len(OURS),
     }  # fmt: skip
+    noted = "select array_agg((event, did, detail ->> 'deletion')::text) from audit_event"
+    assert await home.fact(noted) == [f"(account_deleted,,{id})"]
     await nothing_mentions(home, catalog)
 
 
@@ -414,7 +419,8 @@ async def test_records_stay_unless_asked_for_and_orphans_are_told(home: Home) ->
     id = await deletions.ask(home.story.ana.did, await home.session(), remove_records=False)
     await home.finish(deletions)
     outcome = await deletions.outcome(id, within_s=0)
-    assert outcome.warnings == ["other people's records still point at your tracks: 1 like"]
+    told = "other people's records still point at your tracks: 1 like, 2 comments, 1 list"
+    assert outcome.warnings == [told]
     assert (outcome.counts["atproto_records"], home.server.records) == (0, OURS)
 
 
