@@ -33,7 +33,8 @@ which any ATProto client knows.
 - **Who asks** is told by the cookie `session_id` first, else by `Authorization: Bearer TOKEN` with a
   session or a developer token ([signing-in.md](signing-in.md)). *session* below: 401 without one; *writes*:
   it must also be allowed to write records in the account's name, else 403 `scope_upgrade_required`; *seen*:
-  answers anybody, and shows who asks what they did themselves.
+  answers anybody, and shows who asks what they did themselves; *operator*: `PLYR_ADMIN_TOKEN` in
+  `X-Admin-Token`, or as the password of `admin`, else 401, or 503 where there is none.
 - **Errors** are `{"detail": …}`: a text, an object with `error` and `message`, or for a body or a query
   that does not fit (422) a list of `{type, loc, msg, input}`. Any route may answer 408 (its head, its JSON
   or its form without files did not come within a minute), 429 (`Retry-After` says when to come again), 502
@@ -45,7 +46,13 @@ which any ATProto client knows.
 - **Pages** of other origins may use these routes with a visitor's cookie if the operator names them
   (`PLYR_ALLOWED_ORIGINS`).
 """
-_AUTH = {Auth.NOBODY: "", Auth.OPTIONAL: "seen", Auth.SESSION: "session", Auth.ACTOR: "writes"}
+_AUTH = {
+    Auth.NOBODY: "",
+    Auth.OPTIONAL: "seen",
+    Auth.SESSION: "session",
+    Auth.ACTOR: "writes",
+    Auth.OPERATOR: "operator",
+}
 
 
 def page(found: Iterable[Described]) -> str:

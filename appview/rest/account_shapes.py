@@ -101,3 +101,24 @@ class ExportQueued(msgspec.Struct):
     status: str
     message: str
     track_count: int
+
+
+class AuditEvent(msgspec.Struct):
+    id: int
+    at: str
+    event: str
+    did: str | None
+    session: int | None
+    client: str | None
+    detail: dict[str, Any]
+
+
+class AuditLog(msgspec.Struct):
+    """`before`: where it goes on, null at the end."""
+
+    events: list[AuditEvent]
+    before: int | None
+
+
+class Ended(msgspec.Struct):
+    ended: int

@@ -11,6 +11,7 @@ import msgspec
 import orjson
 from aiohttp import hdrs, web
 
+from appview.guards import ADMIN_HEADER
 from appview.rest.answers import JSON, answer_json, rest
 from appview.rest.spec import Auth, Spec, described, spec_of
 
@@ -26,6 +27,7 @@ _SECURITY = {
     Auth.OPTIONAL: [{}, *_KEYS],
     Auth.SESSION: _KEYS,
     Auth.ACTOR: _KEYS,
+    Auth.OPERATOR: [{"operator": []}],
 }
 _REFUSED = {
     401: "nobody is signed in, or not any more",
@@ -91,6 +93,7 @@ def document(router: web.UrlDispatcher, *, version: str, server: str | None) -> 
             "securitySchemes": {
                 "session": {"type": "apiKey", "in": "cookie", "name": "session_id"},
                 "bearer": {"type": "http", "scheme": "bearer"},
+                "operator": {"type": "apiKey", "in": "header", "name": ADMIN_HEADER},
             },
         },
     }
@@ -184,6 +187,9 @@ def _failures(each: Described) -> dict[str, Any]:
     errors = dict(spec.errors)
     if spec.auth in (Auth.SESSION, Auth.ACTOR):
         errors.setdefault(401, _REFUSED[401])
+    if spec.auth is Auth.OPERATOR:
+        errors.setdefault(401, "the secret is missing, or another")
+        errors.setdefault(503, "this service has no secret for its operator")
     if spec.auth is Auth.ACTOR:
         errors.setdefault(403, _REFUSED[403])
     if spec.query is not None or spec.body is not None or spec.form or _NUMBERS & set(each.parameters):

@@ -26,6 +26,7 @@ class Auth(StrEnum):
     OPTIONAL = "optional"  # a key that does not hold is as none
     SESSION = "session"  # a session, by cookie or as a bearer, or a developer token
     ACTOR = "actor"  # and it must be allowed to write in the account's name
+    OPERATOR = "operator"  # who has the operator's secret
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,6 +94,7 @@ async def opened(dsn: str, folder: Path) -> AsyncIterator[World]:
             "PLYR_PLC_URL": pds.url,
             "PLYR_PLAYS_PER_ADDRESS": "100000",
             "PLYR_RATE_LIMIT": "0",
+            "PLYR_ADMIN_TOKEN": "that nobody here has",
         }
         async with web(environ, folder / "web.log") as served:
             ring = KeyRing(KeyFile(folder / "data" / "keys" / "encryption.keys"))

@@ -28,6 +28,7 @@ LATE_MS = 10.0  # from here on it is told how late we were ourselves
 
 # Routes that read and are not asked here, each with the reason.
 EXCUSED: Mapping[str, str] = {
+    "/admin/audit": "the operator's alone",
     "/auth/callback": "the way back from an authorization server, which must have sent somebody",
     "/auth/start": "asks an authorization server",
     "/exports/{id}/progress": "a stream that lasts as long as its job",

@@ -78,6 +78,16 @@ async def test_a_page_elsewhere_cannot_use_the_password_that_a_browser_knows(hou
     assert (await operator.ask("POST", "/admin/sessions/end", json=whose, headers=foreign)).status == 403
 
 
+@pytest.mark.parametrize(
+    "query", ["did=ann", "did=%00", "limit=0", "limit=501", "before=9223372036854775808"]
+)
+async def test_a_page_that_cannot_be_is_refused(house: House, query: str):
+    operator = await house.person("curl/8")
+    answer = await operator.ask("GET", f"/admin/audit?{query}", headers=KEY)
+    assert answer.status in (400, 422)
+    assert detail(answer)[1]
+
+
 @pytest.mark.parametrize("body", [{}, {"did": 5}, {"did": "ann.test"}])
 async def test_an_end_of_nobodys_sessions_is_refused(house: House, body: dict[str, object]):
     operator = await house.person("curl/8")
