@@ -97,7 +97,7 @@ AHEAD = {
 }
 # Flows, streams, files, and what is about a sign-in or a job: they ask through transactions, or of others.
 OTHERWISE = re.compile(
-    r"/auth/.*|/oauth-client-metadata\.json|/\.well-known/.*|/config|/openapi\.json|/private/.*|/image/.*"
+    r"/admin/.*|/auth/.*|/oauth-client-metadata\.json|/\.well-known/.*|/config|/openapi\.json|/private/.*|/image/.*"
     r"|/uploads|/tracks/uploads/.*|/tracks/\{track_id\}/revisions|/exports/.*|/migration/.*"
 )
 
